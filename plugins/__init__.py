@@ -1,0 +1,1 @@
+"""Plugins that ship with proxyd; they import proxyd.sdk only."""

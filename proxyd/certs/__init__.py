@@ -1,0 +1,1 @@
+"""The local certificate authority: root, name-constrained intermediate, short-lived leaves."""

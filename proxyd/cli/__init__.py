@@ -1,0 +1,1 @@
+"""Argument parsing and the words a person reads; nothing else."""

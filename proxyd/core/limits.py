@@ -1,0 +1,66 @@
+"""Every limit of the data plane that is not a service's own, each with its number and precedent."""
+
+from dataclasses import dataclass
+
+from proxyd.core.units import KIB, MIB, MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one worker's listeners and connections; the configuration's ``limits:`` section."""
+
+    head_bytes: int = 60 * KIB
+    """Request or response head, start line and trailers included (431; Envoy max_request_headers_kb)."""
+    head_fields: int = 100
+    """Header fields in one head (431; Envoy max_headers_count)."""
+    uri_bytes: int = 8 * KIB
+    """Request target (414; nginx large_client_header_buffers)."""
+    head_timeout: float = 10.0
+    """From a head's first byte to its last, and for a service's ClientHello (408)."""
+    idle_timeout: float = 60.0
+    """A kept-alive downstream connection without a request."""
+    body_rate: int = 240
+    """Bytes per second, averaged over ``body_rate_grace``, below which a body counts as stalled (Kestrel)."""
+    body_rate_grace: float = 5.0
+    """Seconds before ``body_rate`` is enforced."""
+    connections: int = 8192
+    """Downstream connections per worker."""
+    connections_per_caller: int = 4096
+    """Downstream connections per caller (uid, else address) and worker."""
+    interim_responses: int = 10
+    """1xx responses passed on in one exchange."""
+    read_bytes: int = 64 * KIB
+    """The largest single read; the smallest buffer is 4 KiB."""
+    buffered_bytes: int = 64 * MIB
+    """Body bytes that one worker holds for all exchanges together."""
+    linger_seconds: float = 2.0
+    """Lingering close after an early final response."""
+    linger_bytes: int = 256 * KIB
+    """Bytes read and dropped in a lingering close."""
+    hello_bytes: int = 32 * KIB
+    """A ClientHello."""
+    silence: float = 0.3
+    """Seconds of silence after CONNECT that make an opaque tunnel for unknown hosts (server-first protocols)."""
+    tunnel_idle: float = 60 * MINUTE
+    """A tunnel in which neither side sends (Envoy TCP proxy idle_timeout)."""
+    leaves_per_caller: int = 256
+    """Leaf certificates minted for one caller within an hour."""
+    contexts: int = 512
+    """TLS contexts cached per worker."""
+    mask_bytes: int = 1 * MIB
+    """The largest identity-coded text body that is searched for a reflected secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of one upstream pool (one PoolKey)."""
+
+    connections: int = 256
+    pending: int = 1024
+    """Exchanges waiting for a connection."""
+    idle: float = 60.0
+    """Seconds that an idle connection is kept."""
+    age: float = 3600.0
+    """Seconds after which a connection takes no further request."""
+    requests: int = 0
+    """Requests on one connection, 0 for no bound."""

@@ -1,0 +1,222 @@
+"""What processes say to each other. Imperatives go down, past tense and questions go up.
+
+Each message is a frozen dataclass; ``wire.ipc`` turns it into one msgpack frame ``[kind, {field: value}]``. File
+descriptors travel beside a frame (SCM_RIGHTS); ``FDS`` says how many belong to which message.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxyd.core.snapshot import Snapshot
+
+# --- control -> worker ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySnapshot:
+    """Make this the snapshot of all new exchanges; answered by Applied or Refused."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SetListener:
+    """The socket (one descriptor beside the frame) of the listener ``name``; used once a snapshot names it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetCredential:
+    """A secret's value, or None when it cannot be had (``why`` says so to the log and to the 500 answer).
+
+    ``serial`` orders changes; answered by CredentialApplied.
+    """
+
+    name: str
+    value: bytes | None
+    why: str = ""
+    serial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InstallLeaf:
+    """A leaf for interception: PEM chain (leaf, intermediate) and PKCS#8 PEM key, or why there is none."""
+
+    host: str
+    chain_pem: bytes
+    key_pem: bytes
+    expires: float
+    """Unix time; the worker asks again well before."""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop accepting, finish what runs, exit by ``seconds`` from now."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Ask a worker for a view of itself: ``pools`` or ``connections``; answered by Answer."""
+
+    id: int
+    what: str
+
+
+# --- worker -> control ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker's loop runs and takes messages."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The snapshot is in use."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The snapshot is not usable; the former one goes on."""
+
+    version: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialApplied:
+    """The credential is in use from the next attempt on."""
+
+    name: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A batch of events, each a list ``[schema id, *values]`` (core.events); validated where they are read."""
+
+    events: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Deltas since the last frame (core.metrics). Never dropped.
+
+    counters ``[name, [label, ...], delta]``; gauges ``[name, [label, ...], value]``; histograms
+    ``[name, [label, ...], [bucket delta, ...], sum delta]``.
+    """
+
+    counters: list[list[Any]]
+    gauges: list[list[Any]]
+    histograms: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class WantLeaf:
+    """The worker needs a leaf for this host, on behalf of this caller (cap)."""
+
+    host: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A Query's answer."""
+
+    id: int
+    value: Any
+
+
+# --- control -> supervisor ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Make these the listening addresses (name, address): bind new ones, close absent ones. Answered by Bound.
+
+    All or nothing: when one address cannot be bound, nothing changes.
+    """
+
+    id: int
+    listeners: list[tuple[str, str]]
+    workers: int
+    drain_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell systemd: ``READY=1``, ``RELOADING=1`` (the supervisor adds MONOTONIC_USEC), ``STATUS=…``."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Drain everything and exit; ``seconds`` is the deadline."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Control is alive; the supervisor restarts a control that stays silent and pets systemd's watchdog."""
+
+
+# --- supervisor -> control ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Answer to Bind: actual addresses by name, one descriptor per entry beside the frame, or ``error``."""
+
+    id: int
+    listeners: list[tuple[str, str]]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker was forked; its control link is the one descriptor beside the frame."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker is gone."""
+
+    worker: int
+    pid: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """SIGHUP arrived."""
+
+
+# --- supervisor -> worker -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A new control process: its link is the one descriptor beside the frame; the former link is dead."""
+
+
+FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1}
+"""Messages with a fixed number of descriptors; Bound carries one per listener."""
+
+Message = (
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | Drain | Query
+    | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
+    | Bind | Notify | Shutdown | Pulse | Bound | WorkerStarted | WorkerExited | Reload | Adopt
+)  # fmt: skip

@@ -1,0 +1,65 @@
+"""The metrics that workers keep: names, labels, help and histogram buckets, declared once."""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class Kind(enum.Enum):
+    """Prometheus' types."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds in seconds, +Inf left out."""
+
+
+_LATENCY: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+REQUESTS: Final = Metric("proxyd_requests", Kind.COUNTER, "Exchanges finished.", ("listener", "service", "code"))
+DURATION: Final = Metric(
+    "proxyd_request_duration_seconds", Kind.HISTOGRAM, "Head's first byte to last byte sent.", ("service",), _LATENCY
+)
+ERRORS: Final = Metric("proxyd_errors", Kind.COUNTER, "Exchanges that failed, by response flag.", ("service", "flag"))
+TUNNELS: Final = Metric("proxyd_tunnels", Kind.COUNTER, "Tunnels ended.", ("listener", "service"))
+DOWNSTREAM_BYTES: Final = Metric(
+    "proxyd_downstream_bytes", Kind.COUNTER, "Body and tunnel bytes from and to clients.", ("direction",)
+)
+DOWNSTREAM_CONNECTIONS: Final = Metric(
+    "proxyd_downstream_connections", Kind.COUNTER, "Connections accepted.", ("listener",)
+)
+DOWNSTREAM_ACTIVE: Final = Metric("proxyd_downstream_connections_active", Kind.GAUGE, "Connections open now.")
+REFUSED_CONNECTIONS: Final = Metric(
+    "proxyd_downstream_connections_refused", Kind.COUNTER, "Connections closed at once: over a limit.", ("why",)
+)
+UPSTREAM_DIALS: Final = Metric(
+    "proxyd_upstream_dials", Kind.COUNTER, "Upstream connections tried.", ("service", "result")
+)
+UPSTREAM_ACTIVE: Final = Metric("proxyd_upstream_connections_active", Kind.GAUGE, "Upstream connections open now.")
+UPSTREAM_IDLE: Final = Metric("proxyd_upstream_connections_idle", Kind.GAUGE, "Upstream connections idle in pools.")
+RETRIES: Final = Metric("proxyd_retries", Kind.COUNTER, "Attempts after the first.", ("service",))
+ACCEPT_ERRORS: Final = Metric("proxyd_accept_errors", Kind.COUNTER, "accept() failures, such as EMFILE.", ("error",))
+EVENTS_DROPPED: Final = Metric("proxyd_events_dropped", Kind.COUNTER, "Events that no queue had room for.", ("why",))
+MASKED: Final = Metric("proxyd_masked_secrets", Kind.COUNTER, "Reflected secrets masked in responses.", ("service",))
+LEAVES: Final = Metric("proxyd_leaf_requests", Kind.COUNTER, "Leaf certificates asked for.")
+
+METRICS: Final = {
+    metric.name: metric
+    for metric in (
+        REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
+        REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
+        MASKED, LEAVES,
+    )
+}  # fmt: skip
+"""All families by name; counters gain ``_total`` when they are exposed."""

@@ -1,0 +1,101 @@
+"""A third-party service: the hosts that it answers on, where it is dialled, and what it demands."""
+
+from dataclasses import dataclass, field
+
+from proxyd.core.limits import PoolLimits
+
+
+@dataclass(frozen=True, slots=True)
+class HostPattern:
+    """One entry of a service's or a rule's ``hosts``.
+
+    ``host`` is a normalised name or address; with ``wildcard`` it is a suffix that matches one or more labels
+    before it (``*.example.com``), and the empty suffix (``*``) matches every host. ``port`` None covers 80 and 443.
+    """
+
+    host: str
+    port: int | None = None
+    wildcard: bool = False
+
+    def matches(self, host: str, port: int, *, any_port: bool = False) -> bool:
+        """Whether a normalised ``host`` and ``port`` are covered; ``any_port`` lets a missing port cover all."""
+        if self.port is None:
+            if not any_port and port not in (80, 443):
+                return False
+        elif port != self.port:
+            return False
+        if not self.wildcard:
+            return host == self.host
+        return not self.host or host.endswith("." + self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """A service's base URL, taken apart. ``path`` has no trailing slash and may be empty."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address to dial: an IP address or a name, and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; 0 means no limit. ``first_byte`` counts from the last request byte, ``total`` from the head."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    total: float = 0.0
+    idle: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPart:
+    """One place that a secret goes to: a header field or a query parameter (unused by bearer and basic)."""
+
+    name: str
+    secret: str
+    """Name of the secret."""
+    prefix: str = ""
+    """Literal text before the secret, such as ``Token ``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How a service's credential is presented. ``scheme`` is a key of proxyd.auth's registry."""
+
+    scheme: str
+    """``bearer``, ``basic``, ``header`` (one or more) or ``query``."""
+    parts: tuple[AuthPart, ...]
+    user: str = ""
+    """``basic``: the user name in clear."""
+    user_secret: str = ""
+    """``basic``: the secret that holds the user name, where it is one."""
+    keep: bool = False
+    """Pass the client's own credential on instead when it sends one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A logical upstream and its policies."""
+
+    name: str
+    hosts: tuple[HostPattern, ...]
+    base: BaseUrl
+    endpoints: tuple[Endpoint, ...] = ()
+    """Dialled in place of the resolved host; empty: resolve."""
+    insecure: bool = False
+    """A credential may go over plain http, and non-TLS bytes are served after CONNECT."""
+    encoded_slash: bool = False
+    """``%2F`` within a path segment is legitimate (GitLab, npm)."""
+    auth: Auth | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    pool: PoolLimits = field(default_factory=PoolLimits)

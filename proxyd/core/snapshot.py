@@ -1,0 +1,76 @@
+"""A snapshot: all that a worker needs to know, frozen and versioned.
+
+Secrets are not in it: they travel as credentials of their own and are looked up by name.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from proxyd.core.access import Access, ProxyUser
+from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.service import Service, Timeouts
+
+
+class UnknownHosts(enum.Enum):
+    """What a forward listener does with CONNECT to a host that is no service."""
+
+    TUNNEL = "tunnel"
+    DENY = "deny"
+    INTERCEPT = "intercept"
+
+
+class ListenerMode(enum.Enum):
+    """What a listener speaks."""
+
+    FORWARD = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening address. The socket itself arrives beside the snapshot, under the same name."""
+
+    name: str
+    mode: ListenerMode
+    address: str
+    """``host:port`` as configured (port 0: chosen by the kernel)."""
+    unknown_hosts: UnknownHosts = UnknownHosts.TUNNEL
+    users: tuple[ProxyUser, ...] = ()
+    """Basic proxy authentication; empty: not demanded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """Where unknown hosts may be."""
+
+    allow: tuple[str, ...] = ()
+    """CIDRs that are dialled although they are not public."""
+    ports: tuple[int, ...] = (80, 443)
+    """Ports of unknown hosts; empty: every port."""
+    own: tuple[str, ...] = ()
+    """proxyd's own listeners and admin addresses (``ip:port``, as bound): never dialled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of the configuration, compiled for workers."""
+
+    version: int
+    pseudonym: str
+    """This instance's name in ``Via``; a request that carries it already loops (508)."""
+    daemon_uid: int
+    listeners: tuple[Listener, ...] = ()
+    services: tuple[Service, ...] = ()
+    access: Access | None = None
+    """None: services are for the daemon's own uid, unknown hosts follow the listener."""
+    egress: Egress = field(default_factory=Egress)
+    limits: Limits = field(default_factory=Limits)
+    unknown_timeouts: Timeouts = field(default_factory=Timeouts)
+    unknown_pool: PoolLimits = field(default_factory=PoolLimits)
+    extra_roots_pem: bytes = b""
+    """PEM of ``tls.extra_roots``, trusted besides the system's store."""
+    drain_old: float = 300.0
+    """Seconds that a tunnel or stream may go on after a reload that forbids it."""
+    drain_timeout: float = 30.0
+    """Seconds that SIGTERM waits for exchanges and tunnels."""
+    access_log: bool = False
+    """Whether exchanges are to be reported one by one."""

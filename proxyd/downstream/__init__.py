@@ -1,0 +1,1 @@
+"""The server side: connections from applications, HTTP/1.1 exchanges and tunnels."""

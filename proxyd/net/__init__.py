@@ -1,0 +1,1 @@
+"""Sockets: streams, TLS, dialling, resolving, accepting, and the reaper that ends what is late."""

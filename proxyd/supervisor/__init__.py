@@ -1,0 +1,1 @@
+"""The root process: binds sockets, forks workers, runs control, answers signals and systemd."""

@@ -1,0 +1,1 @@
+"""Events and counters: gathered in workers, aggregated and written out in control."""

@@ -1,0 +1,1 @@
+"""The composition root of the data plane: one process, one trio loop, no control round trips."""
