@@ -1,0 +1,64 @@
+"""What one configuration file says, validated and compiled: the part for workers and the part for control.
+
+Everything relative in the file is absolute here; nothing here is secret.
+"""
+
+from dataclasses import dataclass, field
+
+from proxyd.core.access import Access
+from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.service import Service, Timeouts
+from proxyd.core.snapshot import Egress, Listener
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where one secret's value comes from: exactly one of ``env``, ``file`` and ``command`` is set."""
+
+    name: str
+    env: str = ""
+    """An environment variable of the daemon."""
+    file: str = ""
+    """An absolute path, read again when it changes."""
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run without a shell; its standard output is the value."""
+    timeout: float = 10.0
+    """Seconds that the command may take."""
+    ttl: float = 300.0
+    """Seconds after which the command is run again."""
+    line: int = 0
+    """Line in the configuration, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """One JSON line per exchange."""
+
+    path: str
+    """An absolute path, or ``-`` for standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One valid configuration."""
+
+    source: str
+    """The file, or a name for the embedded default."""
+    listeners: tuple[Listener, ...]
+    services: tuple[Service, ...] = ()
+    secrets: tuple[SecretSource, ...] = ()
+    access: Access | None = None
+    egress: Egress = field(default_factory=Egress)
+    limits: Limits = field(default_factory=Limits)
+    unknown_timeouts: Timeouts = field(default_factory=Timeouts)
+    unknown_pool: PoolLimits = field(default_factory=PoolLimits)
+    extra_roots_pem: bytes = b""
+    """Contents of ``tls.extra_roots``."""
+    workers: int = 1
+    admin_socket: str = ""
+    """Absolute path; empty: ``admin.sock`` in the runtime folder."""
+    admin_http: str = ""
+    """``host:port``; empty: no admin HTTP address."""
+    access_log: AccessLog | None = None
+    drain_old: float = 300.0
+    drain_timeout: float = 30.0
