@@ -1,0 +1,65 @@
+"""One reaper per worker: closes streams whose deadline passed, and notices clients that left.
+
+Deadlines are numbers on the streams, so a request costs no cancel scope; the price is a granularity of SWEEP.
+"""
+
+import select
+from typing import Final
+
+import trio
+
+from proxyd.net.stream import Stream
+
+SWEEP: Final = 0.25
+"""Seconds between two sweeps."""
+
+_GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+class Reaper:
+    """The set of live streams, swept four times a second."""
+
+    def __init__(self) -> None:
+        self._streams: set[Stream] = set()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add(self, stream: Stream) -> None:
+        """Watch a stream until it is discarded."""
+        self._streams.add(stream)
+
+    def discard(self, stream: Stream) -> None:
+        """Forget a stream."""
+        self._streams.discard(stream)
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await trio.sleep(SWEEP)
+            self.sweep(trio.current_time())
+
+    def sweep(self, now: float) -> None:
+        """Close what is late; call ``hangup`` where a peer left in the middle of an exchange."""
+        busy: list[Stream] = []
+        before = now - SWEEP
+        for stream in tuple(self._streams):
+            if stream.deadline <= now:
+                stream.expire(stream.late)
+            elif stream.busy_since <= before and stream.ended is None:
+                busy.append(stream)
+        if busy:
+            _notice_hangups(busy)
+
+
+def _notice_hangups(streams: list[Stream]) -> None:
+    poll = select.poll()
+    by_descriptor: dict[int, Stream] = {}
+    for stream in streams:
+        descriptor = stream.sock.fileno()
+        by_descriptor[descriptor] = stream
+        poll.register(descriptor, select.POLLRDHUP)
+    for descriptor, events in poll.poll(0):
+        stream = by_descriptor[descriptor]
+        if events & _GONE and stream.hangup is not None:
+            stream.hangup()

@@ -1,0 +1,165 @@
+"""Byte streams on raw non-blocking sockets, without per-wait cancel scopes.
+
+A deadline is a number on the stream; the reaper (net.reaper) closes what is late, and the waiter maps the closed
+socket by the recorded reason. One task reads and one task writes at any time. ``receive`` waits before it tries,
+for places where data cannot be there yet; ``receive_ready`` tries first. Both return ``b""`` at the end.
+"""
+
+import math
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from proxyd.core.units import KIB
+
+NEVER: Final = math.inf
+
+SMALL_READ: Final = 16 * KIB
+LARGE_READ: Final = 64 * KIB
+
+BURST: Final = 16
+"""Calls that a task makes without a wait before it lets others run (HOUSE: fairness)."""
+
+
+class StreamError(Exception):
+    """A stream that carries nothing more."""
+
+
+class Late(StreamError):
+    """The reaper, a drain or the other side of the exchange closed the stream; ``reason`` says which."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Broken(StreamError):
+    """The transport failed: reset, broken pipe, TLS error, an end without close_notify."""
+
+
+class Stream:
+    """A TCP or Unix socket. The creator registers it with the reaper and closes it."""
+
+    __slots__ = ("_burst", "busy_since", "deadline", "ended", "hangup", "late", "sent", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.deadline = NEVER
+        """Monotonic seconds (trio.current_time) at which the reaper closes the stream."""
+        self.late = "idle"
+        """Why, when the deadline passes."""
+        self.ended: str | None = None
+        """Why the stream was closed, once it is."""
+        self.busy_since = NEVER
+        """Since when an exchange runs: the reaper then looks for the peer's FIN."""
+        self.hangup: Callable[[], None] | None = None
+        """Called when the peer's FIN is seen during an exchange."""
+        self.sent = 0
+        """Bytes handed to the kernel or to TLS so far."""
+        self._burst = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} fd={self.sock.fileno()} ended={self.ended!r}>"
+
+    async def receive(self, size: int = SMALL_READ) -> bytes:
+        """Wait for data, then return up to ``size`` bytes; ``b""`` is the peer's FIN."""
+        sock = self.sock
+        while True:
+            try:
+                await wait_readable(sock)
+                return sock.recv(size)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError) as error:
+                raise self._failure(error) from None
+
+    async def receive_ready(self, size: int = LARGE_READ) -> bytes:
+        """As receive, but try first; a long run without a wait still lets other tasks run."""
+        self._burst += 1
+        if self._burst < BURST:
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise self._failure(error) from None
+        self._burst = 0
+        return await self.receive(size)
+
+    def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
+        """Return what is there now, ``b""`` at the end, None when nothing is."""
+        try:
+            return self.sock.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._failure(error) from None
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._failure(error) from None
+        self.sent += sent
+        if sent == len(data):
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await checkpoint()
+            return
+        await self._send_rest(memoryview(data)[sent:])
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        sock = self.sock
+        while rest:
+            try:
+                await wait_writable(sock)
+                sent = sock.send(rest)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError) as error:
+                raise self._failure(error) from None
+            self.sent += sent
+            rest = rest[sent:]
+
+    def is_alive(self) -> bool:
+        """Whether an idle stream can carry another request: open and silent. Reads nothing away."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def shut_write(self) -> None:
+        """Send FIN; the other direction goes on."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.expire("gone")
+
+    def expire(self, reason: str) -> None:
+        """Close now and tell waiters why."""
+        if self.ended is None:
+            self.ended = reason
+            notify_closing(self.sock)
+            self._dispose()
+
+    def close(self) -> None:
+        """Close; idempotent, never waits."""
+        self.expire("closed")
+
+    def _dispose(self) -> None:
+        self.sock.close()
+
+    def _failure(self, error: Exception) -> StreamError:
+        if self.ended is not None:
+            return Late(self.ended)
+        return Broken(error.strerror or "closed" if isinstance(error, OSError) else "closed")

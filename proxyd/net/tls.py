@@ -1,0 +1,328 @@
+"""TLS by pyOpenSSL on the descriptor, and on memory BIOs where bytes of the hello were read already.
+
+Contexts carry no Python callbacks: those need writable executable memory, which a hardened unit forbids. So the
+server side negotiates no ALPN (every client then speaks HTTP/1.1), and the client side checks names itself.
+"""
+
+import hashlib
+import os
+import socket
+from typing import Final
+
+import service_identity
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from proxyd.net.stream import BURST, LARGE_READ, SMALL_READ, Broken, Late, Stream, StreamError
+
+ALERT_UNRECOGNIZED_NAME: Final = b"\x15\x03\x03\x00\x02\x02\x70"
+"""A fatal unrecognized_name alert in the clear, for refusals before a handshake (RFC 8446 §6, RFC 6066 §3)."""
+
+SYSTEM_ROOTS: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+)
+
+_MODE: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no record buffers
+_IO_ERRORS: Final = (SSL.Error, OSError, trio.ClosedResourceError)
+
+
+class TlsStream(Stream):
+    """TLS on a socket's descriptor; ``handshake`` comes first."""
+
+    __slots__ = ("tls",)
+
+    def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:
+        super().__init__(sock)
+        self.tls = tls
+
+    async def handshake(self) -> None:
+        """Run the handshake; Broken says in OpenSSL's words why it failed. A fatal alert has gone out then."""
+        while True:
+            try:
+                self.tls.do_handshake()
+                return
+            except SSL.WantReadError:
+                await self._readable()
+            except SSL.WantWriteError:
+                await self._writable()
+            except _IO_ERRORS as error:
+                raise self._failure(error) from None
+
+    async def receive(self, size: int = SMALL_READ) -> bytes:
+        """Wait for data unless TLS holds some; ``b""`` is close_notify."""
+        if not self.tls.pending():
+            await self._readable()
+        return await self._receive(size)
+
+    async def receive_ready(self, size: int = LARGE_READ) -> bytes:
+        """Try first, as Stream.receive_ready."""
+        self._burst += 1
+        if self._burst >= BURST:
+            self._burst = 0
+            await checkpoint()
+        return await self._receive(size)
+
+    async def _receive(self, size: int) -> bytes:
+        while True:
+            try:
+                return self.tls.recv(size)
+            except SSL.WantReadError:
+                self._burst = 0
+                await self._readable()
+            except SSL.WantWriteError:
+                await self._writable()
+            except SSL.ZeroReturnError:
+                return b""
+            except _IO_ERRORS as error:
+                raise self._failure(error) from None
+
+    def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
+        """Return what can be decrypted now, ``b""`` at the end, None when nothing is there."""
+        try:
+            return self.tls.recv(size)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return None
+        except SSL.ZeroReturnError:
+            return b""
+        except _IO_ERRORS as error:
+            raise self._failure(error) from None
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                sent = self.tls.send(rest)
+            except SSL.WantWriteError:
+                await self._writable()
+                continue
+            except SSL.WantReadError:
+                await self._readable()
+                continue
+            except _IO_ERRORS as error:
+                raise self._failure(error) from None
+            self.sent += sent
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await checkpoint()
+            if sent == len(rest):
+                return
+            rest = memoryview(rest)[sent:]
+
+    def is_alive(self) -> bool:
+        """One non-blocking TLS read: want-read is alive; an end, an error or application bytes are not.
+
+        A read and not a peek at the socket: session tickets make a TLS 1.3 client readable without data.
+        """
+        try:
+            self.tls.recv(1)
+        except SSL.WantReadError:
+            return True
+        except _IO_ERRORS:
+            return False
+        return False
+
+    def shut_write(self) -> None:
+        """Send close_notify, then FIN."""
+        self._goodbye()
+        super().shut_write()
+
+    def _dispose(self) -> None:
+        self._goodbye()
+        self.sock.close()
+
+    def _goodbye(self) -> None:
+        try:
+            self.tls.shutdown()
+        except _IO_ERRORS:
+            return  # best effort: the peer may be gone, or the handshake unfinished
+
+    async def _readable(self) -> None:
+        try:
+            await wait_readable(self.sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise self._failure(error) from None
+
+    async def _writable(self) -> None:
+        try:
+            await wait_writable(self.sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> StreamError:
+        if self.ended is not None:
+            return Late(self.ended)
+        return Broken(_words(error))
+
+
+class MemoryTlsStream(TlsStream):
+    """TLS on memory BIOs, primed with bytes of the hello that were read from the socket before."""
+
+    __slots__ = ()
+
+    def __init__(self, sock: socket.socket, context: SSL.Context, hello: bytes) -> None:
+        super().__init__(sock, SSL.Connection(context, None))
+        self.tls.set_accept_state()
+        self.tls.bio_write(hello)
+
+    async def handshake(self) -> None:
+        """Run the handshake; the queued alert is flushed when it fails."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except SSL.WantReadError:
+                await self._flush()
+                await self._readable()
+            except SSL.Error as error:
+                await self._flush()
+                raise self._failure(error) from None
+            else:
+                await self._flush()
+                return
+
+    async def receive(self, size: int = SMALL_READ) -> bytes:
+        """As TlsStream: what is decrypted already comes first."""
+        return await self._receive(size)
+
+    async def send(self, data: bytes) -> None:
+        """Encrypt and send all of ``data``, in pieces so that the BIO stays small."""
+        for start in range(0, len(data), LARGE_READ):
+            piece = data[start : start + LARGE_READ]
+            try:
+                sent = self.tls.send(piece)
+            except SSL.Error as error:
+                raise self._failure(error) from None
+            assert sent == len(piece), "a memory BIO takes everything"
+            self.sent += sent
+            await self._flush()
+
+    def is_alive(self) -> bool:
+        """Only upstream connections are asked, and those are never on memory BIOs."""
+        return False
+
+    def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
+        """Return what is decrypted now, None when nothing is."""
+        try:
+            self.tls.bio_write(self.sock.recv(LARGE_READ))
+        except (BlockingIOError, SSL.Error):
+            pass
+        except OSError as error:
+            raise self._failure(error) from None
+        return super().receive_nowait(size)
+
+    async def _readable(self) -> None:
+        """Feed the BIO with the next bytes of the socket."""
+        data = await Stream.receive(self, LARGE_READ)
+        if data:
+            self.tls.bio_write(data)
+        else:
+            self.tls.bio_shutdown()
+
+    async def _flush(self) -> None:
+        while True:
+            try:
+                data = self.tls.bio_read(LARGE_READ)
+            except SSL.WantReadError:
+                return
+            before = self.sent
+            await Stream.send(self, data)
+            self.sent = before  # counted in plain bytes
+
+    def _goodbye(self) -> None:
+        try:
+            self.tls.shutdown()
+            self.sock.send(self.tls.bio_read(SMALL_READ))
+        except (*_IO_ERRORS, BlockingIOError):
+            return
+
+
+def server_stream(sock: socket.socket, context: SSL.Context, surplus: bytes) -> TlsStream:
+    """Return the server's end of a handshake about to begin; ``surplus`` is what was read of the hello."""
+    if surplus:
+        return MemoryTlsStream(sock, context, surplus)
+    tls = SSL.Connection(context, sock)
+    tls.set_accept_state()
+    return TlsStream(sock, tls)
+
+
+def client_stream(sock: socket.socket, context: SSL.Context, host: str, *, is_ip: bool) -> TlsStream:
+    """Return the client's end; SNI is sent for names only (RFC 6066 §3)."""
+    tls = SSL.Connection(context, sock)
+    tls.set_connect_state()
+    if not is_ip:
+        tls.set_tlsext_host_name(host.encode("ascii"))
+    return TlsStream(sock, tls)
+
+
+def verify_peer(stream: TlsStream, host: str, *, is_ip: bool) -> None:
+    """Check that the certificate is for ``host`` (RFC 9525); Broken says what it is for instead."""
+    try:
+        if is_ip:
+            verify_ip_address(stream.tls, host)
+        else:
+            verify_hostname(stream.tls, host)
+    except (service_identity.VerificationError, service_identity.CertificateError) as error:
+        raise Broken(f"the certificate is not for {host}: {type(error).__name__}") from None
+
+
+def client_context(extra_roots_pem: bytes) -> SSL.Context:
+    """Return a verifying client context: TLS 1.2 or newer, ALPN http/1.1, system roots and ``extra_roots_pem``."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_verify(SSL.VERIFY_PEER)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(_MODE)
+    context.set_alpn_protos([b"http/1.1"])
+    context.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
+    roots = system_roots()
+    if roots is not None:
+        context.load_verify_locations(roots)
+    if extra_roots_pem:
+        store = context.get_cert_store()
+        assert store is not None
+        for certificate in x509.load_pem_x509_certificates(extra_roots_pem):
+            store.add_cert(X509.from_cryptography(certificate))
+    return context
+
+
+def system_roots() -> str | None:
+    """Return the path of the system's bundle of roots: SSL_CERT_FILE, else where distributions keep it."""
+    for path in (os.environ.get("SSL_CERT_FILE", ""), *SYSTEM_ROOTS):
+        if path and os.path.isfile(path):
+            return path
+    return None
+
+
+def server_context(chain_pem: bytes, key_pem: bytes) -> SSL.Context:
+    """Return a server context for one leaf and its intermediates."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(_MODE)
+    leaf, *intermediates = x509.load_pem_x509_certificates(chain_pem)
+    context.use_certificate(leaf)
+    for intermediate in intermediates:
+        context.add_extra_chain_cert(intermediate)
+    key = load_pem_private_key(key_pem, None)
+    context.use_privatekey(key)  # type: ignore[arg-type]
+    context.set_session_id(hashlib.sha256(chain_pem).digest())
+    return context
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, SSL.SysCallError):
+        return "the stream ended without close_notify"
+    if isinstance(error, SSL.Error):
+        reasons = [str(item[2]) for item in (error.args[0] if error.args else ()) if len(item) > 2]
+        return "TLS: " + ("; ".join(filter(None, reasons)) or "failed")
+    if isinstance(error, OSError):
+        return error.strerror or "closed"
+    return "closed"
