@@ -47,14 +47,25 @@ def set_name(name: str) -> None:
 
 def close_descriptors(keep: Collection[int]) -> None:
     """Close every descriptor above 2 that is not in ``keep``: what a forked child must not hold."""
-    try:
-        present = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:  # /proc is not mounted
-        present = list(range(_FALLBACK_DESCRIPTORS))
-    for fd in present:
-        if fd > 2 and fd not in keep:
+    for fd in _descriptors():
+        if fd not in keep:
             with contextlib.suppress(OSError):  # the listing's own descriptor is gone already
                 os.close(fd)
+
+
+def seal_descriptors() -> None:
+    """Mark every descriptor above 2 CLOEXEC, those too that whoever started this process left open."""
+    for fd in _descriptors():
+        with contextlib.suppress(OSError):
+            os.set_inheritable(fd, False)
+
+
+def _descriptors() -> list[int]:
+    try:
+        present = map(int, os.listdir("/proc/self/fd"))
+    except OSError:  # /proc is not mounted
+        present = map(int, range(_FALLBACK_DESCRIPTORS))
+    return [fd for fd in present if fd > 2]
 
 
 def _prctl(option: int, value: "int | ctypes.Array[ctypes.c_char]") -> None:
