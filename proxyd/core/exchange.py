@@ -1,12 +1,15 @@
 """One exchange, and who asked for it."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxyd.core.errors import ProxyError
+from proxyd.core.headers import Headers
 from proxyd.core.message import Request, Response
 
 if TYPE_CHECKING:
+    from proxyd.core.route import Route
     from proxyd.core.service import Service
     from proxyd.core.snapshot import Snapshot
 
@@ -41,6 +44,42 @@ class Peer:
         return f"uid:{self.uid}" if self.uid is not None else self.address
 
 
+class Closable(Protocol):
+    """A stream as an exchange sees it."""
+
+    def expire(self, reason: str) -> None:
+        """Close now; the waiter is told ``reason``."""
+        ...
+
+
+class Cancellable(Protocol):
+    """A cancel scope as an exchange sees it."""
+
+    def cancel(self) -> None:
+        """End the wait."""
+        ...
+
+
+class Injector(Protocol):
+    """A compiled credential scheme (proxyd.auth)."""
+
+    fields: frozenset[bytes]
+    """Header fields that it owns, lower case."""
+    secret_names: tuple[str, ...]
+
+    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
+        """Return headers and path with the credential in its place and the client's own removed."""
+        ...
+
+    def client_supplied(self, headers: Headers, path: bytes) -> bool:
+        """Whether the client sent a credential of its own in the same place."""
+        ...
+
+    def masks(self, values: Mapping[str, bytes]) -> tuple[bytes, ...]:
+        """Return the byte strings that would give the secret away in a response."""
+        ...
+
+
 class Exchange:
     """One request and its response, owned by one task."""
 
@@ -53,8 +92,11 @@ class Exchange:
         "error",
         "first_byte_seconds",
         "flags",
+        "gone",
         "id",
+        "interim",
         "mode",
+        "nursery",
         "peer",
         "queue_seconds",
         "request",
@@ -64,10 +106,13 @@ class Exchange:
         "response_started",
         "reused",
         "route",
+        "scope",
         "secrets",
         "service",
         "snapshot",
         "started",
+        "stream",
+        "uploaded",
     )
 
     def __init__(self, peer: Peer, snapshot: "Snapshot", request: Request, started: float, mode: str) -> None:
@@ -79,11 +124,11 @@ class Exchange:
         self.mode = mode
         """``plain`` or ``intercept``: how the request came."""
         self.id = ""
-        self.route: object = None
-        """The compiled route (worker.assemble), opaque below it."""
+        self.route: Route = None  # type: ignore[assignment]
+        """The compiled route; set before the first filter."""
         self.service: Service | None = None
-        self.credential: object = None
-        """The chosen credential's injector (auth), opaque here; None where none is due."""
+        self.credential: Injector | None = None
+        """The chosen credential; None where none is due."""
         self.secrets: tuple[bytes, ...] = ()
         """Secret bytes that the last attempt carried, for masking. Never printed."""
         self.response: Response | None = None
@@ -101,6 +146,26 @@ class Exchange:
         self.queue_seconds: float | None = None
         self.connect_seconds: float | None = None
         self.first_byte_seconds: float | None = None
+        self.nursery: Any = None
+        """Where a streaming request body is sent from; None for bodies that are in memory."""
+        self.interim: Callable[[int, Headers], Awaitable[None]] | None = None
+        """Passes a 1xx response on; None for HTTP/1.0 clients."""
+        self.stream: Closable | None = None
+        """The upstream stream that is waited on."""
+        self.scope: Cancellable | None = None
+        """The wait that is no socket (pool, dial), if any."""
+        self.gone = False
+        """The client left."""
+        self.uploaded = True
+        """The request body was read to its end."""
+
+    def abandon(self) -> None:
+        """The client left: end whatever the exchange waits for."""
+        self.gone = True
+        if self.stream is not None:
+            self.stream.expire("abandoned")
+        elif self.scope is not None:
+            self.scope.cancel()
 
     def __repr__(self) -> str:
         return f"<Exchange {self.id or '-'} {self.request!r} attempts={self.attempts}>"

@@ -12,8 +12,12 @@ class Body(Protocol):
 
     length: int | None
     """Bytes in all where known before reading; None when only the end will tell."""
-    replayable: bool
-    """Whether the body can be read again from its start (``rewind``)."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the body can be read again from its start (``rewind``)."""
+        ...
+
     trailers: Headers
     """Trailer fields; complete once ``read`` has returned ``b""``."""
 
@@ -23,6 +27,14 @@ class Body(Protocol):
 
     def take_ready(self) -> bytes | None:
         """Return the whole body if all of it is in memory already (once), else None."""
+        ...
+
+    def take_pending(self) -> bytes:
+        """Return the bytes that ``read`` would return without waiting, possibly none."""
+        ...
+
+    def abandon(self) -> None:
+        """Give up: what was not read will not be. Releases what the body holds; idempotent, never waits."""
         ...
 
     def rewind(self) -> None:
@@ -51,9 +63,19 @@ class BytesBody:
         return self._data
 
     def take_ready(self) -> bytes | None:
-        """Return all bytes."""
+        """Return all bytes, or None once they were taken."""
+        if self._taken:
+            return None
         self._taken = True
         return self._data
+
+    def take_pending(self) -> bytes:
+        """Return all bytes that were not taken."""
+        return b"" if self._taken else self.take_ready() or b""
+
+    def abandon(self) -> None:
+        """Drop the bytes."""
+        self._taken = True
 
     def rewind(self) -> None:
         """Make the bytes readable again."""
@@ -63,7 +85,19 @@ class BytesBody:
 class Request:
     """One request as the filters and the router see it; ``headers`` hold no hop-by-hop field."""
 
-    __slots__ = ("authority", "body", "headers", "method", "path", "scheme", "upgrade", "version")
+    __slots__ = (
+        "authority",
+        "body",
+        "headers",
+        "host",
+        "method",
+        "nominated",
+        "path",
+        "scheme",
+        "upgrade",
+        "version",
+        "via",
+    )
 
     def __init__(
         self,
@@ -88,6 +122,12 @@ class Request:
         """10 or 11."""
         self.upgrade = upgrade
         """The protocol asked for by Upgrade (only ``websocket``), or None."""
+        self.nominated: frozenset[bytes] | None = None
+        """Field names that Connection named; they ended at this hop."""
+        self.via: list[bytes] | None = None
+        """Values of Via, for loops."""
+        self.host: bytes | None = None
+        """Host as the client sent it, for binding."""
 
     def __repr__(self) -> str:
         path = self.path.partition(b"?")[0]

@@ -26,12 +26,8 @@ class Reaper:
         return len(self._streams)
 
     def add(self, stream: Stream) -> None:
-        """Watch a stream until it is discarded."""
+        """Watch a stream until it is closed."""
         self._streams.add(stream)
-
-    def discard(self, stream: Stream) -> None:
-        """Forget a stream."""
-        self._streams.discard(stream)
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -44,9 +40,11 @@ class Reaper:
         busy: list[Stream] = []
         before = now - SWEEP
         for stream in tuple(self._streams):
-            if stream.deadline <= now:
+            if stream.ended is not None:
+                self._streams.discard(stream)
+            elif stream.deadline <= now:
                 stream.expire(stream.late)
-            elif stream.busy_since <= before and stream.ended is None:
+            elif stream.busy_since <= before:
                 busy.append(stream)
         if busy:
             _notice_hangups(busy)

@@ -1,0 +1,123 @@
+"""A route: what the snapshot says of one service (or of all unknown hosts), compiled for the hot path."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from proxyd.core.exchange import Exchange, Injector, Peer
+from proxyd.core.limits import PoolLimits
+from proxyd.core.message import Response
+from proxyd.core.service import Service, Timeouts
+
+
+class Judge(Protocol):
+    """The access rules that can concern one route."""
+
+    judges_paths: bool
+    judges_methods: bool
+
+    def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
+        """Whether this request is allowed."""
+        ...
+
+    def may(self, peer: Peer, host: str, port: int) -> bool:
+        """Whether some request of this caller could be allowed (CONNECT to a service)."""
+        ...
+
+    def tunnel(self, peer: Peer, host: str, port: int) -> bool:
+        """Whether an opaque tunnel is allowed: a rule that looks into requests cannot allow what it cannot see."""
+        ...
+
+
+class Filter:
+    """One concern of an exchange. Subclasses override only what they need; a hook left alone is never called."""
+
+    async def request(self, exchange: Exchange) -> Response | None:
+        """Look at or change the request; a response ends the chain. Raises ProxyError to refuse."""
+        return None
+
+    async def response(self, exchange: Exchange) -> None:
+        """Look at or change the response; runs in reverse order where the request hook ran."""
+        return
+
+    def done(self, exchange: Exchange) -> None:
+        """Called always, once, last; never waits."""
+        return
+
+
+RequestHook = Callable[[Exchange], Awaitable[Response | None]]
+ResponseHook = Callable[[Exchange], Awaitable[None]]
+DoneHook = Callable[[Exchange], None]
+
+
+class Chain:
+    """Filters compiled to hooks: ``steps`` pairs each request hook with the number of response hooks due after it."""
+
+    __slots__ = ("done_hooks", "response_hooks", "steps")
+
+    def __init__(self, filters: list[Filter]) -> None:
+        self.steps: list[tuple[RequestHook, int]] = []
+        self.response_hooks: list[ResponseHook] = []
+        self.done_hooks: list[DoneHook] = []
+        for item in filters:
+            kind = type(item)
+            if kind.response is not Filter.response:
+                self.response_hooks.append(item.response)
+            if kind.request is not Filter.request:
+                self.steps.append((item.request, len(self.response_hooks)))
+            if kind.done is not Filter.done:
+                self.done_hooks.append(item.done)
+
+    async def run(self, exchange: Exchange, router: Callable[[Exchange], Awaitable[Response]]) -> Response:
+        """Run the request hooks, the router, and the response hooks in reverse."""
+        due = len(self.response_hooks)
+        for hook, ran in self.steps:
+            early = await hook(exchange)
+            if early is not None:
+                exchange.response = early
+                due = ran
+                break
+        else:
+            exchange.response = await router(exchange)
+        for index in range(due - 1, -1, -1):
+            await self.response_hooks[index](exchange)
+        return exchange.response
+
+
+class Route:
+    """One service or the unknown hosts, with everything that an exchange needs at hand."""
+
+    __slots__ = (
+        "cells",
+        "chain",
+        "checks_paths",
+        "injector",
+        "judge",
+        "keep_own",
+        "name",
+        "pool",
+        "pools",
+        "rotation",
+        "service",
+        "timeouts",
+    )
+
+    def __init__(self, service: Service | None, timeouts: Timeouts, pool: PoolLimits, judge: Judge) -> None:
+        self.service = service
+        self.name = service.name if service is not None else ""
+        self.timeouts = timeouts
+        self.pool = pool
+        self.judge = judge
+        self.checks_paths = judge.judges_paths or (service is not None and bool(service.base.path))
+        """Ambiguous paths are refused where a path rule or a base path applies."""
+        self.injector: Injector | None = None
+        self.keep_own = service is not None and service.auth is not None and service.auth.keep
+        self.chain: Chain = Chain([])
+        self.pools: dict[Any, Any] = {}
+        """The router's pools of this route, by authority and endpoint."""
+        self.rotation = 0
+        """Where the next exchange starts among the service's endpoints."""
+        self.cells: dict[Any, Any] = {}
+        """The observer's metric cells of this route."""
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name or 'unknown hosts'}>"

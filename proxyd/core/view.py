@@ -1,0 +1,94 @@
+"""A snapshot compiled for look-ups: from host and port to a route."""
+
+from collections.abc import Awaitable, Callable
+
+from proxyd.core.authority import Authority
+from proxyd.core.errors import ProxyError, denied
+from proxyd.core.exchange import Exchange
+from proxyd.core.limits import Limits
+from proxyd.core.message import Response
+from proxyd.core.route import Route
+from proxyd.core.service import HostPattern, Service
+from proxyd.core.snapshot import Listener, Snapshot
+
+WEB_PORTS = (80, 443)
+
+
+class View:
+    """What a worker routes by; replaced as a whole when a snapshot arrives."""
+
+    __slots__ = (
+        "_exact",
+        "_names",
+        "_wild",
+        "limits",
+        "listeners",
+        "router",
+        "snapshot",
+        "unknown",
+        "via",
+    )
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        services: list[tuple[Service, Route]],
+        unknown: Route,
+        router: Callable[[Exchange], Awaitable[Response]],
+    ) -> None:
+        self.snapshot = snapshot
+        self.limits: Limits = snapshot.limits
+        self.listeners: dict[str, Listener] = {listener.name: listener for listener in snapshot.listeners}
+        self.unknown = unknown
+        self.router = router
+        self.via = f"via: 1.1 {snapshot.pseudonym}\r\n".encode("ascii")
+        """Field line for responses that are passed on."""
+        self._exact: dict[tuple[str, int], Route] = {}
+        self._names: set[str] = set()
+        self._wild: list[tuple[HostPattern, Route]] = []
+        for service, route in services:
+            for pattern in service.hosts:
+                if pattern.wildcard:
+                    self._wild.append((pattern, route))
+                    continue
+                self._names.add(pattern.host)
+                for port in WEB_PORTS if pattern.port is None else (pattern.port,):
+                    self._exact[pattern.host, port] = route
+
+    def find(self, host: str, port: int) -> Route:
+        """Return the route of a host and port. ProxyError 403 for a port of a service's name that it does not cover."""
+        route = self._exact.get((host, port))
+        if route is not None:
+            return route
+        for pattern, route in self._wild:
+            if pattern.matches(host, port):
+                return route
+        if self.names_service(host):
+            raise denied(f"port {port} of {host} belongs to no service; name it in the service's hosts to allow it")
+        return self.unknown
+
+    def names_service(self, host: str) -> bool:
+        """Whether some service answers on this name, on whatever port."""
+        return host in self._names or any(pattern.matches(host, 0, any_port=True) for pattern, _ in self._wild)
+
+    def check_port(self, port: int) -> ProxyError | None:
+        """Return the refusal for a port of an unknown host that ``egress.ports`` does not list."""
+        ports = self.snapshot.egress.ports
+        if not ports or port in ports:
+            return None
+        return denied(f"port {port} of unknown hosts is not listed in egress.ports")
+
+
+def upstream_of(service: Service, authority: Authority) -> tuple[bytes, Authority]:
+    """Return scheme and authority that a service is spoken to with, for the authority that the client used.
+
+    A pattern without a port covers 80 and 443 alike, so there the scheme and port are the base URL's.
+    """
+    base = service.base
+    if authority.port in WEB_PORTS and not any(
+        pattern.port == authority.port and pattern.matches(authority.host, authority.port) for pattern in service.hosts
+    ):
+        port = base.port if authority.host == base.host else (443 if base.scheme == "https" else 80)
+        if port != authority.port:
+            authority = Authority(authority.host, port, authority.is_ip)
+    return base.scheme.encode("ascii"), authority

@@ -1,0 +1,343 @@
+"""One downstream connection: heads in, exchanges run, responses out, in order, until one side ends it.
+
+One task serves a connection. A nursery is opened only for a request body that is still on its way when its exchange
+begins; everything else runs in this task, with deadlines as numbers on the stream (net.stream).
+"""
+
+import socket
+import struct
+from typing import Final
+
+import trio
+from trio import current_time
+
+from proxyd.core.authority import Authority
+from proxyd.core.errors import Flag, ProxyError, Side, bad_request
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.headers import Headers
+from proxyd.core.message import Body, BytesBody, Request, Response
+from proxyd.core.snapshot import Listener
+from proxyd.core.view import View, upstream_of
+from proxyd.downstream import reply, target, tunnel
+from proxyd.downstream.body import RequestBody
+from proxyd.downstream.plane import Detachable, Plane
+from proxyd.net.relay import Tally, relay
+from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
+from proxyd.wire import encode
+from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
+from proxyd.wire.head import END, Framing, RequestHead, incomplete, parse_request, skip_empty_lines
+
+NOWHERE: Final = Authority("-", 0, False)
+"""Stands for the authority of a request that never said one."""
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Connection:
+    """A client's connection, plain or within an intercepted tunnel."""
+
+    __slots__ = (
+        "authority",
+        "buffer",
+        "exchange",
+        "listener",
+        "mode",
+        "plane",
+        "scheme",
+        "stream",
+        "tunnelled",
+        "wire_peer",
+    )
+
+    def __init__(self, stream: Stream, peer: Peer, listener: Listener, plane: Plane) -> None:
+        self.stream = stream
+        self.wire_peer = peer
+        self.listener = listener
+        self.plane = plane
+        self.buffer = b""
+        self.mode = "plain"
+        self.authority: Authority | None = None
+        """Within a tunnel: CONNECT's authority, which every request must name."""
+        self.scheme = b"http"
+        self.exchange: Exchange | None = None
+        """The exchange or tunnel that runs now."""
+        self.tunnelled = False
+        """An opaque tunnel runs on this connection."""
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.wire_peer.text} {self.mode} {self.exchange!r}>"
+
+    async def serve(self) -> None:
+        """Serve until the end; the stream is closed then."""
+        try:
+            while await self._next():
+                pass
+        except StreamError:
+            pass  # the client left between requests, or the reaper ended an idle connection
+        finally:
+            self.stream.close()
+
+    def handover(self, stream: Stream) -> None:
+        """Go on with another stream over the same socket (TLS)."""
+        self.stream.ended = "handed over"
+        self.stream = stream
+        self.plane.reaper.add(stream)
+
+    async def _next(self) -> bool:
+        """Serve one request; False when the connection is to end."""
+        view = self.plane.view
+        started, raw = await self._read_head(view)
+        if not raw:
+            return False
+        limits = view.limits
+        try:
+            head = parse_request(
+                raw, limit=limits.head_bytes, uri_limit=limits.uri_bytes, max_fields=limits.head_fields
+            )
+            target.check_host(head)
+            if not self.wire_peer.looked_up:
+                self.plane.identify(self.wire_peer, self.stream)
+            if head.method == b"CONNECT":
+                return await tunnel.connect(self, view, head, started)
+            exchange = self._exchange(view, head, started)
+        except ProxyError as error:
+            await self.refuse(view, error, started, raw)
+            return False
+        self.exchange = exchange
+        body = exchange.request.body
+        if isinstance(body, RequestBody) and not body.ended:
+            return await self._serve_streaming(exchange, view, head, body)
+        keep = await self._serve(exchange, view, head)
+        if keep and self.stream.deadline == NEVER:
+            self.stream.deadline = current_time() + limits.idle_timeout
+        return keep
+
+    # --- heads ------------------------------------------------------------------------------------
+
+    async def _read_head(self, view: View) -> tuple[float, bytes]:
+        """Return the time of the head's first byte and the head, or no bytes at the client's end."""
+        limits = view.limits
+        stream = self.stream
+        data = self.buffer
+        if not data:
+            stream.deadline = current_time() + limits.idle_timeout
+            stream.late = "idle"
+            data = await stream.receive(SMALL_READ)
+            if not data:
+                return 0.0, b""
+        stream.deadline = NEVER
+        started = current_time()
+        end = data.find(END)
+        if end < 0 or data[:1] == b"\r":
+            try:
+                data = await self._rest_of_head(view, data)
+            except ProxyError as error:
+                await self.refuse(view, error, started, data)
+                return 0.0, b""
+            end = data.find(END)
+            if end < 0:
+                return 0.0, b""
+        end += 4
+        self.buffer = data[end:] if len(data) > end else b""
+        return started, data[:end] if len(data) > end else data
+
+    async def _rest_of_head(self, view: View, data: bytes) -> bytes:
+        """Read on until a whole head is there; ProxyError 408 when that takes too long."""
+        limits = view.limits
+        with trio.move_on_after(limits.head_timeout):
+            while True:
+                data = skip_empty_lines(data)
+                if data.find(END) >= 0:
+                    return data
+                if data:
+                    incomplete(data, limits.head_bytes, limits.uri_bytes)
+                more = await self.stream.receive(SMALL_READ)
+                if not more:
+                    return b""
+                data += more
+        raise ProxyError(
+            408,
+            Flag.DOWNSTREAM_TIMEOUT,
+            "http_request_error",
+            f"the head took longer than {limits.head_timeout:g} s",
+            side=Side.DOWNSTREAM,
+        )
+
+    # --- exchanges --------------------------------------------------------------------------------
+
+    def _exchange(self, view: View, head: RequestHead, started: float) -> Exchange:
+        """Build the exchange: target, binding, route, body. ProxyError where the request is refused already."""
+        plane = self.plane
+        within = self.authority
+        host = head.host
+        if within is None:
+            user = plane.authenticate(self.listener.name, head.proxy_authorization)
+            if user is not None:
+                self.wire_peer.user = user
+            scheme, authority, path = target.absolute(head)
+        else:
+            scheme, authority, path = self.scheme, within, target.origin(head, within)
+        route = view.find(authority.host, authority.port)
+        service = route.service
+        bound = within is not None or service is not None  # an unknown host's Host is replaced (RFC 9112 §3.2.2)
+        if bound and host is not None and not target.host_matches(host, scheme, authority):
+            raise target.misdirected(f"Host names another host than {authority}")
+        if service is not None:
+            scheme, authority = upstream_of(service, authority)
+        else:
+            refusal = view.check_port(authority.port)
+            if refusal is not None:
+                raise refusal
+        body: Body
+        if head.framing is Framing.NONE:
+            body = BytesBody()
+        else:
+            length = head.length
+            decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
+            body = RequestBody(self, decoder, length, view.limits)
+        request = Request(head.method, scheme, authority, path, head.headers, body, head.version, head.upgrade)
+        request.nominated = head.nominated
+        request.via = head.via
+        exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
+        exchange.id = plane.next_id()
+        exchange.route = route
+        exchange.service = service
+        if head.version == 11:
+            exchange.interim = self._interim
+        return exchange
+
+    async def _serve_streaming(self, exchange: Exchange, view: View, head: RequestHead, body: RequestBody) -> bool:
+        """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
+        body.read_size = self.plane.streaming_started()
+        try:
+            async with trio.open_nursery() as nursery:
+                exchange.nursery = nursery
+                keep = await self._serve(exchange, view, head)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.plane.streaming_ended()
+        if body.ended:
+            return keep
+        if not head.expects_continue:
+            await self._linger(view)
+        return False
+
+    async def _serve(self, exchange: Exchange, view: View, head: RequestHead) -> bool:
+        """Run the chain and send the response; False when the connection cannot go on."""
+        stream = self.stream
+        stream.busy_since = exchange.started
+        stream.hangup = exchange.abandon
+        keep = head.keep_alive and not self.plane.draining
+        try:
+            try:
+                response = await exchange.route.chain.run(exchange, view.router)
+            except ProxyError as error:
+                exchange.error = error
+                if exchange.gone or error.status == 499:
+                    return False
+                response = reply.error_response(exchange, error)
+            exchange.response = response
+            body = exchange.request.body
+            if response.status == 101:
+                await self._upgrade(exchange, response, view)
+                return False
+            if isinstance(body, RequestBody) and not body.ended and response.status >= 300:
+                keep = False
+            stream.deadline = current_time() + view.limits.idle_timeout
+            stream.late = "idle"
+            return await reply.write(stream, exchange, response, view.via, keep=keep)
+        except ProxyError as error:
+            exchange.error = exchange.error or error
+            self._cut()
+            return False
+        except StreamError as error:
+            exchange.error = exchange.error or _client_gone(error, exchange)
+            return False
+        finally:
+            stream.busy_since = NEVER
+            stream.hangup = None
+            if exchange.response is not None:
+                exchange.response.body.abandon()
+            self.exchange = None
+            for hook in exchange.route.chain.done_hooks:
+                hook(exchange)
+
+    async def _interim(self, status: int, headers: Headers) -> None:
+        """Pass a 1xx response on."""
+        try:
+            await self.stream.send(encode.response_head(status, b"", headers, b""))
+        except StreamError as error:
+            raise ProxyError(
+                499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", str(error), side=Side.DOWNSTREAM
+            ) from error
+
+    async def _upgrade(self, exchange: Exchange, response: Response, view: View) -> None:
+        """Pass the 101 on, then carry bytes both ways until both sides are done."""
+        body = response.body
+        assert isinstance(body, Detachable)
+        stream = self.stream
+        stream.busy_since = NEVER
+        self.tunnelled = True
+        extra = view.via + b"connection: upgrade\r\nupgrade: " + (exchange.request.upgrade or b"") + b"\r\n"
+        exchange.response_started = True
+        await stream.send(encode.response_head(101, response.reason, response.headers, extra) + body.surplus)
+        if self.buffer:
+            await body.stream.send(self.buffer)
+            self.buffer = b""
+        tally = Tally()
+        await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
+        exchange.request_bytes, exchange.response_bytes = tally.up, tally.down
+
+    # --- refusals and ends ------------------------------------------------------------------------
+
+    async def refuse(self, view: View, error: ProxyError, started: float, raw: bytes = b"") -> None:
+        """Answer a request that became no exchange, report it, and end the connection without losing the answer."""
+        method = raw[:32].split(b" ", 1)[0] if raw[:1].isalpha() else b"-"
+        request = Request(method, self.scheme, self.authority or NOWHERE, b"", [], BytesBody())
+        exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
+        exchange.id = self.plane.next_id()
+        exchange.route = view.unknown
+        exchange.error = error
+        response = exchange.response = reply.error_response(exchange, error)
+        self.stream.deadline = current_time() + view.limits.linger_seconds + 1.0
+        self.stream.late = "idle"
+        try:
+            await reply.write(self.stream, exchange, response, b"", keep=False)
+            await self._linger(view)
+        except StreamError:
+            pass  # the client left before it heard why
+        finally:
+            self.plane.finished(exchange)
+
+    async def _linger(self, view: View) -> None:
+        """Read and drop what the client still sends, so that a reset does not destroy the response (RFC 9112 §9.6)."""
+        limits = view.limits
+        left = limits.linger_bytes
+        self.stream.deadline = NEVER
+        with trio.move_on_after(limits.linger_seconds):
+            try:
+                self.stream.shut_write()
+                while left > 0:
+                    data = await self.stream.receive(SMALL_READ)
+                    if not data:
+                        return
+                    left -= len(data)
+            except StreamError:
+                return
+
+    def _cut(self) -> None:
+        """End in a way that cannot be taken for the body's end: by reset."""
+        try:
+            self.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            return  # closed already
+        self.stream.close()
+
+
+def _client_gone(error: StreamError, exchange: Exchange) -> ProxyError:
+    if isinstance(error, Late) and error.reason not in ("idle", "gone", "closed"):
+        return bad_request(f"the exchange was cut: {error.reason}", 499)
+    detail = f"the client's connection failed: {error}"
+    if exchange.response_started:
+        detail += " (within the response)"
+    return ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)

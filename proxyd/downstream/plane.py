@@ -1,0 +1,71 @@
+"""What the server side needs of the process around it; the worker is one."""
+
+from typing import Protocol, runtime_checkable
+
+from OpenSSL import SSL
+
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.view import View
+from proxyd.net.reaper import Reaper
+from proxyd.net.relay import Pipes
+from proxyd.net.stream import Stream
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """The body of a 101: the upstream's connection itself."""
+
+    @property
+    def stream(self) -> Stream:
+        """The upstream stream."""
+        ...
+
+    @property
+    def surplus(self) -> bytes:
+        """Bytes that followed the 101's head."""
+        ...
+
+
+class Plane(Protocol):
+    """A data plane."""
+
+    view: View
+    reaper: Reaper
+    pipes: Pipes
+    draining: bool
+
+    def next_id(self) -> str:
+        """Return a fresh request id."""
+        ...
+
+    def identify(self, peer: Peer, stream: Stream) -> None:
+        """Look up the caller's uid, once per connection, where the kernel tells."""
+        ...
+
+    def authenticate(self, listener: str, value: bytes | None) -> str | None:
+        """Return the user that Proxy-Authorization proves, None where none is demanded. ProxyError 407 else."""
+        ...
+
+    async def leaf(self, host: str, caller: str) -> SSL.Context:
+        """Return a server context with a leaf for ``host``. ProxyError when there is none."""
+        ...
+
+    async def dial_unknown(self, exchange: Exchange, host: str, port: int) -> tuple[Stream, str]:
+        """Resolve, guard and dial an unknown host for a tunnel; return the stream and its ``ip:port``."""
+        ...
+
+    def finished(self, exchange: Exchange) -> None:
+        """Run the ``done`` hooks of an exchange that had no chain of its own."""
+        ...
+
+    def tunnel_finished(self, exchange: Exchange, mode: str, status: int) -> None:
+        """Report a tunnel."""
+        ...
+
+    def streaming_started(self) -> int:
+        """Count one more streaming body; return how many bytes it may hold at a time."""
+        ...
+
+    def streaming_ended(self) -> None:
+        """Count one streaming body less."""
+        ...

@@ -1,0 +1,101 @@
+"""Responses to bytes: framing for this client, and the replies that proxyd makes itself."""
+
+from typing import Final
+
+from trio import current_time
+
+from proxyd.core.errors import ProxyError
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers
+from proxyd.core.message import BytesBody, Origin, Response
+from proxyd.core.units import KIB
+from proxyd.net.stream import NEVER, Stream
+from proxyd.wire import encode
+
+ONE_WRITE: Final = 64 * KIB
+"""Head and a body of up to this size leave in one write."""
+
+_BODILESS: Final = frozenset({204, 304})
+
+
+def error_response(exchange: Exchange, error: ProxyError) -> Response:
+    """Turn an error into the response for it: the only place where that happens (RFC 9457, RFC 9209)."""
+    pseudonym = exchange.snapshot.pseudonym
+    headers: Headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"proxy-status", encode.proxy_status(pseudonym, error.error, error.detail)),
+        (b"x-request-id", exchange.id.encode("ascii")),
+        (b"cache-control", b"no-store"),
+    ]
+    if error.status == 407:
+        headers.append((b"proxy-authenticate", b'Basic realm="proxyd"'))
+    if error.status == 503:
+        headers.append((b"retry-after", b"1"))
+    body = BytesBody(encode.problem(error.status, error.detail, error.error, exchange.id))
+    return Response(error.status, headers, body, origin=Origin.PROXYD)
+
+
+async def write(stream: Stream, exchange: Exchange, response: Response, via: bytes, *, keep: bool) -> bool:
+    """Send a response; True when the connection can be kept. Errors leave through the stream or the body."""
+    request = exchange.request
+    body = response.body
+    modern = request.version == 11
+    exchange.response_started = True
+    if response.origin is Origin.PROXYD:
+        via = b""
+    if request.method == b"HEAD" or response.status in _BODILESS:
+        if response.origin is Origin.PROXYD and body.length is not None and request.method == b"HEAD":
+            via += b"content-length: %d\r\n" % body.length
+        body.abandon()
+        await stream.send(_head(response, via, modern=modern, keep=keep))
+        return keep
+    ready = body.take_ready()
+    if ready is not None:
+        head = _head(response, via + b"content-length: %d\r\n" % len(ready), modern=modern, keep=keep)
+        exchange.response_bytes = len(ready)
+        if len(ready) <= ONE_WRITE:
+            await stream.send(head + ready)
+        else:
+            await stream.send(head)
+            await stream.send(ready)
+        return keep
+    return await _write_streaming(stream, exchange, response, via, modern=modern, keep=keep)
+
+
+async def _write_streaming(
+    stream: Stream, exchange: Exchange, response: Response, via: bytes, *, modern: bool, keep: bool
+) -> bool:
+    body = response.body
+    chunked = body.length is None and modern
+    if body.length is not None:
+        framing = b"content-length: %d\r\n" % body.length
+    elif chunked:
+        framing = b"transfer-encoding: chunked\r\n"
+    else:
+        framing = b""
+        keep = False
+    head = _head(response, via + framing, modern=modern, keep=keep)
+    piece = body.take_pending()
+    exchange.response_bytes += len(piece)
+    if piece:
+        head += encode.chunk(piece) if chunked else piece
+    stall = exchange.snapshot.limits.idle_timeout
+    await stream.send(head)
+    stream.deadline = NEVER
+    while piece := await body.read():
+        exchange.response_bytes += len(piece)
+        stream.deadline = current_time() + stall
+        await stream.send(encode.chunk(piece) if chunked else piece)
+        stream.deadline = NEVER  # waiting for the upstream is not the client's fault
+    stream.deadline = current_time() + stall
+    if chunked:
+        await stream.send(encode.last_chunk(body.trailers))
+    return keep
+
+
+def _head(response: Response, extra: bytes, *, modern: bool, keep: bool) -> bytes:
+    if not keep:
+        extra += b"connection: close\r\n"
+    elif not modern:
+        extra += b"connection: keep-alive\r\n"
+    return encode.response_head(response.status, response.reason, response.headers, extra)

@@ -1,0 +1,121 @@
+"""From a pool key to a connected, verified stream: resolve, guard, dial, TLS."""
+
+import socket
+
+import trio
+from OpenSSL import SSL
+
+from proxyd.core.errors import Flag, ProxyError, Retry, Side
+from proxyd.core.exchange import Exchange
+from proxyd.core.snapshot import Egress
+from proxyd.net.dial import dial
+from proxyd.net.guard import Guard
+from proxyd.net.reaper import Reaper
+from proxyd.net.resolve import Resolver
+from proxyd.net.stream import NEVER, Stream, StreamError
+from proxyd.net.tls import TlsStream, client_context, client_stream, verify_peer
+from proxyd.upstream.pool import PoolKey
+
+MAX_SESSIONS = 1024
+"""TLS sessions kept for resumption, one per pool key."""
+
+
+class Connector:
+    """Makes upstream streams under one policy of egress and trust."""
+
+    def __init__(self, egress: Egress, extra_roots_pem: bytes, resolver: Resolver, reaper: Reaper) -> None:
+        self.guard = Guard(egress)
+        self._extra_roots_pem = extra_roots_pem
+        self._resolver = resolver
+        self._reaper = reaper
+        self._context: SSL.Context | None = None
+        self._sessions: dict[PoolKey, SSL.Session] = {}
+
+    async def addresses(self, host: str, port: int, *, configured: bool) -> list[tuple[str, int]]:
+        """Resolve and guard; ProxyError 403 when every address is prohibited, 502 or 504 when there is none."""
+        allowed = []
+        why = ""
+        for _, address in await self._resolver.resolve(host, port):
+            refusal = self.guard.check(address, port, configured=configured)
+            if refusal is None:
+                allowed.append((address, port))
+            else:
+                why = refusal
+        if not allowed:
+            raise ProxyError(403, Flag.DENIED, "destination_ip_prohibited", f"{host}:{port} is refused: {why}")
+        return allowed
+
+    async def connect(self, key: PoolKey, exchange: Exchange | None, seconds: float) -> tuple[Stream, str]:
+        """Return a stream for ``key`` and the ``ip:port`` it goes to, within ``seconds`` for all of it."""
+        with trio.move_on_after(seconds or NEVER) as scope:
+            if exchange is not None:
+                exchange.scope = scope
+            try:
+                return await self._connect(key, seconds)
+            finally:
+                if exchange is not None:
+                    exchange.scope = None
+        if exchange is not None and exchange.gone:
+            raise ProxyError(
+                499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
+            )
+        raise ProxyError(
+            504,
+            Flag.UPSTREAM_CONNECT,
+            "connection_timeout",
+            f"no connection within {seconds:g} s",
+            side=Side.UPSTREAM,
+            retry=Retry.ALWAYS,
+        )
+
+    async def _connect(self, key: PoolKey, seconds: float) -> tuple[Stream, str]:
+        addresses = await self.addresses(key.address, key.port, configured=key.configured)
+        sock = await dial(addresses, seconds or 3600.0)
+        peer = sock.getpeername()
+        text = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        stream = Stream(sock) if not key.name else self._start_tls(sock, key)
+        self._reaper.add(stream)
+        try:
+            if isinstance(stream, TlsStream):
+                await self._handshake(stream, key)
+        except BaseException:
+            stream.close()
+            raise
+        return stream, text
+
+    def _start_tls(self, sock: socket.socket, key: PoolKey) -> TlsStream:
+        if self._context is None:
+            self._context = client_context(self._extra_roots_pem)
+        stream = client_stream(sock, self._context, key.name, is_ip=_is_ip(key.name))
+        session = self._sessions.get(key)
+        if session is not None:
+            stream.tls.set_session(session)
+        return stream
+
+    async def _handshake(self, stream: TlsStream, key: PoolKey) -> None:
+        try:
+            await stream.handshake()
+            verify_peer(stream, key.name, is_ip=_is_ip(key.name))
+        except StreamError as error:
+            certificate = "certificate" in str(error)
+            raise ProxyError(
+                502,
+                Flag.UPSTREAM_CONNECT,
+                "tls_certificate_error" if certificate else "tls_protocol_error",
+                f"TLS with {key.name} failed: {error}",
+                side=Side.UPSTREAM,
+                retry=Retry.NEVER if certificate else Retry.ALWAYS,
+            ) from error
+
+    def remember(self, key: PoolKey, stream: Stream) -> None:
+        """Keep the TLS session for the next handshake (TLS 1.3 tickets come with the first answer)."""
+        if isinstance(stream, TlsStream):
+            session = stream.tls.get_session()
+            if session is not None:
+                if key not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
+                    self._sessions.pop(next(iter(self._sessions)))
+                self._sessions[key] = session
+
+
+def _is_ip(name: str) -> bool:
+    return ":" in name or name.replace(".", "").isdigit()

@@ -1,0 +1,392 @@
+"""One upstream HTTP/1.1 connection: a round trip at a time, and the body that is pulled from it."""
+
+from typing import Final
+
+import trio
+from trio import current_time
+
+from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_response
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers
+from proxyd.core.limits import Limits
+from proxyd.core.message import Body, BytesBody, Response
+from proxyd.net.stream import LARGE_READ, NEVER, SMALL_READ, Broken, Late, Stream, StreamError
+from proxyd.upstream.pool import Pool
+from proxyd.wire import encode
+from proxyd.wire.decode import ChunkedDecoder, CloseDecoder, Decoder, LengthDecoder
+from proxyd.wire.head import END, Framing, ResponseHead, parse_response
+
+_HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+_FINE: Final = 1.0
+"""Waits shorter than this get a real cancel scope; longer ones are left to the reaper's sweep."""
+
+TRUST_SECONDS: Final = 0.02
+"""An idempotent request takes a connection idle for less than this without a liveness check."""
+
+
+class Connection:
+    """A connection of one pool. The pool owns it; the router borrows it for one exchange."""
+
+    __slots__ = ("born", "buffer", "held", "idle_since", "peer", "pool", "requests", "stream", "uploading")
+
+    def __init__(self, stream: Stream, pool: Pool, peer: str) -> None:
+        self.stream = stream
+        self.pool = pool
+        self.peer = peer
+        """``ip:port`` that was dialled."""
+        self.born = self.idle_since = current_time()
+        self.requests = 0
+        self.buffer = b""
+        self.uploading = False
+        self.held = False
+        """Lent to an exchange."""
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.peer} requests={self.requests} {self.stream!r}>"
+
+    def is_alive(self) -> bool:
+        """Whether the idle connection can take another request."""
+        return self.stream.ended is None and not self.buffer and self.stream.is_alive()
+
+    def close(self) -> None:
+        """Close now."""
+        self.stream.close()
+
+    async def round_trip(
+        self, exchange: Exchange, host: bytes, headers: Headers, path: bytes, via: bytes, limits: Limits
+    ) -> Response:
+        """Send the request and return the response once its head is there.
+
+        The connection goes back to its pool when the response body ends, or is closed when it cannot. ProxyError
+        says whether a retry is safe; the connection is discarded then.
+        """
+        request = exchange.request
+        exchange.stream = stream = self.stream
+        self.held = True
+        self.requests += 1
+        sent_before = stream.sent
+        try:
+            ready = request.body.take_ready()
+            extra = via + _request_framing(exchange, ready)
+            head = encode.request_head(request.method, path, host, headers, extra)
+            self._arm(exchange, exchange.route.timeouts.first_byte, "first_byte")
+            if ready is not None:
+                await stream.send(head + ready if ready else head)
+                exchange.request_bytes = len(ready)
+            else:
+                exchange.uploaded = False
+                self.uploading = True
+                await stream.send(head)
+                exchange.nursery.start_soon(self._upload, exchange)
+            answer = await self._final_head(exchange, limits)
+            return self._response(exchange, answer)
+        except StreamError as error:
+            self.drop()
+            raise self._failed(exchange, error, untouched=stream.sent == sent_before) from error
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Close the connection and give its place back; once."""
+        if self.held:
+            self.held = False
+            self.pool.discard(self)
+
+    def _arm(self, exchange: Exchange, seconds: float, late: str) -> None:
+        """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
+        stream = self.stream
+        deadline = current_time() + seconds if seconds else NEVER
+        if exchange.deadline and exchange.deadline < deadline:
+            stream.deadline = exchange.deadline
+            stream.late = "total"
+        else:
+            stream.deadline = deadline
+            stream.late = late
+
+    async def _receive(self) -> bytes:
+        """Wait for bytes until the stream's deadline, exactly where it is near."""
+        stream = self.stream
+        if stream.deadline - current_time() < _FINE:
+            with trio.move_on_at(stream.deadline) as scope:
+                return await stream.receive(SMALL_READ)
+            if scope.cancelled_caught:
+                stream.expire(stream.late)
+                raise Late(stream.late)
+        return await stream.receive(SMALL_READ)
+
+    async def _final_head(self, exchange: Exchange, limits: Limits) -> ResponseHead:
+        """Read heads until one is final; interim ones are passed on (RFC 9110 §15.2)."""
+        request = exchange.request
+        interim = 0
+        started = current_time()
+        buffer = self.buffer
+        while True:
+            end = buffer.find(END) if buffer else -1
+            if end < 0:
+                if len(buffer) > limits.head_bytes:
+                    raise bad_response(
+                        f"the response head is longer than {limits.head_bytes} bytes",
+                        "http_response_header_section_size",
+                    )
+                data = await self._receive()
+                if not data:
+                    raise Broken("closed within the response head" if buffer else "closed before the response")
+                buffer = buffer + data if buffer else data
+                continue
+            head = parse_response(
+                buffer[: end + 4], request.method, limit=limits.head_bytes, max_fields=limits.head_fields
+            )
+            self.buffer = buffer = buffer[end + 4 :]
+            if head.status >= 200 or head.status == 101:
+                exchange.first_byte_seconds = current_time() - started
+                return head
+            interim += 1
+            if interim > limits.interim_responses:
+                raise bad_response(f"more than {limits.interim_responses} interim responses")
+            if exchange.interim is not None:
+                await exchange.interim(head.status, head.headers)
+
+    def _response(self, exchange: Exchange, head: ResponseHead) -> Response:
+        if head.status == 101:
+            return self._upgraded(exchange, head)
+        data, self.buffer = self.buffer, b""
+        body: Body
+        framing = head.framing
+        if framing is Framing.NONE or (framing is Framing.LENGTH and len(data) >= (head.length or 0)):
+            length = head.length or 0
+            body = BytesBody(data[:length])
+            self.buffer = data[length:]
+            self.finish(exchange, reusable=head.keep_alive)
+        else:
+            decoder: Decoder
+            if framing is Framing.LENGTH:
+                decoder = LengthDecoder(head.length or 0)
+            else:
+                decoder = ChunkedDecoder() if framing is Framing.CHUNKED else CloseDecoder()
+            body = ResponseBody(self, exchange, decoder, head.length, head.keep_alive)
+            body.start(data)
+        return Response(head.status, head.headers, body, head.reason, head.version)
+
+    def _upgraded(self, exchange: Exchange, head: ResponseHead) -> Response:
+        """RFC 9110 §7.8: only what was asked for, and only on an echo of it."""
+        if exchange.request.upgrade is None or head.upgrade != exchange.request.upgrade:
+            raise bad_response("101 to another protocol than the one asked for", "http_upgrade_failed")
+        exchange.stream = None
+        self.stream.deadline = NEVER
+        return Response(101, head.headers, UpgradedBody(self), head.reason)
+
+    def finish(self, exchange: Exchange, *, reusable: bool) -> None:
+        """End the exchange on this connection: back to the pool when it is clean, else closed."""
+        exchange.stream = None
+        self.held = False
+        self.stream.deadline = NEVER
+        if reusable and not self.uploading and not self.buffer:
+            self.pool.release(self, current_time())
+        else:
+            self.pool.discard(self)
+
+    async def _upload(self, exchange: Exchange) -> None:
+        """Send a streaming body piece by piece; the response may come, and end, before the body does."""
+        body = exchange.request.body
+        stream = self.stream
+        chunked = body.length is None
+        idle = exchange.route.timeouts.idle
+        try:
+            while piece := await body.read():
+                exchange.request_bytes += len(piece)
+                self._arm(exchange, idle, "idle")
+                await stream.send(encode.chunk(piece) if chunked else piece)
+            if chunked:
+                await stream.send(encode.last_chunk(body.trailers))
+            exchange.uploaded = True
+            self.uploading = False
+            self._arm(exchange, exchange.route.timeouts.first_byte, "first_byte")
+        except ProxyError as error:  # the client's side failed: nothing can complete this request
+            if exchange.error is None:
+                exchange.error = error
+            stream.expire("upload")
+        except StreamError:
+            return  # the upstream takes no more; its response, or its absence, tells the rest
+
+    def _failed(self, exchange: Exchange, error: StreamError, *, untouched: bool) -> ProxyError:
+        if isinstance(error, Late):
+            return late_error(exchange, error.reason)
+        otherwise = Retry.IF_REUSED if self.requests > 1 else Retry.NEVER
+        return ProxyError(
+            502,
+            Flag.UPSTREAM_DISCONNECT,
+            "connection_terminated",
+            f"the upstream connection failed: {error}",
+            side=Side.UPSTREAM,
+            retry=Retry.ALWAYS if untouched else otherwise,
+        )
+
+
+def late_error(exchange: Exchange, reason: str) -> ProxyError:
+    """Return the error for a stream that was closed for ``reason`` by our own doing."""
+    if exchange.error is not None and reason == "upload":
+        return exchange.error
+    if reason == "abandoned":
+        return ProxyError(
+            499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
+        )
+    if reason == "total":
+        return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
+    if reason == "first_byte":
+        detail = "no response within `first_byte`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "idle":
+        detail = "nothing moved within `idle`"
+        return ProxyError(504, Flag.IDLE_TIMEOUT, "connection_read_timeout", detail, side=Side.UPSTREAM)
+    return ProxyError(503, Flag.DRAINING, "proxy_internal_response", f"the exchange was cut: {reason}")
+
+
+def _request_framing(exchange: Exchange, ready: bytes | None) -> bytes:
+    request = exchange.request
+    if request.upgrade is not None:
+        return b"connection: upgrade\r\nupgrade: " + request.upgrade + b"\r\n"
+    if ready is not None and request.body.trailers:
+        raise AssertionError("a body with trailers is streamed")
+    length = len(ready) if ready is not None else request.body.length
+    if length is None:
+        return b"transfer-encoding: chunked\r\n"
+    if length or request.method in _HAS_BODY:
+        return b"content-length: %d\r\n" % length
+    return b""
+
+
+class ResponseBody:
+    """A response body on its way; it gives its connection back at the end."""
+
+    __slots__ = ("_connection", "_decoder", "_exchange", "_keep_alive", "_open", "_piece", "length", "trailers")
+
+    replayable = False
+
+    def __init__(
+        self, connection: Connection, exchange: Exchange, decoder: Decoder, length: int | None, keep_alive: bool
+    ) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._decoder = decoder
+        self._keep_alive = keep_alive
+        self._piece = b""
+        self._open = True
+        self.length = length
+        self.trailers: Headers = decoder.trailers
+
+    def start(self, data: bytes) -> None:
+        """Decode what came with the head."""
+        if data:
+            self._piece = self._feed(data)
+
+    async def read(self) -> bytes:
+        """Return the next piece, ``b""`` at the end. ProxyError when the upstream fails within the body."""
+        if self._piece:
+            piece, self._piece = self._piece, b""
+            return piece
+        connection = self._connection
+        stream = connection.stream
+        exchange = self._exchange
+        while self._open:
+            try:
+                if not connection.uploading:
+                    connection._arm(exchange, exchange.route.timeouts.idle, "idle")
+                data = await stream.receive_ready(LARGE_READ)
+                if not data:
+                    self._end_of_stream()
+                    return b""
+            except StreamError as error:
+                self.abandon()
+                raise self._broken(error) from error
+            except BaseException:
+                self.abandon()
+                raise
+            piece = self._feed(data)
+            if piece:
+                return piece
+        return b""
+
+    def take_ready(self) -> bytes | None:
+        """Return the whole body when it is decoded already and has no trailers."""
+        if self._open or self.trailers:
+            return None
+        return self.take_pending()
+
+    def take_pending(self) -> bytes:
+        """Return the piece at hand."""
+        piece, self._piece = self._piece, b""
+        return piece
+
+    def rewind(self) -> None:
+        """Never: response bodies are read once."""
+        raise AssertionError("a response body is read once")
+
+    def abandon(self) -> None:
+        """Close the connection when its body has not ended."""
+        if self._open:
+            self._open = False
+            self._exchange.stream = None
+            self._connection.drop()
+
+    def _feed(self, data: bytes) -> bytes:
+        try:
+            piece = self._decoder.feed(data)
+        except ValueError as error:
+            self.abandon()
+            raise bad_response(f"the response body is malformed: {error}") from None
+        if self._decoder.done:
+            self._finish()
+        return piece
+
+    def _end_of_stream(self) -> None:
+        try:
+            self._decoder.finish()
+        except ValueError as error:
+            raise Broken(str(error)) from None
+        self._keep_alive = False
+        self._finish()
+
+    def _finish(self) -> None:
+        self._open = False
+        self.trailers = self._decoder.trailers
+        self._connection.buffer = self._decoder.surplus
+        self._connection.finish(self._exchange, reusable=self._keep_alive)
+
+    def _broken(self, error: StreamError) -> ProxyError:
+        if isinstance(error, Late):
+            return late_error(self._exchange, error.reason)
+        return ProxyError(
+            502,
+            Flag.UPSTREAM_DISCONNECT,
+            "http_response_incomplete",
+            f"the response body broke off: {error}",
+            side=Side.UPSTREAM,
+        )
+
+
+class UpgradedBody(BytesBody):
+    """Stands for the connection after a 101; whoever takes the stream relays it and then abandons the body."""
+
+    __slots__ = ("_connection", "_open")
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._open = True
+
+    @property
+    def stream(self) -> Stream:
+        """The upstream stream."""
+        return self._connection.stream
+
+    @property
+    def surplus(self) -> bytes:
+        """Bytes that came after the 101's head: the first frames."""
+        return self._connection.buffer
+
+    def abandon(self) -> None:
+        """Close the connection."""
+        if self._open:
+            self._open = False
+            self._connection.drop()

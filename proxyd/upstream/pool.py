@@ -1,0 +1,227 @@
+"""Pools of upstream connections: synchronous bookkeeping, one pool per PoolKey.
+
+A place is reserved when a connection is assigned or its dial begins, so the bound holds at every instant. A released
+connection goes to the longest waiter first; else it becomes idle, the latest used on top.
+"""
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+import trio
+
+from proxyd.core.errors import Flag, ProxyError
+from proxyd.core.limits import PoolLimits
+
+
+class PoolKey(NamedTuple):
+    """Everything that makes two connections not interchangeable."""
+
+    address: str
+    """Host or IP address that is dialled."""
+    port: int
+    name: str
+    """Host that the certificate must be for and SNI names; empty without TLS."""
+    configured: bool
+    """The address comes from the configuration and not from a resolver."""
+    policy: str
+    """Fingerprint of trust roots and egress rules: a change of either starts anew."""
+
+
+class Poolable(Protocol):
+    """What a pool needs of a connection."""
+
+    born: float
+    idle_since: float
+    requests: int
+
+    def is_alive(self) -> bool:
+        """Whether it can take another request; reads nothing away."""
+        ...
+
+    def close(self) -> None:
+        """Close now."""
+        ...
+
+
+class _Waiter:
+    __slots__ = ("connection", "event", "granted")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.connection: Poolable | None = None
+        self.granted = False
+
+
+class Pool:
+    """Connections to one PoolKey. ``open`` counts idle, lent and being dialled."""
+
+    __slots__ = ("idle", "key", "limits", "open", "retired", "waiters")
+
+    def __init__(self, key: PoolKey, limits: PoolLimits) -> None:
+        self.key = key
+        self.limits = limits
+        self.idle: list[Poolable] = []
+        self.open = 0
+        self.waiters: deque[_Waiter] = deque()
+        self.retired = False
+        """A newer snapshot replaced this pool: nothing becomes idle any more."""
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.key.address}:{self.key.port} open={self.open} idle={len(self.idle)}>"
+
+    def take(self, now: float, trust: float = 0.0) -> Poolable | None:
+        """Return an idle connection that is young enough and alive, closing those that are not.
+
+        One that was idle for less than ``trust`` seconds is not asked whether it lives.
+        """
+        while self.idle:
+            connection = self.idle.pop()
+            if not self._expired(connection, now) and (now - connection.idle_since < trust or connection.is_alive()):
+                return connection
+            connection.close()
+            self.open -= 1
+        return None
+
+    def reserve(self) -> bool:
+        """Take a place for a new connection; False when all are taken."""
+        if self.open >= self.limits.connections:
+            return False
+        self.open += 1
+        return True
+
+    async def wait(self) -> Poolable | None:
+        """Wait in line for a connection, or None: a place to dial. ProxyError 503 when the line is full.
+
+        The place or connection passes on when the wait is cancelled.
+        """
+        if len(self.waiters) >= self.limits.pending:
+            raise ProxyError(
+                503, Flag.UPSTREAM_OVERFLOW, "connection_limit_reached", "too many requests wait for a connection"
+            )
+        waiter = _Waiter()
+        self.waiters.append(waiter)
+        try:
+            await waiter.event.wait()
+        except trio.Cancelled:
+            if not waiter.granted:
+                self.waiters.remove(waiter)
+            elif waiter.connection is not None:
+                self.release(waiter.connection, trio.current_time())
+            else:
+                self.forfeit()
+            raise
+        return waiter.connection
+
+    def release(self, connection: Poolable, now: float) -> None:
+        """Take a connection back that can carry another request."""
+        if self.retired or self._expired(connection, now, idle=False):
+            self.discard(connection)
+            return
+        if self.waiters:
+            self._grant(connection)
+            return
+        connection.idle_since = now
+        self.idle.append(connection)
+
+    def discard(self, connection: Poolable) -> None:
+        """Take a connection back that cannot."""
+        connection.close()
+        self.forfeit()
+
+    def forfeit(self) -> None:
+        """Give a reserved place back, or on to the first waiter."""
+        if self.waiters:
+            self._grant(None)
+        else:
+            self.open -= 1
+
+    def sweep(self, now: float) -> None:
+        """Close idle connections that are too old or were closed by the other side."""
+        kept = []
+        for connection in self.idle:
+            if self._expired(connection, now) or not connection.is_alive():
+                connection.close()
+                self.open -= 1
+            else:
+                kept.append(connection)
+        self.idle = kept
+
+    def retire(self) -> None:
+        """Close what is idle now and what is lent when it comes back."""
+        self.retired = True
+        for connection in self.idle:
+            connection.close()
+        self.open -= len(self.idle)
+        self.idle = []
+
+    def _grant(self, connection: Poolable | None) -> None:
+        waiter = self.waiters.popleft()
+        waiter.connection = connection
+        waiter.granted = True
+        waiter.event.set()
+
+    def _expired(self, connection: Poolable, now: float, *, idle: bool = True) -> bool:
+        limits = self.limits
+        return (
+            now - connection.born >= limits.age
+            or (limits.requests > 0 and connection.requests >= limits.requests)
+            or (idle and now - connection.idle_since >= limits.idle)
+        )
+
+
+class PoolSet:
+    """All pools of one worker."""
+
+    def __init__(self) -> None:
+        self._pools: dict[PoolKey, Pool] = {}
+
+    def get(self, key: PoolKey, limits: PoolLimits) -> Pool:
+        """Return the pool of ``key``, made when first asked for; ``limits`` hold from now on."""
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(key, limits)
+        pool.limits = limits
+        return pool
+
+    def sweep(self, now: float) -> None:
+        """Sweep every pool and forget those that hold nothing."""
+        for key, pool in list(self._pools.items()):
+            pool.sweep(now)
+            if not pool.open and not pool.waiters and pool.retired:
+                del self._pools[key]
+
+    def prune(self) -> None:
+        """Forget pools that hold nothing; routes ask for theirs again."""
+        for key, pool in list(self._pools.items()):
+            if not pool.open and not pool.waiters:
+                pool.retired = True
+                del self._pools[key]
+
+    def retire_others(self, policy: str) -> None:
+        """Retire every pool that was made under another policy."""
+        for key, pool in list(self._pools.items()):
+            if key.policy != policy:
+                pool.retire()
+                del self._pools[key]
+
+    def totals(self) -> tuple[int, int]:
+        """Return how many connections are open, and how many of them idle."""
+        open_count = idle_count = 0
+        for pool in self._pools.values():
+            open_count += pool.open
+            idle_count += len(pool.idle)
+        return open_count, idle_count
+
+    def view(self) -> list[dict[str, object]]:
+        """Describe every pool, for the admin socket."""
+        return [
+            {
+                "address": f"[{key.address}]:{key.port}" if ":" in key.address else f"{key.address}:{key.port}",
+                "tls": key.name or None,
+                "open": pool.open,
+                "idle": len(pool.idle),
+                "waiting": len(pool.waiters),
+                "limit": pool.limits.connections,
+            }
+            for key, pool in self._pools.items()
+        ]

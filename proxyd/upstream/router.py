@@ -1,0 +1,181 @@
+"""The router: attempts at an exchange. Everything that happens once per attempt stands in this file.
+
+An attempt picks an endpoint, takes a connection, applies the credential and makes one round trip. A failed attempt is
+tried again only when no side effect can be doubled.
+"""
+
+from typing import Final
+
+import trio
+from trio import current_time
+
+from proxyd.core.authority import Authority
+from proxyd.core.errors import Flag, ProxyError, Retry, Side
+from proxyd.core.exchange import Exchange
+from proxyd.core.limits import Limits
+from proxyd.core.message import Response
+from proxyd.core.service import Endpoint, Service
+from proxyd.net.stream import NEVER
+from proxyd.upstream.connector import Connector
+from proxyd.upstream.http1 import TRUST_SECONDS, Connection
+from proxyd.upstream.pool import Pool, PoolKey, PoolSet
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
+"""RFC 9110 §9.2.2."""
+
+MAX_ATTEMPTS: Final = 2
+"""Attempts where a service has fewer endpoints: the second makes up for a stale connection."""
+
+
+class Secrets:
+    """The values of credentials that this worker holds, and why one is missing."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.problems: dict[str, str] = {}
+
+
+class Router:
+    """Routes exchanges under one snapshot; pools outlive it."""
+
+    def __init__(
+        self, connector: Connector, pools: PoolSet, secrets: Secrets, limits: Limits, policy: str, pseudonym: str
+    ) -> None:
+        self.connector = connector
+        self._pools = pools
+        self._secrets = secrets
+        self._limits = limits
+        self._policy = policy
+        self._via = f"via: 1.1 {pseudonym}\r\n".encode("ascii")
+
+    async def __call__(self, exchange: Exchange) -> Response:
+        """Return the response of the first attempt that has one. ProxyError when none has."""
+        route = exchange.route
+        total = route.timeouts.total
+        if total:
+            exchange.deadline = exchange.started + total
+        service = route.service
+        endpoints = service.endpoints if service is not None else ()
+        most = max(MAX_ATTEMPTS, len(endpoints))
+        offset = 0
+        if len(endpoints) > 1:
+            offset = route.rotation = (route.rotation + 1) % len(endpoints)
+        while True:
+            exchange.attempts += 1
+            endpoint = endpoints[(offset + exchange.attempts - 1) % len(endpoints)] if endpoints else None
+            try:
+                return await self._attempt(exchange, service, endpoint)
+            except ProxyError as error:
+                if exchange.attempts >= most or not _may_retry(exchange, error, len(endpoints)):
+                    raise
+                exchange.request.body.rewind()
+
+    async def _attempt(self, exchange: Exchange, service: Service | None, endpoint: Endpoint | None) -> Response:
+        request = exchange.request
+        authority = request.authority
+        secure = request.scheme == b"https"
+        pool = self._pool(exchange, authority, endpoint, secure)
+        headers, path = request.headers, request.path
+        injector = exchange.credential
+        if injector is not None:
+            if not secure and not (service is not None and service.insecure):
+                raise _misconfigured("a credential never goes over plain http unless the service says `insecure: true`")
+            values = self._secrets.values
+            try:
+                headers, path = injector.apply(headers, path, values)
+            except KeyError as error:
+                raise self._missing(str(error.args[0])) from None
+            exchange.secrets = injector.masks(values)
+        connection = await self._take(exchange, pool)
+        exchange.endpoint = connection.peer
+        host = authority.host_header(request.scheme)
+        response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
+        if secure and connection.requests == 1:
+            self.connector.remember(pool.key, connection.stream)
+        return response
+
+    def _pool(self, exchange: Exchange, authority: Authority, endpoint: Endpoint | None, secure: bool) -> Pool:
+        route = exchange.route
+        cached = (authority, endpoint, secure)
+        pool: Pool | None = route.pools.get(cached)
+        if pool is None or pool.retired:
+            dialled = endpoint if endpoint is not None else authority
+            key = PoolKey(
+                dialled.host, dialled.port, authority.host if secure else "", endpoint is not None, self._policy
+            )
+            if len(route.pools) >= 1024:
+                route.pools.clear()
+                self._pools.prune()
+            pool = route.pools[cached] = self._pools.get(key, route.pool)
+        return pool
+
+    async def _take(self, exchange: Exchange, pool: Pool) -> Connection:
+        now = current_time()
+        if pool.idle:
+            fresh = exchange.attempts == 1 and exchange.request.method in IDEMPOTENT
+            found = pool.take(now, TRUST_SECONDS if fresh else 0.0)
+            if found is not None:
+                assert isinstance(found, Connection)
+                exchange.reused = True
+                return found
+        exchange.reused = False
+        if not pool.reserve():
+            waited = await self._wait(exchange, pool)
+            exchange.queue_seconds = current_time() - now
+            if waited is not None:
+                exchange.reused = True
+                return waited
+        try:
+            stream, peer = await self.connector.connect(
+                pool.key, exchange, _within(exchange, exchange.route.timeouts.connect)
+            )
+        except BaseException:
+            pool.forfeit()
+            raise
+        exchange.connect_seconds = current_time() - now - (exchange.queue_seconds or 0.0)
+        return Connection(stream, pool, peer)
+
+    async def _wait(self, exchange: Exchange, pool: Pool) -> Connection | None:
+        """Wait in the pool's line, as long as a connection may take."""
+        with trio.move_on_after(_within(exchange, exchange.route.timeouts.connect) or NEVER) as scope:
+            exchange.scope = scope
+            try:
+                connection = await pool.wait()
+            finally:
+                exchange.scope = None
+            assert connection is None or isinstance(connection, Connection)
+            return connection
+        if exchange.gone:
+            raise ProxyError(
+                499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
+            )
+        raise ProxyError(
+            503, Flag.UPSTREAM_OVERFLOW, "connection_limit_reached", "no connection became free within `connect`"
+        )
+
+    def _missing(self, name: str) -> ProxyError:
+        why = self._secrets.problems.get(name, "it has no value yet")
+        return _misconfigured(f"the secret {name} cannot be used: {why}")
+
+
+def _misconfigured(detail: str) -> ProxyError:
+    return ProxyError(500, Flag.CONFIGURATION, "proxy_configuration_error", detail)
+
+
+def _within(exchange: Exchange, seconds: float) -> float:
+    """Return ``seconds``, or what is left of the exchange's own time when that is less."""
+    if not exchange.deadline:
+        return seconds
+    left = max(0.001, exchange.deadline - current_time())
+    return min(seconds, left) if seconds else left
+
+
+def _may_retry(exchange: Exchange, error: ProxyError, endpoints: int) -> bool:
+    """Whether another attempt is safe (no side effect twice) and can differ from this one."""
+    if exchange.gone or (exchange.request_bytes and not exchange.request.body.replayable):
+        return False
+    if error.retry is Retry.ALWAYS:
+        return endpoints > 1 or exchange.reused
+    if error.retry is Retry.IF_REUSED:
+        return exchange.request.method in IDEMPOTENT and exchange.request.body.replayable
+    return False

@@ -1,0 +1,311 @@
+"""One worker: the data plane in one process and one trio loop, without a control round trip per exchange."""
+
+import gc
+import ipaddress
+import os
+import secrets
+import socket
+from collections import Counter as Tally
+from typing import Any, Final
+
+import trio
+from OpenSSL import SSL
+
+from proxyd.core import metrics
+from proxyd.core.errors import Flag, ProxyError
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.messages import InstallLeaf, SetCredential
+from proxyd.core.snapshot import Snapshot
+from proxyd.core.units import KIB
+from proxyd.core.view import View
+from proxyd.downstream.connection import Connection
+from proxyd.net import callers, listen
+from proxyd.net.process import harden, raise_nofile, set_name
+from proxyd.net.reaper import Reaper
+from proxyd.net.relay import Pipes
+from proxyd.net.stream import Stream
+from proxyd.upstream.pool import PoolKey
+from proxyd.worker.assemble import Assembly
+from proxyd.worker.authenticate import authenticate
+from proxyd.worker.leaves import Leaves
+from proxyd.worker.link import Links
+from proxyd.worker.meter import Meter
+from proxyd.worker.observe import Events, Observer
+from proxyd.worker.revoke import is_forbidden
+
+SMALLEST_READ: Final = 4 * KIB
+HOUSEKEEPING_SECONDS: Final = 1.0
+
+
+def preload() -> None:
+    """Nothing more: importing this module has loaded the data plane, for the supervisor to fork."""
+
+
+def main(index: int, control_fd: int, supervisor_fd: int) -> int:
+    """Run a worker in this process until its lifeline ends or it is drained; return its exit code."""
+    harden()
+    raise_nofile()
+    set_name(f"proxyd-w{index}")
+    gc.set_threshold(50_000, 20, 50)  # exchanges leave few cycles; frozen pages stay shared
+    return trio.run(Worker(index).run, socket.socket(fileno=control_fd), socket.socket(fileno=supervisor_fd))
+
+
+class Worker:
+    """The data plane's state; satisfies downstream.plane.Plane and worker.link.Subject."""
+
+    view: View
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.reaper = Reaper()
+        self.pipes = Pipes()
+        self.draining = False
+        self._meter = Meter()
+        self._events = Events(self._meter)
+        self._prefix = secrets.token_hex(4)
+        self._serial = 0
+        self._streaming = 0
+        self._connections: set[Connection] = set()
+        self._callers: Tally[str] = Tally()
+        self._accepting: dict[str, socket.socket] = {}
+        self._offered: dict[str, socket.socket] = {}
+        self._version = 0
+        self._drained = trio.Event()
+
+    async def run(self, control: socket.socket, supervisor: socket.socket) -> int:
+        """Serve until drained or orphaned."""
+        self._observer = Observer(self._meter, self._events)
+        self._assembly = Assembly(self.reaper, self._observer, self._meter)
+        links = Links(self, self._meter, self._events, control)
+        self._leaves = Leaves(links.want_leaf)
+        self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
+        self._meter.gauge(metrics.UPSTREAM_ACTIVE, lambda: self._assembly.pools.totals()[0])
+        self._meter.gauge(metrics.UPSTREAM_IDLE, lambda: self._assembly.pools.totals()[1])
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.reaper.run)
+            nursery.start_soon(self._keep_house)
+            nursery.start_soon(self._end_when_drained, links)
+            nursery.start_soon(links.run_control)
+            await links.run_supervisor(supervisor)
+            nursery.cancel_scope.cancel()
+        return 0
+
+    # --- orders (worker.link.Subject) -------------------------------------------------------------
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Route by this snapshot from now on; running exchanges keep theirs, forbidden ones are cut in time."""
+        missing = [
+            listener.name
+            for listener in snapshot.listeners
+            if listener.name not in self._accepting and listener.name not in self._offered
+        ]
+        if missing:
+            raise ValueError(f"no socket came for the listener {missing[0]}")
+        self.view = view = self._assembly.view(snapshot)
+        self._version = snapshot.version
+        self._leaves.limit = snapshot.limits.contexts
+        for name, sock in list(self._accepting.items()):
+            if name not in view.listeners or name in self._offered:
+                listen.stop(sock)
+                del self._accepting[name]
+        for name in list(self._offered):
+            sock = self._offered.pop(name)
+            if name in view.listeners and not self.draining:
+                self._accepting[name] = sock
+                self._nursery.start_soon(self._accept, name, sock)
+            else:
+                sock.close()
+        self._revise(view)
+
+    def offer_listener(self, name: str, sock: socket.socket) -> None:
+        """Keep a listening socket until a snapshot names it."""
+        sock.setblocking(False)
+        former = self._offered.pop(name, None)
+        if former is not None:
+            former.close()
+        self._offered[name] = sock
+
+    def set_credential(self, message: SetCredential) -> None:
+        """Use this value from the next attempt on, or say why there is none."""
+        held = self._assembly.secrets
+        if message.value is None:
+            held.values.pop(message.name, None)
+            held.problems[message.name] = message.why
+        else:
+            held.values[message.name] = message.value
+            held.problems.pop(message.name, None)
+
+    def install_leaf(self, leaf: InstallLeaf) -> None:
+        """Take a leaf certificate."""
+        self._leaves.install(leaf)
+
+    def drain(self, seconds: float) -> None:
+        """Stop accepting, close idle connections, and end when the rest has finished, ``seconds`` from now at most."""
+        if not self.draining:
+            self.draining = True
+            for sock in self._accepting.values():
+                listen.stop(sock)
+            self._accepting.clear()
+            for connection in self._connections:
+                if connection.exchange is None:
+                    connection.stream.expire("drain")
+            if not self._connections:
+                self._drained.set()
+        self._nursery.start_soon(self._exit_after, seconds)
+
+    def answer(self, what: str) -> object:
+        """Describe pools or connections in plain values. ValueError for anything else."""
+        if what == "pools":
+            return self._assembly.pools.view()
+        if what == "connections":
+            return {
+                "version": self._version,
+                "connections": len(self._connections),
+                "streams": len(self.reaper),
+                "draining": self.draining,
+            }
+        raise ValueError(f"no view named {what}")
+
+    # --- what the server side needs (downstream.plane.Plane) --------------------------------------
+
+    def next_id(self) -> str:
+        """Return a fresh request id: eight random digits of this worker, and a count."""
+        self._serial += 1
+        return f"{self._prefix}-{self._serial:x}"
+
+    def identify(self, peer: Peer, stream: Stream) -> None:
+        """Ask the kernel once for the caller's uid. ProxyError 503 when the caller has too many connections."""
+        if peer.looked_up:
+            return
+        peer.looked_up = True
+        if not ipaddress.ip_address(peer.address).is_loopback:
+            return
+        before = peer.caller
+        peer.uid = callers.tcp_uid(stream.sock)
+        if peer.uid is not None:
+            self._callers[before] -= 1
+            self._callers[peer.caller] += 1
+            if self._callers[peer.caller] > self.view.limits.connections_per_caller:
+                self._meter.counter(metrics.REFUSED_CONNECTIONS, "caller").value += 1
+                raise ProxyError(503, Flag.OVERLOAD, "connection_limit_reached", "too many connections of this caller")
+
+    def authenticate(self, listener: str, value: bytes | None) -> str | None:
+        """Return the proven user. ProxyError 407."""
+        configured = self.view.listeners.get(listener)
+        if configured is None or not configured.users:
+            return None
+        return authenticate(configured.users, self._assembly.secrets.values, value)
+
+    async def leaf(self, host: str, caller: str) -> SSL.Context:
+        """Return a server context for ``host``."""
+        return await self._leaves.context(host, caller)
+
+    async def dial_unknown(self, exchange: Exchange, host: str, port: int) -> tuple[Stream, str]:
+        """Dial an unknown host for a tunnel."""
+        key = PoolKey(host, port, "", False, "")
+        return await self._assembly.connector.connect(key, exchange, self.view.snapshot.unknown_timeouts.connect)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count and report an exchange that met no chain."""
+        self._observer.done(exchange)
+
+    def tunnel_finished(self, exchange: Exchange, mode: str, status: int) -> None:
+        """Count and report a tunnel."""
+        self._observer.tunnel(exchange, mode, status)
+
+    def streaming_started(self) -> int:
+        """Count a streaming body; the more there are, the less each may hold."""
+        self._streaming += 1
+        limits = self.view.limits
+        return max(SMALLEST_READ, min(limits.read_bytes, limits.buffered_bytes // self._streaming))
+
+    def streaming_ended(self) -> None:
+        """Count one streaming body less."""
+        self._streaming -= 1
+
+    # --- connections ------------------------------------------------------------------------------
+
+    async def _accept(self, name: str, sock: socket.socket) -> None:
+        accepted = self._meter.counter(metrics.DOWNSTREAM_CONNECTIONS, name)
+
+        def start(client: socket.socket, address: Any) -> None:
+            accepted.value += 1
+            self._start(name, client, address)
+
+        def failed(error: str) -> None:
+            self._meter.counter(metrics.ACCEPT_ERRORS, error).value += 1
+
+        await listen.accept(sock, start, failed)
+
+    def _start(self, name: str, client: socket.socket, address: Any) -> None:
+        """Take a connection in, or close it at once when that would break a limit."""
+        limits = self.view.limits
+        listener = self.view.listeners.get(name)
+        peer = Peer(name, address[0], address[1])
+        full = len(self._connections) >= limits.connections
+        if full or listener is None or self._callers[peer.caller] >= limits.connections_per_caller:
+            self._meter.counter(metrics.REFUSED_CONNECTIONS, "worker" if full else "caller").value += 1
+            client.close()
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = Stream(client)
+        connection = Connection(stream, peer, listener, self)
+        self._connections.add(connection)
+        self._callers[peer.caller] += 1
+        self.reaper.add(stream)
+        self._nursery.start_soon(self._serve, connection)
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await connection.serve()
+        except Exception as error:  # a supervising loop: one connection's fault must not end the worker
+            self._events.notice("error", "connection_failed", f"{type(error).__name__} in a connection; it was closed")
+            if os.environ.get("PROXYD_DEBUG") == "1":
+                raise
+        finally:
+            self._connections.discard(connection)
+            caller = connection.wire_peer.caller
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+            if self.draining and not self._connections:
+                self._drained.set()
+
+    def _revise(self, view: View) -> None:
+        """Judge what runs by a new snapshot: what it forbids ends within ``drain_old``."""
+        for connection in self._connections:
+            listener = view.listeners.get(connection.listener.name)
+            if listener is not None:
+                connection.listener = listener
+            if is_forbidden(connection, view, listener):
+                if connection.exchange is None:
+                    connection.stream.expire("revoked")
+                else:
+                    self._nursery.start_soon(self._cut_after, connection, connection.exchange, view.snapshot.drain_old)
+
+    async def _cut_after(self, connection: Connection, exchange: Exchange, seconds: float) -> None:
+        await trio.sleep(seconds)
+        if connection.exchange is exchange and is_forbidden(
+            connection, self.view, self.view.listeners.get(connection.listener.name)
+        ):
+            exchange.abandon()
+            connection.stream.expire("revoked")
+
+    # --- housekeeping -----------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        while True:
+            await trio.sleep(HOUSEKEEPING_SECONDS)
+            self._assembly.pools.sweep(trio.current_time())
+            self._observer.set_clock()
+
+    async def _end_when_drained(self, links: Links) -> None:
+        await self._drained.wait()
+        with trio.move_on_after(1.0):
+            await links.flush()
+        self._nursery.cancel_scope.cancel()
+
+    async def _exit_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._drained.set()

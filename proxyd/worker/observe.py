@@ -1,0 +1,151 @@
+"""What happened, counted and reported: one event per exchange where the access log is on, and the metrics."""
+
+import time
+from typing import Any
+
+import trio
+
+from proxyd.core import metrics
+from proxyd.core.events import ACCESS, NOTICE
+from proxyd.core.exchange import Exchange
+from proxyd.core.route import Filter, Route
+from proxyd.worker.meter import Counter, Histogram, Meter
+
+MAX_EVENTS = 20_000
+"""Events that wait for control; past that they are dropped and counted."""
+
+DROPPED_STATUS = 499
+"""Logged where the client left before a response (nginx's number)."""
+
+
+class Events:
+    """A bounded queue of records for control."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.waiting: list[list[Any]] = []
+        self._dropped = meter.counter(metrics.EVENTS_DROPPED, "worker_queue_full")
+
+    def add(self, record: list[Any]) -> None:
+        """Queue a record, or drop and count it."""
+        if len(self.waiting) < MAX_EVENTS:
+            self.waiting.append(record)
+        else:
+            self._dropped.value += 1
+
+    def take(self, count: int) -> list[list[Any]]:
+        """Remove and return up to ``count`` records, oldest first."""
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        return taken
+
+    def notice(self, level: str, name: str, detail: str) -> None:
+        """Queue something that an operator should know."""
+        self.add([NOTICE, time.time(), level, name, detail])
+
+
+class _Cells:
+    """The metric cells of one route and listener, found once."""
+
+    __slots__ = ("by_status", "duration")
+
+    def __init__(self, duration: Histogram) -> None:
+        self.by_status: dict[int, Counter] = {}
+        self.duration = duration
+
+
+class Observer(Filter):
+    """Counts and reports every exchange when it is done."""
+
+    def __init__(self, meter: Meter, events: Events) -> None:
+        self._meter = meter
+        self._events = events
+        self._received = meter.counter(metrics.DOWNSTREAM_BYTES, "received")
+        self._sent = meter.counter(metrics.DOWNSTREAM_BYTES, "sent")
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Relate monotonic time to the wall clock again."""
+        self._offset = time.time() - trio.current_time()
+
+    def done(self, exchange: Exchange) -> None:
+        """Count one exchange; report it when the access log is on."""
+        now = trio.current_time()
+        response = exchange.response
+        status = response.status if response is not None else DROPPED_STATUS
+        seconds = now - exchange.started
+        cells = self._cells(exchange.route, exchange.peer.listener)
+        cell = cells.by_status.get(status)
+        if cell is None:
+            cell = cells.by_status[status] = self._meter.counter(
+                metrics.REQUESTS, exchange.peer.listener, exchange.route.name, str(status)
+            )
+        cell.value += 1
+        cells.duration.observe(seconds)
+        self._received.value += exchange.request_bytes
+        self._sent.value += exchange.response_bytes
+        if exchange.attempts > 1:
+            self._meter.counter(metrics.RETRIES, exchange.route.name).value += exchange.attempts - 1
+        if exchange.error is not None:
+            self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
+        if exchange.snapshot.access_log:
+            origin = response.origin.value if response is not None else "proxyd"
+            self._events.add(self._record(exchange, "http", exchange.mode, status, origin, seconds))
+
+    def tunnel(self, exchange: Exchange, mode: str, status: int) -> None:
+        """Count and report a tunnel that ended or was refused after its 200."""
+        now = trio.current_time()
+        self._meter.counter(metrics.TUNNELS, exchange.peer.listener, exchange.route.name).value += 1
+        self._received.value += exchange.request_bytes
+        self._sent.value += exchange.response_bytes
+        if exchange.error is not None:
+            self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
+        if exchange.snapshot.access_log:
+            origin = "proxyd" if exchange.endpoint is None else "upstream"
+            self._events.add(self._record(exchange, "tunnel", mode, status, origin, now - exchange.started))
+
+    def _cells(self, route: Route, listener: str) -> _Cells:
+        cells: _Cells | None = route.cells.get(listener)
+        if cells is None:
+            cells = _Cells(self._meter.histogram(metrics.DURATION, route.name))
+            route.cells[listener] = cells
+        return cells
+
+    def _record(self, exchange: Exchange, kind: str, mode: str, status: int, origin: str, seconds: float) -> list[Any]:
+        """Return the positional record (core.events.ACCESS_FIELDS)."""
+        request = exchange.request
+        peer = exchange.peer
+        error = exchange.error
+        credential = exchange.credential
+        first = exchange.first_byte_seconds
+        connect = exchange.connect_seconds
+        queue = exchange.queue_seconds
+        return [
+            ACCESS,
+            exchange.started + self._offset,
+            exchange.id,
+            kind,
+            peer.listener,
+            peer.text,
+            peer.uid,
+            peer.user,
+            mode,
+            request.method,
+            request.scheme,
+            str(request.authority),
+            request.path,
+            exchange.route.name or None,
+            ",".join(credential.secret_names) if credential is not None else None,
+            status,
+            error.flag.value if error is not None else "",
+            error.error if error is not None else None,
+            error.detail if error is not None else None,
+            origin,
+            exchange.endpoint,
+            exchange.attempts,
+            exchange.reused,
+            exchange.request_bytes,
+            exchange.response_bytes,
+            queue * 1000 if queue is not None else None,
+            connect * 1000 if connect is not None else None,
+            first * 1000 if first is not None else None,
+            seconds * 1000,
+        ]

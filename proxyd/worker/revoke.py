@@ -1,0 +1,37 @@
+"""What a new snapshot says of what runs already."""
+
+from proxyd.core.errors import ProxyError
+from proxyd.core.exchange import Exchange
+from proxyd.core.snapshot import Listener, UnknownHosts
+from proxyd.core.view import View
+from proxyd.downstream.connection import Connection
+
+
+def is_forbidden(connection: Connection, view: View, listener: Listener | None) -> bool:
+    """Whether the view would refuse what this connection is doing: its listener, its tunnel, its exchange."""
+    if listener is None:
+        return True
+    exchange = connection.exchange
+    return exchange is not None and _refuses(exchange, connection, view, listener)
+
+
+def _refuses(exchange: Exchange, connection: Connection, view: View, listener: Listener) -> bool:
+    request = exchange.request
+    authority = connection.authority or request.authority
+    try:
+        route = view.find(authority.host, authority.port)
+    except ProxyError:
+        return True
+    opaque = request.method == b"CONNECT"
+    if route.service is None:
+        if opaque and listener.unknown_hosts is UnknownHosts.DENY:
+            return True
+        if view.check_port(authority.port) is not None:
+            return True
+    elif opaque:
+        return True  # what was an unknown host's tunnel is a service's now: it would be intercepted
+    judge = route.judge
+    if opaque:
+        return not judge.tunnel(exchange.peer, authority.host, authority.port)
+    target = request.authority
+    return not judge.decide(exchange.peer, target.host, target.port, request.method, request.path)
