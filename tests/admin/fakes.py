@@ -1,0 +1,37 @@
+"""A service object that answers at once and remembers what it was asked."""
+
+
+class FakeService:
+    def __init__(self, ca="/nonexistent/ca.pem"):
+        self.ready = True
+        self.calls = []
+        self.ca = ca
+
+    async def status(self):
+        self.calls.append("status")
+        return {"version": "0.1.0", "listeners": []}
+
+    async def services(self):
+        return [{"name": "tickets"}]
+
+    async def pools(self):
+        return []
+
+    async def config(self):
+        raise ZeroDivisionError("a bug with s3cret in its text")
+
+    async def reload(self):
+        return {"ok": False, "version": 1, "problems": ["proxyd.yaml:3:1: unknown key"]}
+
+    async def stop(self):
+        self.calls.append("stop")
+        return True
+
+    async def is_ready(self):
+        return self.ready
+
+    async def metrics_text(self):
+        return b"# HELP x y\n"
+
+    async def environment(self):
+        return {"proxy": "http://127.0.0.1:3128", "ca_bundle": "/b.pem", "ca": self.ca, "secret_variables": ["T"]}

@@ -1,0 +1,74 @@
+import os
+import socket
+import stat
+
+import pytest
+
+from proxyd.admin.bind import BindError, bind_http, bind_unix, host_port
+
+
+def test_the_socket_is_for_its_owner_alone_and_the_umask_stays(tmp_path):
+    mask = os.umask(0o022)
+    listener = bind_unix(tmp_path / "admin.sock")
+    assert os.umask(mask) == 0o022
+    assert stat.S_IMODE(listener.path.stat().st_mode) == 0o600
+    listener.close()
+    assert not listener.path.exists()
+
+
+def test_a_stale_socket_is_replaced(tmp_path):
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    bind_unix(path).close()
+
+
+def test_a_socket_that_answers_is_left_alone(tmp_path):
+    first = bind_unix(tmp_path / "admin.sock")
+    with pytest.raises(BindError, match="another proxyd answers"):
+        bind_unix(tmp_path / "admin.sock")
+    assert first.path.exists()
+    first.close()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
+    path = tmp_path / "admin.sock"
+    path.write_text("precious")
+    with pytest.raises(BindError, match="no socket"):
+        bind_unix(path)
+    assert path.read_text() == "precious"
+
+
+def test_a_socket_that_took_our_place_is_not_removed(tmp_path):
+    path = tmp_path / "admin.sock"
+    first = bind_unix(path)
+    path.rename(tmp_path / "aside")
+    second = bind_unix(path)
+    first.close()
+    assert path.exists()
+    second.close()
+
+
+@pytest.mark.parametrize(("name", "why"), [("x" * 120, "longer than"), ("absent/admin.sock", "No such file")])
+def test_a_path_that_cannot_be_bound_is_named(tmp_path, name, why):
+    with pytest.raises(BindError, match=why):
+        bind_unix(tmp_path / name)
+
+
+def test_an_http_address_in_use_is_named():
+    first = bind_http("127.0.0.1:0")
+    with pytest.raises(BindError, match=f"admin.http {host_port(first)}: Address already in use"):
+        bind_http(host_port(first))
+    first.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:none", "127.0.0.1:70000", "nohost.invalid.:1"])
+def test_an_http_address_that_is_none_is_named(address):
+    with pytest.raises(BindError, match="admin[.]http"):
+        bind_http(address)
+
+
+def test_an_ipv6_address_keeps_its_brackets():
+    sock = bind_http("[::1]:0")
+    assert host_port(sock).startswith("[::1]:")
+    sock.close()

@@ -1,0 +1,165 @@
+import socket
+
+import msgpack
+import pytest
+import trio
+import trio.testing
+
+from proxyd.admin import methods, unix
+from proxyd.admin.bind import bind_unix
+from proxyd.admin.methods import Methods
+from proxyd.admin.unix import UnixServer, peer_uid
+from tests.admin.fakes import FakeService
+
+
+class Client:
+    def __init__(self, path):
+        self.path = path
+
+    async def __aenter__(self):
+        self.stream = await trio.open_unix_socket(self.path)
+        self.unpacker = msgpack.Unpacker()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.stream.aclose()
+
+    async def call(self, method, *params, msgid=1):
+        await self.stream.send_all(msgpack.packb([0, msgid, method, list(params)]))
+        return await self.answer()
+
+    async def answer(self):
+        while True:
+            for message in self.unpacker:
+                return message
+            data = await self.stream.receive_some(65536)
+            if not data:
+                return None
+            self.unpacker.feed(data)
+
+
+class Fixture:
+    def __init__(self, path, service, reports):
+        self.path, self.service, self.reports = path, service, reports
+
+    def client(self):
+        return Client(self.path)
+
+
+@pytest.fixture
+async def server(nursery, tmp_path):
+    started = start(nursery, tmp_path)
+    yield started
+    nursery.cancel_scope.cancel()
+
+
+def start(nursery, tmp_path, **options):
+    reports = []
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    service = FakeService(str(tmp_path / "ca.pem"))
+    listener = bind_unix(tmp_path / "admin.sock")
+    server = UnixServer(Methods(service), lambda name, detail: reports.append((name, detail)), **options)
+    nursery.start_soon(server.serve, listener.sock)
+    return Fixture(listener.path, service, reports)
+
+
+async def test_a_call_is_answered_under_its_number(server):
+    async with server.client() as client:
+        assert await client.call("status", msgid=77) == [1, 77, None, {"version": "0.1.0", "listeners": []}]
+        assert await client.call("services", msgid=78) == [1, 78, None, [{"name": "tickets"}]]
+
+
+async def test_pipelined_calls_are_answered_in_order_and_notifications_not_at_all(server):
+    async with server.client() as client:
+        calls = [[0, 1, "pools", []], [2, "stop", []], [0, 2, "version", []]]
+        await client.stream.send_all(b"".join(map(msgpack.packb, calls)))
+        assert [(await client.answer())[1] for _ in range(2)] == [1, 2]
+    assert server.service.calls == []
+
+
+async def test_methods_lists_itself(server):
+    async with server.client() as client:
+        names = [entry["name"] for entry in (await client.call("methods"))[3]]
+    assert names == [
+        "version", "methods", "status", "services", "pools", "config", "reload", "stop", "environment", "ca",
+    ]  # fmt: skip
+
+
+async def test_an_unknown_method_names_the_nearest(server):
+    async with server.client() as client:
+        _, _, error, result = await client.call("statsu")
+    assert result is None
+    assert error == {"code": "unknown_method", "message": "there is no method 'statsu'", "nearest": "status"}
+
+
+async def test_surplus_parameters_are_refused(server):
+    async with server.client() as client:
+        assert (await client.call("reload", "now"))[2]["code"] == "invalid_params"
+
+
+async def test_the_ca_comes_as_pem(server):
+    async with server.client() as client:
+        assert (await client.call("ca"))[3]["pem"].startswith("-----BEGIN CERTIFICATE-----")
+        server.service.ca = "/nonexistent/ca.pem"
+        assert (await client.call("ca"))[2]["code"] == "unavailable"
+
+
+async def test_a_bug_in_a_call_is_reported_without_its_text_and_the_connection_goes_on(server):
+    async with server.client() as client:
+        assert (await client.call("config"))[2]["code"] == "internal"
+        assert (await client.call("version"))[2] is None
+    ((name, detail),) = server.reports
+    assert name == "admin_call_failed"
+    assert "ZeroDivisionError" in detail
+    assert "s3cret" not in detail
+
+
+async def test_bytes_that_are_no_request_end_the_connection_only(server):
+    async with server.client() as client:
+        await client.stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        assert await client.answer() is None
+    async with server.client() as client:
+        assert (await client.call("version"))[2] is None
+
+
+async def test_another_uid_is_refused(nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(unix, "peer_uid", lambda _: 4242)
+    server = start(nursery, tmp_path)
+    async with server.client() as client:
+        assert await client.answer() is None
+    assert server.reports == [("admin_refused", "uid 4242 is neither root nor the daemon's")]
+    nursery.cancel_scope.cancel()
+
+
+async def test_connections_beyond_the_limit_are_closed(nursery, tmp_path):
+    server = start(nursery, tmp_path, connections=1)
+    async with server.client() as first:
+        assert (await first.call("version"))[2] is None
+        async with server.client() as second:
+            assert await second.answer() is None
+        assert (await first.call("version"))[2] is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_connection_is_closed(nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(unix, "IDLE_SECONDS", 0.01)
+    server = start(nursery, tmp_path)
+    async with server.client() as client:
+        assert await client.answer() is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_hangs_ends_in_an_error(autojump_clock):
+    service = FakeService()
+    service.status = trio.sleep_forever
+    with pytest.raises(methods.RpcError, match="longer than 60 s"):
+        await Methods(service).call(methods.Call(1, "status", []))
+
+
+def test_the_kernel_says_who_the_other_end_is():
+    import os
+
+    left, right = socket.socketpair()
+    assert peer_uid(left) == os.geteuid()
+    left.close()
+    right.close()
