@@ -64,7 +64,7 @@ def test_an_http_address_in_use_is_named():
 
 @pytest.mark.parametrize("address", ["127.0.0.1:none", "127.0.0.1:70000", "nohost.invalid.:1"])
 def test_an_http_address_that_is_none_is_named(address):
-    with pytest.raises(BindError, match="admin[.]http"):
+    with pytest.raises(BindError, match=r"admin\.http"):
         bind_http(address)
 
 
