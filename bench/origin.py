@@ -1,0 +1,161 @@
+"""The origin: two nginx processes on loopback, one for small exchanges, one for the tunnel's gigabyte.
+
+Two, because one worker that sends a gigabyte would delay the neighbour whose latency the tunnel scenario measures.
+The small exchanges are refused (401) without the credential, so that no figure counts a request without injection.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.certificates import Identity, make_identity
+from bench.ports import LOOPBACK, answers, free_ports
+from bench.processes import Tree
+
+BODY_BYTES = 1024
+POST_BYTES = 10 * 1024
+BULK_BYTES = 1024**3
+HOST = "api.tickets.example"
+"""The name that the TLS origin's certificate has, besides localhost and 127.0.0.1."""
+PATH = "/v2/item"
+BULK_PATH = "/bulk"
+KEY_HEADER = "X-Api-Key"
+START_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the origin listens, and what it demands."""
+
+    plain_port: int
+    tls_port: int
+    bulk_port: int
+    identity: Identity
+    key: str = field(repr=False)
+    """The value that KEY_HEADER must have, over http and https."""
+    token: str = field(repr=False)
+    """The bearer token, accepted in Authorization instead of the key over https."""
+
+    @property
+    def plain_authority(self) -> str:
+        """``127.0.0.1:port`` of the plain origin."""
+        return f"{LOOPBACK}:{self.plain_port}"
+
+    @property
+    def plain_url(self) -> str:
+        """The small resource over http."""
+        return f"http://{self.plain_authority}{PATH}"
+
+    @property
+    def bulk_url(self) -> str:
+        """The gigabyte."""
+        return f"http://{LOOPBACK}:{self.bulk_port}{BULK_PATH}"
+
+
+def exchanges_config(folder: Path, target: Target) -> str:
+    """The nginx for the small exchanges. ``mirror`` makes it read a request body to its end before it answers."""
+    return _config(
+        folder,
+        "exchanges",
+        f"""
+    client_body_buffer_size 64k;
+    ssl_certificate {target.identity.certificate};
+    ssl_certificate_key {target.identity.key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:origin:1m;
+    map "$http_x_api_key/$http_authorization" $allowed {{
+        default 0;
+        "{target.key}/" 1;
+        "/Bearer {target.token}" 1;
+    }}
+    server {{
+        listen {target.plain_authority} backlog=4096;
+        listen {LOOPBACK}:{target.tls_port} ssl backlog=4096;
+        location / {{
+            if ($allowed = 0) {{ return 401; }}
+            if ($request_method = GET) {{ return 200 "{"x" * BODY_BYTES}"; }}
+            mirror /mirror;
+            root {folder};
+            try_files /none @taken;
+            error_page 404 405 =200 @taken;
+        }}
+        location @taken {{ return 200 "{"x" * 16}"; }}
+        location = /mirror {{ internal; return 204; }}
+    }}""",
+    )
+
+
+def bulk_config(folder: Path, target: Target) -> str:
+    """The nginx for one large sparse file."""
+    return _config(
+        folder,
+        "bulk",
+        f"""
+    server {{
+        listen {LOOPBACK}:{target.bulk_port} backlog=4096;
+        root {folder};
+    }}""",
+    )
+
+
+class Origin:
+    """The two nginx processes; use it as a context manager."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain, tls, bulk = free_ports(3)
+        identity = make_identity(folder, [HOST, "localhost", LOOPBACK])
+        self.target = Target(plain, tls, bulk, identity, key=secrets.token_hex(16), token=secrets.token_hex(16))
+        self._binary = binary
+        self._folder = folder
+        self._trees: list[Tree] = []
+
+    def __enter__(self) -> "Origin":
+        with (self._folder / BULK_PATH[1:]).open("wb") as sparse:
+            sparse.truncate(BULK_BYTES)
+        try:
+            self._start("exchanges", exchanges_config(self._folder, self.target), self.target.plain_port)
+            self._start("bulk", bulk_config(self._folder, self.target), self.target.bulk_port)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._trees:
+            self._trees.pop().stop()
+
+    def _start(self, name: str, text: str, port: int) -> None:
+        path = self._folder / f"{name}.conf"
+        path.write_text(text)
+        path.chmod(0o600)
+        tree = Tree([str(self._binary), "-c", str(path), "-p", str(self._folder)], self._folder / f"{name}.log")
+        self._trees.append(tree)
+        tree.wait_until(lambda: answers(port), START_PATIENCE)
+
+
+def _config(folder: Path, name: str, servers: str) -> str:
+    user = "user root;" if os.geteuid() == 0 else ""
+    temporary = "\n".join(
+        f"    {kind}_temp_path {folder}/{name}-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""{user}
+daemon off;
+master_process off;
+pid {folder}/{name}.pid;
+error_log stderr crit;
+worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    tcp_nodelay on;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000000;
+    default_type application/octet-stream;
+{temporary}
+{servers}
+}}
+"""

@@ -1,0 +1,95 @@
+"""Envoy as a forward proxy: one worker thread, static clusters, header injection, JSON access log to a file."""
+
+import json
+from typing import Any
+
+from bench.origin import KEY_HEADER
+from bench.peers.base import Peer
+from bench.ports import LOOPBACK
+
+LOG_FIELDS = {
+    "time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(:PATH)%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "request_bytes": "%BYTES_RECEIVED%",
+    "response_bytes": "%BYTES_SENT%",
+    "upstream": "%UPSTREAM_HOST%",
+    "first_byte_ms": "%RESPONSE_DURATION%",
+    "total_ms": "%DURATION%",
+}
+TYPES = "type.googleapis.com/envoy.extensions"
+
+
+class Envoy(Peer):
+    """Absolute-form requests go to the plain origin, CONNECT to the port of the gigabyte."""
+
+    name = "envoy"
+    tool = "envoy"
+
+    def write_config(self) -> None:
+        (self.folder / "envoy.json").write_text(json.dumps(self.config(), indent=1))
+
+    def command(self) -> list[str]:
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        return [str(self.tools.find(self.tool)), "-c", str(self.folder / "envoy.json"), *options]
+
+    def config(self) -> dict[str, Any]:
+        """The bootstrap document."""
+        listener = {
+            "name": "forward",
+            "address": _address(self.port),
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": self._connection_manager()}]}],
+        }
+        clusters = [_cluster("origin", self.target.plain_port), _cluster("bulk", self.target.bulk_port)]
+        return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+    def _connection_manager(self) -> dict[str, Any]:
+        return {
+            "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "forward",
+            "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+            "access_log": [
+                {
+                    "name": "file",
+                    "typed_config": {
+                        "@type": f"{TYPES}.access_loggers.file.v3.FileAccessLog",
+                        "path": str(self.access_log),
+                        "log_format": {"json_format": LOG_FIELDS},
+                    },
+                }
+            ],
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": self._routes()}]},
+            "http_filters": [{"name": "router", "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"}}],
+        }
+
+    def _routes(self) -> list[dict[str, Any]]:
+        connect = {"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}], "cluster": "bulk"}
+        injected = {
+            "header": {"key": KEY_HEADER, "value": self.target.key},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }
+        return [
+            {"match": {"connect_matcher": {}}, "route": connect},
+            {
+                "match": {"prefix": "/"},
+                "route": {"cluster": "origin", "timeout": "30s"},
+                "request_headers_to_add": [injected],
+            },
+        ]
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": LOOPBACK, "port_value": port}}
+
+
+def _cluster(name: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }

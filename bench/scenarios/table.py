@@ -1,0 +1,32 @@
+"""All scenarios by name, in the order of the table of figures."""
+
+from bench.origin import POST_BYTES
+from bench.scenarios.base import Scenario
+from bench.scenarios.idle import Idle
+from bench.scenarios.requests import Forward, Intercept
+from bench.scenarios.start import Start
+from bench.scenarios.tunnel import Tunnel
+
+CONNECTIONS = 32
+
+PROXIES = ("proxyd", "envoy", "haproxy", "squid", "proxy.py", "mitmproxy")
+WITH_DIRECT = (*PROXIES, "direct")
+INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Forward("forward", f"absolute-form GET 1 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS),
+        Forward("forward-c1", "the same on one connection: latency", WITH_DIRECT, 1),
+        Forward("post", f"POST 10 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS, POST_BYTES),
+        Tunnel(
+            "tunnel", "1 GiB through CONNECT, a plain neighbour beside it", ("proxyd", "haproxy", "envoy", "direct")
+        ),
+        Intercept(
+            "intercept", f"HTTPS through CONNECT, {CONNECTIONS} keep-alive connections", INTERCEPTORS, CONNECTIONS
+        ),
+        Intercept("intercept-new", "HTTPS, each request on a new connection, 8 at a time", INTERCEPTORS, 8, new=True),
+        Idle("idle", "memory of all processes, and with 1,000 idle plain connections", PROXIES),
+        Start("start", "from exec to the first byte served, empty state folder", PROXIES),
+    )
+}
