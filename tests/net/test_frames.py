@@ -237,7 +237,7 @@ async def test_closing_wakes_receiver_and_senders(links):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expect_closed, left.receive)
         nursery.start_soon(expect_closed, left.send, b"x" * (1 << 20))
-        nursery.start_soon(expect_closed, left.send, b"y")
+        nursery.start_soon(expect_closed, left.send, b"y" * (1 << 20))  # whichever goes first fills the socket
         await trio.testing.wait_all_tasks_blocked()
         left.close()
     assert len(woken) == 3

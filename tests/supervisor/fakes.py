@@ -14,8 +14,10 @@ import socket
 import sys
 from pathlib import Path
 
+import trio
+
 from proxyd.core.messages import Adopt, Bind, Bound, Drain, Notify, Pulse, Ready, Reload, Shutdown, WorkerStarted
-from proxyd.net.frames import FrameReader, frame_header
+from proxyd.net.frames import FrameLink, FrameReader, frame_header
 from proxyd.supervisor.main import run
 from proxyd.supervisor.options import Options
 from proxyd.wire import ipc
@@ -67,6 +69,10 @@ def worker(index, control_fd, supervisor_fd):
     )
     if plan().get("dies"):
         return 3
+    if plan().get("raises"):
+        raise RuntimeError("a bug")
+    if plan().get("trio"):
+        return trio.run(worker_on_trio, index, control_fd, supervisor_fd)
     control, supervisor = Link(control_fd), Link(supervisor_fd)
     links = [supervisor, control]
     with contextlib.suppress(BrokenPipeError):  # started while there was no control
@@ -95,6 +101,15 @@ def worker(index, control_fd, supervisor_fd):
                     report("drain", index=index, seconds=message.seconds)
                     if not plan().get("stubborn"):
                         return 0
+
+
+async def worker_on_trio(index, control_fd, supervisor_fd):
+    control = FrameLink.from_fd(control_fd, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
+    supervisor = FrameLink.from_fd(supervisor_fd, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
+    await control.send(ipc.encode(Ready(os.getpid())))
+    message = ipc.decode(await supervisor.receive(), ipc.SUPERVISOR_TO_WORKER)
+    report("drain", index=index, seconds=message.seconds)
+    return 0
 
 
 class Control:
@@ -176,7 +191,7 @@ def main():
         return Control().run()
     return run(
         Options(
-            control_command=[sys.executable, "-m", "tests.supervisor.fakes", "control"],
+            control_command=plan().get("command") or [sys.executable, "-m", "tests.supervisor.fakes", "control"],
             worker_main=worker,
             preload=lambda: None,
             environment={"FAKE_EXTRA": "1"},

@@ -60,7 +60,9 @@ class Running:
         return self.stderr_path.read_text()
 
     def change(self, plan):
-        self.plan_path.write_text(json.dumps(plan))
+        fresh = self.plan_path.with_suffix(".new")
+        fresh.write_text(json.dumps(plan))
+        fresh.replace(self.plan_path)  # the fakes may be reading it
 
     def signal(self, number):
         self.process.send_signal(number)

@@ -151,6 +151,23 @@ def test_workers_that_die_young_are_started_again_and_again(start):
     assert "started again in 0.1 s" in running.stderr
 
 
+def test_a_worker_that_raises_says_so_and_is_replaced(start):
+    running = start({**tcp(), "raises": True})
+    assert running.expect("WorkerExited")["why"] == "exit code 70"
+    assert "RuntimeError: a bug" in running.stderr
+    running.expect("WorkerStarted")
+
+
+def test_a_forked_worker_runs_trio(start):
+    running = start({**tcp(), "trio": True, "workers": 2})
+    _, workers = up(running, 2)
+    running.signal(signal.SIGTERM)
+    for index in workers:
+        running.expect("drain", index=index)
+    assert running.exit_code() == 0
+    assert "Traceback" not in running.stderr
+
+
 def test_workers_end_when_the_supervisor_is_killed(start):
     running = start({**tcp(), "workers": 2})
     control, workers = up(running, 2)
@@ -211,6 +228,12 @@ def test_a_control_that_breaks_the_protocol_is_replaced(start):
 def test_a_control_that_fails_at_first_gives_the_exit_code(start):
     running = start({"fails": 78})
     assert running.exit_code() == 78
+
+
+def test_a_control_that_cannot_be_executed_is_said(start):
+    running = start({"command": ["/nonexistent/control"]})
+    assert running.exit_code() == 1
+    assert "control cannot be started: No such file or directory" in running.stderr
 
 
 def test_a_control_whose_first_bind_is_refused_is_not_restarted(start):
