@@ -1,0 +1,154 @@
+"""A validated document to the core nouns: a pure function."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxyd.config.model import (
+    AccessSection,
+    AnyAuth,
+    BasicAuth,
+    Document,
+    HeaderAuth,
+    ListenerSection,
+    PoolSection,
+    QueryAuth,
+    RuleSection,
+    SecretSection,
+    ServiceSection,
+    TimeoutsSection,
+)
+from proxyd.config.tree import Tree
+from proxyd.core.access import Access, ProxyUser, Rule
+from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
+from proxyd.core.settings import AccessLog, SecretSource, Settings
+from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a configuration means depends on these as well."""
+
+    folder: Path
+    """Where files that are read are looked for: the folder of the configuration file, absolute."""
+    state_dir: Path
+    runtime_dir: Path
+    cpus: int
+    """What ``workers: auto`` stands for."""
+
+
+def compile_document(document: Document, tree: Tree, around: Surroundings, extra_roots_pem: bytes) -> Settings:
+    """Return the settings that ``document`` says; ``tree`` gives line numbers."""
+    log = document.telemetry.access_log
+    socket = document.admin.socket
+    ports = document.egress.ports
+    return Settings(
+        source=tree.file,
+        listeners=tuple(_listener(section) for section in document.listeners),
+        services=tuple(_service(name, section) for name, section in document.services.items()),
+        secrets=tuple(_secret(name, section, tree, around) for name, section in document.secrets.items()),
+        access=_access(document.access, tree) if document.access else None,
+        egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
+        limits=Limits(**document.limits.model_dump()),
+        unknown_timeouts=_timeouts(document.unknown.timeouts),
+        unknown_pool=_pool(document.unknown.pool),
+        extra_roots_pem=extra_roots_pem,
+        workers=document.workers or around.cpus,
+        admin_socket=str(around.runtime_dir / socket) if socket else "",
+        admin_http=document.admin.http,
+        access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
+        drain_old=document.drain_old,
+        drain_timeout=document.drain_timeout,
+    )
+
+
+def default_base(first: HostPattern) -> BaseUrl:
+    """Return the base URL of a service that gives none: https to its first host."""
+    return BaseUrl("https", first.host, first.port or 443)
+
+
+def _listener(section: ListenerSection) -> Listener:
+    return Listener(
+        name=section.name,
+        mode=ListenerMode(section.mode),
+        address=section.address,
+        unknown_hosts=UnknownHosts(section.unknown_hosts),
+        users=tuple(ProxyUser(user.name, user.secret) for user in section.users or ()),
+    )
+
+
+def _service(name: str, section: ServiceSection) -> Service:
+    return Service(
+        name=name,
+        hosts=tuple(section.hosts),
+        base=section.base_url or default_base(section.hosts[0]),
+        endpoints=tuple(section.endpoints),
+        insecure=section.insecure,
+        encoded_slash=section.encoded_slash,
+        auth=_auth(section.auth) if section.auth else None,
+        timeouts=_timeouts(section.timeouts),
+        pool=_pool(section.pool),
+    )
+
+
+def _auth(section: AnyAuth) -> Auth:
+    if isinstance(section, HeaderAuth):
+        parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
+        parts = parts or (AuthPart(section.name, section.secret, section.prefix),)
+        return Auth(section.scheme, parts, keep=section.keep)
+    if isinstance(section, QueryAuth):
+        return Auth(section.scheme, (AuthPart(section.name, section.secret),), keep=section.keep)
+    part = AuthPart("authorization", section.secret)
+    if isinstance(section, BasicAuth):
+        return Auth(section.scheme, (part,), section.user, section.user_secret, section.keep)
+    return Auth(section.scheme, (part,), keep=section.keep)
+
+
+def _timeouts(section: TimeoutsSection) -> Timeouts:
+    return Timeouts(section.connect, section.first_byte, section.total, section.idle)
+
+
+def _pool(section: PoolSection) -> PoolLimits:
+    return PoolLimits(section.connections, section.pending, section.idle, section.age, section.requests)
+
+
+def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings) -> SecretSource:
+    return SecretSource(
+        name=name,
+        env=section.env,
+        file=str(around.folder / section.file) if section.file else "",
+        command=_command(section.command or [], around.folder),
+        timeout=section.timeout,
+        ttl=section.ttl,
+        line=tree.line(("secrets", name)),
+    )
+
+
+def _command(words: list[str], folder: Path) -> tuple[str, ...]:
+    """Return the command; a program that is named with a slash is a file and relative to the configuration."""
+    if words and "/" in words[0]:
+        words = [str(folder / words[0]), *words[1:]]
+    return tuple(words)
+
+
+def _access(section: AccessSection, tree: Tree) -> Access:
+    rules = (_rule(rule, tree.line(("access", "rules", index))) for index, rule in enumerate(section.rules))
+    return Access(tuple(rules), section.default == "allow")
+
+
+def _rule(section: RuleSection, line: int) -> Rule:
+    conditions = section.allow or section.deny
+    if conditions is None:
+        raise ValueError("a rule without allow and deny; checks let none pass")
+    return Rule(
+        allow=section.allow is not None,
+        services=tuple(conditions.services),
+        hosts=tuple(conditions.hosts),
+        methods=tuple(conditions.methods),
+        paths=tuple(conditions.paths),
+        uids=tuple(conditions.uid),
+        gids=tuple(conditions.gid),
+        users=tuple(conditions.user),
+        cidrs=tuple(conditions.cidr),
+        line=line,
+    )

@@ -1,0 +1,137 @@
+"""How the models read one value: pydantic annotations around the functions that know the forms.
+
+Each carries its JSON schema, so that the exported schema and the reference say what is accepted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from proxyd.config.problems import Mistake, kind_of
+from proxyd.config.quantities import DURATION_PATTERN, SIZE_PATTERN, duration, duration_text, size, size_text
+from proxyd.core.units import GIB
+
+
+class Reader:
+    """A value that ``read`` turns from its plain form into what the daemon uses; Mistake when it cannot."""
+
+    def read(self, value: Any) -> Any:
+        """Return the value in use."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the plain form."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return self.schema()
+
+
+@dataclass(frozen=True)
+class Text(Reader):
+    """Text in a form of its own; ``form`` names it in the reference."""
+
+    parse: Callable[[object], Any]
+    form: str
+    pattern: str = ""
+
+    def read(self, value: Any) -> Any:
+        """Return what ``parse`` makes of the value."""
+        return self.parse(value)
+
+    def schema(self) -> dict[str, Any]:
+        """Return a string's schema with its form."""
+        return {"type": "string", "format": self.form} | ({"pattern": self.pattern} if self.pattern else {})
+
+
+@dataclass(frozen=True)
+class Seconds(Reader):
+    """A duration within bounds."""
+
+    low: float
+    high: float
+
+    def read(self, value: Any) -> float:
+        """Return seconds."""
+        seconds = duration(value)
+        if not self.low <= seconds <= self.high:
+            raise Mistake("out of range", f"{duration_text(self.low)} to {duration_text(self.high)}")
+        return seconds
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema; the bounds are told in words, a schema cannot compare units."""
+        bounds = f"{duration_text(self.low)} to {duration_text(self.high)}"
+        return {"type": "string", "format": "duration", "pattern": DURATION_PATTERN, "x-range": bounds}
+
+
+@dataclass(frozen=True)
+class Bytes(Reader):
+    """A size within bounds."""
+
+    low: int
+    high: int = 16 * GIB
+
+    def read(self, value: Any) -> int:
+        """Return bytes."""
+        count = size(value)
+        if not self.low <= count <= self.high:
+            raise Mistake("out of range", f"{size_text(self.low)} to {size_text(self.high)}")
+        return count
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of a number of bytes or a size with its unit."""
+        forms = [
+            {"type": "integer", "minimum": self.low, "maximum": self.high},
+            {"type": "string", "pattern": SIZE_PATTERN},
+        ]
+        return {"anyOf": forms, "format": "size", "x-range": f"{size_text(self.low)} to {size_text(self.high)}"}
+
+
+@dataclass(frozen=True)
+class Whole(Reader):
+    """A whole number within bounds, or one of ``words``, which stand for the numbers they map to."""
+
+    low: int
+    high: int
+    word: str = ""
+    word_value: int = 0
+
+    def read(self, value: Any) -> int:
+        """Return the number."""
+        if self.word and value == self.word:
+            return self.word_value
+        if type(value) is not int:
+            raise Mistake(f"{kind_of(value)} stands here", self._expected())
+        if not self.low <= value <= self.high:
+            raise Mistake("out of range", self._expected())
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of the number, and of the word where there is one."""
+        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [number, {"const": self.word}]} if self.word else number
+
+    def _expected(self) -> str:
+        return f"a whole number from {self.low} to {self.high}" + (f", or '{self.word}'" if self.word else "")
+
+
+@dataclass(frozen=True)
+class Several:
+    """A list that may be written as its only item."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        listed = handler(schema)
+        return {"anyOf": [listed, listed["items"]]}
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | dict) or value is None else [value]

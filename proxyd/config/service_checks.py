@@ -1,0 +1,114 @@
+"""Contradictions within and between services."""
+
+from typing import Any, Final
+
+from proxyd.config.addresses import base_url, endpoint, host_pattern
+from proxyd.config.problems import Trail, describe
+from proxyd.config.quantities import duration
+from proxyd.config.tree import Tree
+from proxyd.config.views import child, entries, items, maps, parsed
+from proxyd.core.service import HostPattern
+
+WEB_PORTS: Final = (80, 443)
+"""What a host pattern without a port covers."""
+
+Claims = dict[tuple[str, bool, int], Trail]
+
+
+def check(tree: Tree) -> None:
+    """Report every mistake between the values of services to ``tree.problems``."""
+    claims: Claims = {}
+    for trail, _, service in entries(tree.value.get("services"), ("services",)):
+        patterns = _check_hosts(tree, trail, service, claims)
+        _check_base_url(tree, trail, service, patterns)
+        _check_endpoints(tree, trail, service)
+        _check_auth(tree, (*trail, "auth"), service.get("auth"))
+        _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
+    _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
+
+
+def _check_hosts(tree: Tree, trail: Trail, service: dict[str, Any], claims: Claims) -> list[HostPattern]:
+    patterns: list[HostPattern] = []
+    for item_trail, text in items(service.get("hosts"), (*trail, "hosts")):
+        pattern = parsed(host_pattern, text)
+        if pattern is None:
+            continue
+        patterns.append(pattern)
+        keys = [(pattern.host, pattern.wildcard, port) for port in ((pattern.port,) if pattern.port else WEB_PORTS)]
+        taken = next((claims[key] for key in keys if key in claims), None)
+        if taken is not None:
+            owner = "this service" if taken[:2] == trail else f"the service {taken[1]}"
+            tree.add(item_trail, f"the host is claimed by {owner} already, on line {tree.line(taken)}")
+        for key in keys:
+            claims.setdefault(key, item_trail)
+    return patterns
+
+
+def _check_base_url(tree: Tree, trail: Trail, service: dict[str, Any], patterns: list[HostPattern]) -> None:
+    if "base_url" not in service:
+        hosts = service.get("hosts")
+        first = parsed(host_pattern, hosts[0]) if isinstance(hosts, list) and hosts else None
+        if first is not None and first.wildcard:
+            tree.add((*trail, "base_url"), "the key is missing: with a wildcard as the first host it cannot be derived")
+        return
+    base = parsed(base_url, service["base_url"])
+    if base is None:
+        return
+    if patterns and not any(pattern.matches(base.host, base.port) for pattern in patterns):
+        tree.add(
+            (*trail, "base_url"),
+            "the host and port are not among this service's hosts (without a port they cover 80 and 443); "
+            "a credential goes only to its service's hosts",
+        )
+    if base.scheme == "http" and "auth" in service and service.get("insecure") is not True:
+        problem = "the credential would go over plain http, readable on the way"
+        tree.add((*trail, "base_url"), describe(problem, "https, or insecure: true beside it"))
+
+
+def _check_endpoints(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
+    seen = set()
+    for item_trail, text in items(service.get("endpoints"), (*trail, "endpoints")):
+        address = parsed(endpoint, text)
+        if address is not None and address in seen:
+            tree.add(item_trail, "the endpoint is named twice")
+        seen.add(address)
+
+
+def _check_auth(tree: Tree, trail: Trail, auth: Any) -> None:
+    scheme = child(auth, "scheme")
+    if scheme == "basic":
+        given = [key for key in ("user", "user_secret") if key in auth]
+        if len(given) != 1:
+            found = "both user and user_secret are given" if given else "the user is missing"
+            tree.add(trail, describe(found, "exactly one of user and user_secret"), at_key=True)
+    elif scheme == "header":
+        _check_headers(tree, trail, auth)
+
+
+def _check_headers(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:
+    if "headers" not in auth:
+        for key in ("name", "secret"):
+            if key not in auth:
+                tree.add((*trail, key), describe("the key is missing", "name and secret, or a list under headers"))
+        return
+    for key in ("name", "secret", "prefix"):
+        if key in auth:
+            tree.add((*trail, key), "headers is given too; move this into its list", at_key=True)
+    seen: set[str] = set()
+    for part_trail, part in maps(auth["headers"], (*trail, "headers")):
+        name = part.get("name")
+        if isinstance(name, str):
+            if name.lower() in seen:
+                tree.add((*part_trail, "name"), "the header is named twice")
+            seen.add(name.lower())
+
+
+def _check_timeouts(tree: Tree, trail: Trail, timeouts: Any) -> None:
+    """Compare what is written: a default longer than ``total`` is simply never reached."""
+    total = parsed(duration, child(timeouts, "total"))
+    if not total:
+        return
+    for key in ("connect", "first_byte"):
+        phase = parsed(duration, child(timeouts, key))
+        if phase is not None and phase > total:
+            tree.add((*trail, key), "longer than total, which would always end first")
