@@ -77,7 +77,6 @@ def exchanges_config(folder: Path, target: Target) -> str:
             if ($request_method = GET) {{ return 200 "{"x" * BODY_BYTES}"; }}
             mirror /mirror;
             root {folder};
-            try_files /none @taken;
             error_page 404 405 =200 @taken;
         }}
         location @taken {{ return 200 "{"x" * 16}"; }}

@@ -13,6 +13,8 @@ class HAProxy(Peer):
 
     name = "haproxy"
     tool = "haproxy"
+    splicing = "splice-auto"
+    """The option that HAProxy recommends: it judges by itself, and with curl it mostly copies."""
 
     def __init__(self, folder: Path, target: Target, tools: Tools) -> None:
         super().__init__(folder, target, tools)
@@ -48,7 +50,7 @@ backend origin
 listen bulk
     mode tcp
     option tcplog
-    option splice-auto
+    option {self.splicing}
     bind {LOOPBACK}:{self.tcp_port}
     server bulk {LOOPBACK}:{self.target.bulk_port}
 """
@@ -56,3 +58,10 @@ listen bulk
     def bulk_route(self) -> BulkRoute:
         """The forwarded port: HAProxy knows no CONNECT."""
         return BulkRoute(f"http://{LOOPBACK}:{self.tcp_port}{BULK_PATH}")
+
+
+class HAProxySplice(HAProxy):
+    """The same, told to splice every answer: the most that a tunnel could carry."""
+
+    name = "haproxy-splice"
+    splicing = "splice-response"

@@ -11,6 +11,7 @@ CONNECTIONS = 32
 
 PROXIES = ("proxyd", "envoy", "haproxy", "squid", "proxy.py", "mitmproxy")
 WITH_DIRECT = (*PROXIES, "direct")
+TUNNELS = ("proxyd", "haproxy", "haproxy-splice", "envoy", "direct")
 INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
 
 SCENARIOS: dict[str, Scenario] = {
@@ -19,9 +20,7 @@ SCENARIOS: dict[str, Scenario] = {
         Forward("forward", f"absolute-form GET 1 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS),
         Forward("forward-c1", "the same on one connection: latency", WITH_DIRECT, 1),
         Forward("post", f"POST 10 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS, POST_BYTES),
-        Tunnel(
-            "tunnel", "1 GiB through CONNECT, a plain neighbour beside it", ("proxyd", "haproxy", "envoy", "direct")
-        ),
+        Tunnel("tunnel", "1 GiB through CONNECT, a plain neighbour beside it", TUNNELS),
         Intercept(
             "intercept", f"HTTPS through CONNECT, {CONNECTIONS} keep-alive connections", INTERCEPTORS, CONNECTIONS
         ),

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+import yaml
+
+from bench.peers.table import PEERS
+
+
+@pytest.fixture
+def make(tmp_path, target, tools):
+    def make(name):
+        return PEERS[name](tmp_path / name, target, tools)
+
+    return make
+
+
+PROXIES = [name for name in PEERS if name != "direct"]
+ON_DISK = [name for name in PROXIES if name not in {"proxyd", "haproxy", "haproxy-splice", "squid"}]
+
+
+@pytest.mark.parametrize("name", ON_DISK)
+def test_no_secret_stands_in_a_command_line(name, make, target):
+    peer = make(name)
+    assert not any(target.key in word or target.token in word for word in peer.command())
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_every_proxy_adds_the_key_itself(name, make, target):
+    peer = make(name)
+    peer.write_config()
+    written = "".join(path.read_text() for path in peer.folder.iterdir() if path.is_file())
+    assert target.key in written or target.key in peer.environment().values()
+    assert "X-Api-Key" in written
+    assert peer.client_key is None
+
+
+def test_without_a_proxy_the_client_sends_the_key(make, target):
+    assert make("direct").client_key == target.key
+
+
+@pytest.mark.parametrize("name", ["envoy", "squid", "proxyd"])
+def test_the_access_log_is_on(name, make):
+    peer = make(name)
+    peer.write_config()
+    written = "".join(path.read_text() for path in peer.folder.iterdir() if path.is_file())
+    assert str(peer.access_log) in written
+
+
+def test_envoy_has_one_worker_and_both_clusters(make):
+    peer = make("envoy")
+    peer.write_config()
+    clusters = json.loads((peer.folder / "envoy.json").read_text())["static_resources"]["clusters"]
+    assert [cluster["name"] for cluster in clusters] == ["origin", "bulk"]
+    assert peer.command()[-5:-3] == ["--concurrency", "1"]
+
+
+def test_proxyd_has_the_documented_shape(make):
+    peer = make("proxyd")
+    document = yaml.safe_load(peer.config())
+    assert list(document) == [
+        "listeners", "admin", "workers", "tls", "egress", "services", "secrets", "access", "telemetry"
+    ]  # fmt: skip
+    assert document["services"]["plain"]["hosts"] == ["127.0.0.1:9000"]
+    assert document["services"]["tickets"]["endpoints"] == ["127.0.0.1:8443"]
+    assert document["access"]["default"] == "deny"
+
+
+def test_proxyd_gets_secrets_from_its_environment_only(make, target):
+    peer = make("proxyd")
+    assert target.key not in peer.config()
+    assert peer.environment()["PLAIN_KEY"] == target.key
+
+
+def test_the_gigabyte_has_a_port_that_belongs_to_no_service(make):
+    services = yaml.safe_load(make("proxyd").config())["services"].values()
+    used = {place for service in services for place in [*service["hosts"], *service.get("endpoints", [])]}
+    assert "127.0.0.1:9100" not in used
+
+
+@pytest.mark.parametrize(("name", "option"), [("haproxy", "splice-auto"), ("haproxy-splice", "splice-response")])
+def test_haproxy_splices_as_its_name_says(name, option, make):
+    assert f"option {option}\n" in make(name).config()
