@@ -1,0 +1,46 @@
+"""``proxyd exec``: a command whose traffic goes through proxyd, its own or the one that runs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proxyd.cli import child, rpc
+from proxyd.cli.clients import make_client
+from proxyd.cli.private import PrivateDaemon
+from proxyd.cli.variables import child_environment
+
+
+def execute(
+    command: Sequence[str], *, config: Path | None, admin: Path, explicit: bool, state: Path, runtime: Path
+) -> int:
+    """Run ``command`` and return its exit code.
+
+    With ``config`` a private daemon is started for it. Without, the daemon on ``admin`` serves it; when nobody
+    answers there, and nobody asked for that socket (``explicit``), a private one does.
+    """
+    if config is None:
+        answer = _running(admin, explicit)
+        if answer is not None:
+            client = make_client(answer, runtime, os.environ)
+            child.replace(command, child_environment(os.environ, client))
+    with PrivateDaemon(config, state, runtime, os.environ) as daemon:
+        client = make_client(daemon.environment(), runtime, os.environ)
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if daemon.has_ended and not told:
+                told = True
+                child.warn(f"the private proxyd has ended:\n{daemon.output()}")
+
+        return child.run(command, child_environment(os.environ, client), look)
+
+
+def _running(admin: Path, explicit: bool) -> Any:
+    try:
+        return rpc.call(admin, "environment", any_owner=explicit)
+    except rpc.Unreachable:
+        if explicit:
+            raise
+        return None
