@@ -1,0 +1,49 @@
+"""From settings to the snapshot that workers route by: a pure function."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from proxyd.core.service import HostPattern
+from proxyd.core.settings import Settings
+from proxyd.core.snapshot import Snapshot, UnknownHosts
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a snapshot says of the daemon itself."""
+
+    pseudonym: str
+    uid: int
+    own: tuple[str, ...] = ()
+    """Admin addresses, ``ip:port`` as bound."""
+
+
+def compose(settings: Settings, bound: Mapping[str, str], version: int, instance: Instance) -> Snapshot:
+    """Return the snapshot for ``settings`` whose listeners are bound to these addresses (by name)."""
+    egress = replace(settings.egress, own=tuple(dict.fromkeys((*bound.values(), *instance.own, *settings.egress.own))))
+    return Snapshot(
+        version=version,
+        pseudonym=instance.pseudonym,
+        daemon_uid=instance.uid,
+        listeners=settings.listeners,
+        services=settings.services,
+        access=settings.access,
+        egress=egress,
+        limits=settings.limits,
+        unknown_timeouts=settings.unknown_timeouts,
+        unknown_pool=settings.unknown_pool,
+        extra_roots_pem=settings.extra_roots_pem,
+        drain_old=settings.drain_old,
+        drain_timeout=settings.drain_timeout,
+        access_log=settings.access_log is not None,
+    )
+
+
+def intercepted_hosts(settings: Settings) -> Iterable[HostPattern]:
+    """Patterns of every host that leaves are minted for."""
+    return [pattern for service in settings.services for pattern in service.hosts]
+
+
+def intercepts_all(settings: Settings) -> bool:
+    """Whether some listener intercepts hosts that are no service."""
+    return any(listener.unknown_hosts is UnknownHosts.INTERCEPT for listener in settings.listeners)

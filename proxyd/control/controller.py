@@ -1,0 +1,379 @@
+"""The state of the control process: which configuration is in use, and who has to know of it.
+
+A configuration is brought in by one method, ``_install``: first everything that can fail (secrets are read, the CA's
+constraints and the access log set, and last the listeners bound, all or nothing), then everything that cannot
+(secrets, leaves and the snapshot to every worker). Nothing else changes what is in use, and one task runs it, so that
+a caller who gives up leaves no half of a configuration behind.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from proxyd.certs.authority import Authority
+from proxyd.control.compose import Instance, compose, intercepted_hosts, intercepts_all
+from proxyd.control.leaves import Leaves
+from proxyd.control.reports import Reports
+from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
+from proxyd.control.workers import WorkerLink, settled
+from proxyd.core.messages import (
+    ApplySnapshot,
+    Drain,
+    InstallLeaf,
+    Message,
+    Reload,
+    SetCredential,
+    SetListener,
+    WantLeaf,
+    WorkerExited,
+    WorkerStarted,
+)
+from proxyd.core.settings import Settings
+from proxyd.core.snapshot import Snapshot
+from proxyd.net.frames import FrameLink, close_fds
+from proxyd.telemetry.log import Log
+from proxyd.vault.secrets import Secrets, SecretState
+from proxyd.wire import ipc
+
+APPLY_SECONDS: Final = 10.0
+"""How long a reload waits for workers; what they have not applied then reaches them when they go on."""
+RENEWAL_SECONDS: Final = 60.0
+"""Between looks at the leaves' age."""
+MAX_RELOADS: Final = 8
+"""Reloads that wait for their turn."""
+MAX_WAITING: Final = 8192
+"""Messages that a worker may leave untaken while it asks for more."""
+LEAVING_SECONDS: Final = 5.0
+"""A worker whose link ended has this long to exit."""
+HOST_CHARACTERS: Final = 253
+CALLER_CHARACTERS: Final = 64
+
+
+class SettingsError(Exception):
+    """A configuration that is not used; ``problems`` are sentences, all of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a reload."""
+
+    ok: bool
+    version: int
+    """Of the snapshot in use afterwards."""
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Job:
+    done: trio.Event = field(default_factory=trio.Event)
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class Tools:
+    """What the controller works with, made by the composition root."""
+
+    authority: Authority
+    reports: Reports
+    log: Log
+    read: Callable[[], Settings]
+    """Read the configuration, in a thread. SettingsError."""
+    kill: Callable[[int], None]
+    """End a worker process by its pid."""
+    instance: Instance
+
+
+class Controller:
+    """Owns the settings in use, the links and all that goes down them."""
+
+    def __init__(self, tools: Tools, supervisor: FrameLink, links: dict[int, WorkerLink] | None = None) -> None:
+        self.tools = tools
+        self.settings: Settings | None = None
+        self.snapshot: Snapshot | None = None
+        self.sockets: Mapping[str, Socket] = {}
+        self.links: dict[int, WorkerLink] = links if links is not None else {}
+        """Links to live workers by pid; the caller may keep the map to look at it."""
+        self.secrets = Secrets(self._secret_changed)
+        self.is_draining = False
+        self.refusal: list[str] = []
+        """Why the last reload was refused; empty: it was not."""
+        self.notes: list[str] = []
+        """What the last reload could not change or finish."""
+        self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
+        self._leaves = Leaves(tools.authority)
+        self._version = 0
+        self._changed = trio.Event()
+        self._jobs_out, self._jobs_in = trio.open_memory_channel[_Job](MAX_RELOADS)
+        self._nursery: trio.Nursery | None = None
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the supervisor until its link ends. ``start`` brings the first configuration in."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.supervisor.pulse)
+            nursery.start_soon(self.secrets.run)
+            nursery.start_soon(self._renew_leaves)
+            nursery.start_soon(self._run_reloads)
+            task_status.started()
+            try:
+                await self.supervisor.run()
+            except ValueError as error:
+                self.tools.log.error("supervisor_link", detail=str(error))
+            nursery.cancel_scope.cancel()
+        for socket in self.sockets.values():
+            close_fds([socket.fd])
+
+    async def start(self, settings: Settings) -> None:
+        """Bring in the first configuration, wait until every worker uses it, and tell systemd. SettingsError."""
+        await self._install(settings)
+        while not self.is_ready:
+            changed = self._changed
+            refused = next((link for link in self.links.values() if link.refused == self._version), None)
+            if refused is not None:
+                self.notes = [f"{refused.title} cannot use the configuration: {refused.why}"]
+                self.tools.log.error("snapshot_refused", worker=refused.index, detail=refused.why)
+                return
+            await changed.wait()
+        self.tools.log.info("ready", version=self._version, source=settings.source)
+        await self.supervisor.notify(f"READY=1\nSTATUS=serving {settings.source}")
+
+    async def leave(self, seconds: float) -> None:
+        """Take what workers say last: return when all links have ended, after ``seconds`` at the latest."""
+        with trio.move_on_after(seconds):
+            while self.links:
+                await self._changed.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every worker that is wanted lives and has applied a snapshot."""
+        if self.settings is None or self.is_draining or len(self.links) < self.settings.workers:
+            return False
+        return all(link.is_open and link.applied for link in self.links.values())
+
+    # --- reload -----------------------------------------------------------------------------------
+
+    async def reload(self) -> Outcome:
+        """Read the configuration again and bring it in; a caller who is cancelled does not stop it."""
+        job = _Job()
+        try:
+            self._jobs_out.send_nowait(job)
+        except trio.WouldBlock:
+            return Outcome(False, self._version, [f"{MAX_RELOADS} reloads wait already; try again later"])
+        await job.done.wait()
+        if job.outcome is None:
+            raise AssertionError("a finished job has an outcome")
+        return job.outcome
+
+    async def _run_reloads(self) -> None:
+        async for job in self._jobs_in:
+            job.outcome = await self._reload()
+            job.done.set()
+
+    async def _reload(self) -> Outcome:
+        former = self.settings
+        if former is None:
+            return Outcome(False, 0, ["proxyd is still starting; try again when it is ready"])
+        if self.is_draining:
+            return Outcome(False, self._version, ["proxyd is shutting down"])
+        await self.supervisor.notify("RELOADING=1")
+        try:
+            outcome = await self._replace(former)
+        finally:
+            await self.supervisor.notify("READY=1")
+        event = self.tools.log.info if outcome.ok else self.tools.log.error
+        event("reloaded" if outcome.ok else "reload_failed", version=outcome.version, problems=outcome.problems)
+        return outcome
+
+    async def _replace(self, former: Settings) -> Outcome:
+        try:
+            settings = await trio.to_thread.run_sync(self.tools.read)
+            await self._install(settings)
+        except SettingsError as error:
+            self.refusal = error.problems
+            return Outcome(False, self._version, error.problems)
+        late = await settled(list(self.links.values()), self._version, APPLY_SECONDS)
+        refused = [link for link in self.links.values() if link.refused == self._version]
+        if refused:
+            return await self._return_to(former, [f"{link.title} refuses it: {link.why}" for link in refused])
+        self.refusal = []
+        self.notes = [*_unchangeable(former, settings)]
+        problems = [f"{link.title} has not applied it within {APPLY_SECONDS:g} s" for link in late]
+        return Outcome(not late, self._version, [*problems, *self.notes])
+
+    async def _return_to(self, former: Settings, problems: list[str]) -> Outcome:
+        """Some worker cannot use the new configuration: bring the old one back to those that can."""
+        try:
+            await self._install(former)
+            await settled(list(self.links.values()), self._version, APPLY_SECONDS)
+        except SettingsError as error:
+            problems += [f"the former configuration cannot be brought back: {text}" for text in error.problems]
+        self.refusal = problems
+        return Outcome(False, self._version, problems)
+
+    async def _install(self, settings: Settings) -> None:
+        """Bring ``settings`` in. SettingsError: nothing has changed."""
+        prepared = await self.secrets.prepare(settings.secrets)
+        with self._undone_on_failure():
+            self._configure(settings)
+            listeners = [(listener.name, listener.address) for listener in settings.listeners]
+            try:
+                sockets = await self.supervisor.bind(listeners, settings.workers, settings.drain_timeout)
+            except BindFailed as error:
+                raise SettingsError([str(error)]) from error
+        # From here on nothing fails and nothing waits.
+        former, self.sockets = self.sockets, sockets
+        self.settings = settings
+        changed, gone = self.secrets.commit(prepared)
+        bound = {name: socket.address for name, socket in sockets.items()}
+        self._version = max(self._version + 1, int(time.time() * 1000))  # rises across restarts of control too
+        self.snapshot = compose(settings, bound, self._version, self.tools.instance)
+        fresh = {name for name, socket in sockets.items() if not _is_same(former.get(name), socket)}
+        leaves = self._leaves.ahead()
+        for link in self.links.values():
+            self._send_all(link, fresh, changed, leaves)
+            for name in gone:
+                link.put(SetCredential(name, None, "it is no longer in the configuration"))
+        for socket in former.values():
+            close_fds([socket.fd])
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """Set CA and access log back when the listeners cannot be had."""
+        former = self.settings
+        try:
+            yield
+        except SettingsError:
+            if former is not None:
+                self._configure(former)
+            raise
+
+    def _configure(self, settings: Settings) -> None:
+        try:
+            self._leaves.configure(intercepted_hosts(settings), intercepts_all(settings), settings.limits)
+        except ValueError as error:
+            raise SettingsError([f"{settings.source}: {error}"]) from error
+        try:
+            self.tools.reports.configure(settings.access_log)
+        except OSError as error:
+            raise SettingsError(
+                [f"{settings.source}: telemetry.access_log.path: {error.filename or ''}: {error.strerror}"]
+            ) from error
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def _send_all(
+        self, link: WorkerLink, listeners: set[str], credentials: list[SecretState], leaves: list[InstallLeaf]
+    ) -> None:
+        """Send in the order of docs/architecture.md."""
+        for name in listeners:
+            link.put(SetListener(name), self.sockets[name].fd)
+        for state in credentials:
+            link.put(_credential(state))
+        for leaf in leaves:
+            link.put(leaf)
+        if self.snapshot is not None:
+            link.put(ApplySnapshot(self.snapshot))
+
+    def _from_supervisor(self, message: Message, fds: list[int]) -> None:
+        match message:
+            case WorkerStarted(index, pid):
+                link = FrameLink.from_fd(fds[0], ipc.MAX_UP, max_send=ipc.MAX_DOWN, accepts_fds=False)
+                self._adopt(WorkerLink(index, pid, link, self._from_worker))
+            case WorkerExited(index, pid, why):
+                former = self.links.pop(pid, None)
+                if former is not None:
+                    former.close()
+                if all(other.index != index for other in self.links.values()):
+                    self.tools.reports.forget(index)
+                self.tools.log.info("worker_exited", worker=index, pid=pid, detail=why)
+                self._tell()
+            case Reload():
+                with contextlib.suppress(trio.WouldBlock):  # a reload that waits will read the same file
+                    self._jobs_out.send_nowait(_Job())
+            case Drain():
+                self.is_draining = True
+                self._tell()
+
+    def _adopt(self, link: WorkerLink) -> None:
+        if self._nursery is None:
+            raise AssertionError("the supervisor's link is served within the nursery")
+        self.links[link.pid] = link
+        self._send_all(link, set(self.sockets), list(self.secrets), self._leaves.ahead())
+        self._nursery.start_soon(self._serve, link)
+        self._nursery.start_soon(self._watch, link)
+
+    async def _watch(self, link: WorkerLink) -> None:
+        while link.is_open:
+            await link.changed.wait()
+            self._tell()
+
+    async def _serve(self, link: WorkerLink) -> None:
+        try:
+            why = await link.run()
+        except ValueError as error:
+            self.tools.log.error("worker_link", worker=link.index, pid=link.pid, detail=str(error))
+            self.tools.kill(link.pid)
+            return
+        if self.links.get(link.pid) is link and not self.is_draining:
+            self.tools.log.debug("worker_link_ended", worker=link.index, pid=link.pid, detail=why)
+            await trio.sleep(LEAVING_SECONDS)
+            if self.links.get(link.pid) is link:  # it lives, and nothing will ever reach it
+                self.tools.kill(link.pid)
+        elif self.links.get(link.pid) is link:
+            del self.links[link.pid]
+            self._tell()
+
+    def _from_worker(self, link: WorkerLink, message: Message) -> None:
+        if isinstance(message, WantLeaf):
+            if len(message.host) > HOST_CHARACTERS or len(message.caller) > CALLER_CHARACTERS:
+                raise ValueError("WantLeaf: a host or caller that is too long")
+            if link.waiting > MAX_WAITING:
+                raise ValueError("it asks without taking answers")
+            link.put(self._leaves.answer(message.host, message.caller))
+            return
+        self.tools.reports.take(link.index, message)
+
+    def _secret_changed(self, state: SecretState) -> None:
+        if state.why:
+            self.tools.log.warning("secret_refresh_failed", secret=state.source.name, detail=state.why)
+        else:
+            self.tools.log.info("secret_changed", secret=state.source.name)
+        for link in self.links.values():
+            link.put(_credential(state))
+
+    async def _renew_leaves(self) -> None:
+        while True:
+            await trio.sleep(RENEWAL_SECONDS)
+            for leaf in self._leaves.renewed():
+                for link in self.links.values():
+                    link.put(leaf)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _credential(state: SecretState) -> SetCredential:
+    why = state.why if state.secret is None else ""
+    return SetCredential(state.source.name, state.value, why, state.serial)
+
+
+def _is_same(former: Socket | None, current: Socket) -> bool:
+    """Whether both descriptors are one socket."""
+    return former is not None and former.inode == current.inode
+
+
+def _unchangeable(former: Settings, settings: Settings) -> list[str]:
+    if (former.admin_socket, former.admin_http) == (settings.admin_socket, settings.admin_http):
+        return []
+    return ["admin: its addresses change at the next start only"]

@@ -1,0 +1,194 @@
+"""The control process, put together: configuration, CA, admin side, and the controller between supervisor and workers.
+
+It ends when the supervisor's link ends, or on SIGTERM, which the supervisor sends when all workers are gone.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import trio
+
+from proxyd.certs.authority import Authority
+from proxyd.certs.export import export
+from proxyd.certs.root import AuthorityError
+from proxyd.config.load import default_settings, load
+from proxyd.config.problems import ConfigError
+from proxyd.control.compose import Instance
+from proxyd.control.controller import Controller, SettingsError, Tools
+from proxyd.control.reports import Reports
+from proxyd.control.service import ControlService, Facts
+from proxyd.control.workers import WorkerLink
+from proxyd.core.settings import Settings
+from proxyd.net.frames import FrameLink
+from proxyd.net.process import harden, raise_nofile, set_name
+from proxyd.telemetry.log import Log
+from proxyd.wire import ipc
+
+SUPERVISOR_FD: Final = "PROXYD_SUPERVISOR_FD"
+"""Environment variable with the number of the link to the supervisor."""
+
+ADMIN_SOCKET: Final = "admin.sock"
+"""In the runtime folder, where the configuration names no other."""
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 2
+"""The configuration is not valid."""
+
+LEAVE_SECONDS: Final = 1.0
+"""After SIGTERM, for what workers said last."""
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text is for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    config: Path | None
+    """None: the embedded default."""
+    state_dir: Path
+    runtime_dir: Path
+    admin_socket: str = ""
+    """Overrides the configuration's; empty: it does not."""
+
+
+class AdminAddresses(Protocol):
+    """Where the admin side listens, as bound."""
+
+    @property
+    def socket(self) -> str:
+        """Path of the admin socket."""
+        ...
+
+    @property
+    def http(self) -> str:
+        """``host:port``; empty: nowhere."""
+        ...
+
+
+ServeAdmin = Callable[..., Awaitable[Any]]
+"""``serve(service, socket, http, report, *, task_status)``: bind the socket at the path ``socket`` and, unless it is
+empty, ``http`` (``host:port``), call ``task_status.started`` with AdminAddresses and serve until cancelled. StartError
+when an address cannot be had. ``report`` takes an event's name and its detail."""
+
+
+def run(options: Options, serve_admin: ServeAdmin) -> int:
+    """Be the control process until the supervisor ends it; return the exit code."""
+    harden()
+    raise_nofile()
+    set_name("proxyd-control")
+    link = socket.socket(fileno=int(os.environ.pop(SUPERVISOR_FD)))
+    link.set_inheritable(False)
+    return trio.run(serve, options, serve_admin, link)
+
+
+async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.socket) -> int:
+    """Run under trio what ``run`` describes; takes over the supervisor's socket."""
+    try:
+        controller, facts = _prepare(options, supervisor)
+        settings = await trio.to_thread.run_sync(controller.tools.read)
+    except (SettingsError, StartError) as error:
+        supervisor.close()
+        return _fail(error, EXIT_CONFIG if isinstance(error, SettingsError) else EXIT_FAILED)
+    code = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_on_signal, controller, nursery.cancel_scope)
+        nursery.start_soon(controller.tools.reports.access_log.run)
+        await nursery.start(_run_controller, controller, nursery.cancel_scope)
+        try:
+            await _start(controller, facts, settings, options, partial(nursery.start, serve_admin))
+        except (SettingsError, StartError) as error:
+            code = _fail(error, EXIT_FAILED)
+            nursery.cancel_scope.cancel()
+    return code
+
+
+def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, Facts]:
+    """Open the CA and make the parts that outlive every configuration. StartError."""
+    try:
+        options.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        authority = Authority.open(options.state_dir)
+        ca_path, bundle_path = export(options.state_dir.absolute(), authority.root_pem)
+    except AuthorityError as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"{error.filename}: {error.strerror}; name other folders or mend it") from error
+    log = Log("control")
+    links: dict[int, WorkerLink] = {}
+
+    def processes() -> list[tuple[str, int]]:
+        workers = [(f"worker-{link.index}", link.pid) for link in links.values()]
+        return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
+
+    instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
+    tools = Tools(authority, Reports(log, processes), log, partial(_read, options), _kill, instance)
+    link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
+    return Controller(tools, link, links), Facts(time.time(), str(ca_path), str(bundle_path))
+
+
+async def _start(
+    controller: Controller,
+    facts: Facts,
+    settings: Settings,
+    options: Options,
+    start_admin: Callable[..., Awaitable[AdminAddresses]],
+) -> None:
+    """Bind the admin addresses, then bring the configuration in. StartError or SettingsError: one was not possible."""
+    path = options.admin_socket or settings.admin_socket or str(options.runtime_dir.absolute() / ADMIN_SOCKET)
+    report = partial(_report, controller.tools.log)
+    bound = await start_admin(ControlService(controller, facts), path, settings.admin_http, report)
+    facts.admin_socket, facts.admin_http = bound.socket, bound.http
+    if bound.http:
+        controller.tools.instance = replace(controller.tools.instance, own=(bound.http,))
+    await controller.start(settings)
+
+
+def _read(options: Options) -> Settings:
+    try:
+        if options.config is None:
+            return default_settings()
+        return load(options.config, options.state_dir, options.runtime_dir)
+    except ConfigError as error:
+        raise SettingsError(str(error).splitlines()) from error
+
+
+async def _run_controller(
+    controller: Controller, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    await controller.run(task_status=task_status)
+    scope.cancel()
+
+
+async def _end_on_signal(controller: Controller, scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            controller.is_draining = True
+            await controller.leave(LEAVE_SECONDS)
+            scope.cancel()
+
+
+def _report(log: Log, event: str, detail: str) -> None:
+    log.warning(event, detail=detail)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _fail(error: Exception, code: int) -> int:
+    sys.stderr.write("".join(f"proxyd: {line}\n" for line in str(error).splitlines()))
+    sys.stderr.flush()
+    return code
