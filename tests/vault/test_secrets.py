@@ -1,0 +1,186 @@
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from proxyd.core.settings import SecretSource
+from proxyd.vault import secrets as module
+from proxyd.vault.secrets import RETRY_SECONDS, Secrets
+from proxyd.vault.sources import SecretError
+
+
+class Vault:
+    """Secrets whose commands and variables are answered from ``values``; files are real."""
+
+    def __init__(self):
+        self.values = {}
+        self.changes = []
+        self.reads = []
+        self.out, self.heard = trio.open_memory_channel(100)
+        self.secrets = Secrets(self.changed)
+
+    def changed(self, state):
+        self.changes.append(state)
+        self.out.send_nowait(state)
+
+    async def read(self, source):
+        if source.file:
+            return await REAL_READ(source)
+        self.reads.append((source.name, trio.current_time()))
+        value = self.values.get(source.name)
+        if value is None:
+            raise SecretError(f"secret {source.name}: gone; bring it back")
+        return value
+
+    async def load(self, *sources):
+        return self.secrets.commit(await self.secrets.prepare(sources))
+
+
+REAL_READ = module.read
+
+
+@pytest.fixture
+def vault(monkeypatch):
+    vault = Vault()
+    monkeypatch.setattr(module, "read", vault.read)
+    return vault
+
+
+def command(name, ttl=300.0):
+    return SecretSource(name, command=("/bin/tool",), ttl=ttl)
+
+
+async def test_load_tells_what_changed_and_what_is_gone(vault):
+    vault.values = {"a": b"1", "b": b"2"}
+    changed, gone = await vault.load(command("a"), command("b"))
+    assert [state.value for state in changed] == [b"1", b"2"]
+    vault.values = {"b": b"2", "c": b"3"}
+    changed, gone = await vault.load(command("b"), command("c"))
+    assert [state.source.name for state in changed] == ["c"]
+    assert gone == ["a"]
+
+
+async def test_serials_rise_with_changes_only(vault):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a"))
+    first = vault.secrets.get("a").serial
+    await vault.load(command("a"))
+    assert vault.secrets.get("a").serial == first
+    vault.values = {"a": b"2"}
+    await vault.load(command("a"))
+    assert vault.secrets.get("a").serial > first
+
+
+async def test_secret_that_cannot_be_read_does_not_stop_the_others(vault):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a"), command("b"))
+    assert vault.secrets.get("a").value == b"1"
+    assert vault.secrets.get("b").value is None
+    assert vault.secrets.problems == ["secret b: gone; bring it back"]
+
+
+async def test_prepared_secrets_count_only_once_committed(vault):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a"))
+    vault.values = {"a": b"2"}
+    await vault.secrets.prepare([command("a")])
+    assert vault.secrets.get("a").value == b"1"
+
+
+async def test_failing_reload_keeps_the_last_value_of_the_same_source_only(vault):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a"))
+    vault.values = {}
+    await vault.load(SecretSource("a", command=("/bin/tool",), line=7))
+    assert vault.secrets.get("a").value == b"1"
+    assert vault.secrets.problems
+    await vault.load(SecretSource("a", env="A"))
+    assert vault.secrets.get("a").value is None
+
+
+async def test_command_runs_again_after_its_ttl(vault, nursery, autojump_clock):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a", ttl=300.0))
+    nursery.start_soon(vault.secrets.run)
+    vault.values = {"a": b"2"}
+    state = await vault.heard.receive()
+    assert (state.value, trio.current_time()) == (b"2", vault.reads[0][1] + 300.0)
+
+
+async def test_failed_refresh_keeps_the_value_reports_once_and_is_tried_again_soon(vault, nursery, autojump_clock):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a", ttl=300.0))
+    nursery.start_soon(vault.secrets.run)
+    began = trio.current_time()
+    vault.values = {}
+    state = await vault.heard.receive()
+    assert (state.value, state.why) == (b"1", "secret a: gone; bring it back")
+    vault.values = {"a": b"1"}
+    state = await vault.heard.receive()
+    assert (state.value, state.why) == (b"1", "")
+    assert trio.current_time() == began + 300.0 + RETRY_SECONDS
+    assert vault.secrets.problems == []
+
+
+async def test_reload_does_not_put_the_next_run_off(vault, nursery, autojump_clock):
+    vault.values = {"a": b"1", "b": b"1"}
+    await vault.load(command("a", ttl=100.0))
+    nursery.start_soon(vault.secrets.run)
+    await trio.sleep(50)
+    await vault.load(command("a", ttl=100.0))  # a reload reads everything, so the count begins here
+    await trio.sleep(99)
+    assert len(vault.reads) == 2
+    await trio.sleep(2)
+    assert len(vault.reads) == 3
+
+
+async def test_change_of_a_file_is_seen_and_a_broken_one_keeps_the_value(vault, tmp_path, nursery, autojump_clock):
+    path = tmp_path / "token"
+    path.write_bytes(b"one")
+    path.chmod(0o600)
+    await vault.load(SecretSource("a", file=str(path)))
+    nursery.start_soon(vault.secrets.run)
+    fresh = tmp_path / "fresh"
+    fresh.write_bytes(b"two")
+    fresh.chmod(0o644)
+    fresh.replace(path)
+    state = await vault.heard.receive()
+    assert state.value == b"two"
+    assert "chmod 600" in vault.secrets.problems[0]
+    path.unlink()
+    state = await vault.heard.receive()
+    assert state.value == b"two"
+    assert "cannot be read" in state.why
+    path.write_bytes(b"two")
+    assert (await vault.heard.receive()).why == ""
+
+
+async def test_swapped_symbolic_link_is_a_change(vault, tmp_path, nursery, autojump_clock):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    await vault.load(SecretSource("a", file=str(link)))
+    nursery.start_soon(vault.secrets.run)
+    (tmp_path / "next").symlink_to("two")
+    os.replace(tmp_path / "next", link)
+    assert (await vault.heard.receive()).value == b"two"
+
+
+async def test_refresh_of_a_source_that_was_replaced_meanwhile_is_forgotten(vault, nursery, autojump_clock):
+    vault.values = {"a": b"1"}
+    await vault.load(command("a", ttl=10.0))
+    nursery.start_soon(vault.secrets.run)
+    await trio.sleep(5)
+    vault.values = {"b": b"1"}
+    await vault.load(command("b", ttl=1000.0))
+    await trio.sleep(100)
+    assert vault.changes == []
+    assert [state.source.name for state in vault.secrets] == ["b"]
+
+
+async def test_no_value_is_printed(vault):
+    vault.values = {"a": b"hunter2"}
+    await vault.load(command("a"))
+    assert "hunter2" not in repr(vault.secrets) + repr(vault.secrets.get("a"))
