@@ -14,6 +14,10 @@ PATH_BYTES: Final = 107
 PROBE_SECONDS: Final = 1.0
 
 
+Tcp = socket.socket
+"""A listening TCP socket."""
+
+
 class BindError(Exception):
     """An admin address cannot be had; the message names it and says what to do."""
 

@@ -56,8 +56,4 @@ class Methods:
         return [{"name": name, "help": text} for name, (text, _) in self._table.items()]
 
     async def _ca(self) -> dict[str, str]:
-        path = (await self._service.environment())["ca"]
-        try:
-            return {"path": path, "pem": await trio.Path(path).read_text()}
-        except OSError as error:
-            raise RpcError("unavailable", f"{path}: {error.strerror}") from None
+        return {"pem": await self._service.ca_pem()}

@@ -1,6 +1,5 @@
 """Both admin addresses of one daemon."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Final
 import msgpack
 import trio
 
-from proxyd.admin.bind import BindError, UnixListener, bind_http, bind_unix, host_port
+from proxyd.admin.bind import BindError, Tcp, UnixListener, bind_http, bind_unix, host_port
 from proxyd.admin.methods import Methods
 from proxyd.admin.service import Service
 from proxyd.admin.unix import UnixServer
@@ -22,7 +21,7 @@ PROBE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the admin side is to listen, or listens."""
+    """Where the admin side listens."""
 
     socket: str
     http: str = ""
@@ -31,24 +30,26 @@ class Addresses:
 
 async def serve(
     service: Service,
-    addresses: Addresses,
+    socket: str,
+    http: str,
     report: Callable[[str, str], None],
     *,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Bind both addresses (BindError), tell ``task_status`` what they became, and serve until cancelled.
 
-    ``report`` takes an event's name and its detail for the daemon's log. The addresses stay as they are until the
-    process ends: a reload that changes them takes effect at the next start.
+    ``socket`` is a path, ``http`` is ``host:port`` or empty; ``report`` takes an event's name and its detail for the
+    daemon's log. The addresses stay as they are until the process ends: a reload that changes them takes effect at
+    the next start.
     """
-    listener = bind_unix(Path(addresses.socket))
+    listener = bind_unix(Path(socket))
     try:
-        http = bind_http(addresses.http) if addresses.http else None
+        tcp = bind_http(http) if http else None
         try:
-            await _serve(service, listener, http, report, task_status)
+            await _serve(service, listener, tcp, report, task_status)
         finally:
-            if http is not None:
-                http.close()
+            if tcp is not None:
+                tcp.close()
     finally:
         listener.close()
 
@@ -56,17 +57,17 @@ async def serve(
 async def _serve(
     service: Service,
     listener: UnixListener,
-    http: socket.socket | None,
+    tcp: Tcp | None,
     report: Callable[[str, str], None],
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
-    bound = Addresses(str(listener.path), host_port(http) if http is not None else "")
+    bound = Addresses(str(listener.path), host_port(tcp) if tcp is not None else "")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(UnixServer(Methods(service), report).serve, listener.sock)
-        if http is not None:
+        if tcp is not None:
             from proxyd.admin import http as admin_http
 
-            await nursery.start(partial(admin_http.serve, service, http, partial(socket_answers, listener.path)))
+            await nursery.start(partial(admin_http.serve, service, tcp, partial(socket_answers, listener.path)))
         task_status.started(bound)
 
 

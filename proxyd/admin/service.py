@@ -38,6 +38,13 @@ class Service(Protocol):
         """The metrics page."""
         ...
 
+    async def ca_pem(self) -> str:
+        """The certificate that clients must trust."""
+        ...
+
     async def environment(self) -> dict[str, Any]:
-        """What a client's environment needs: ``{proxy, ca_bundle, ca, secret_variables}``."""
+        """What a client's environment needs: ``{proxy, ca_bundle, ca, secret_variables}``.
+
+        ``proxy`` is None where no listener serves clients without a password.
+        """
         ...

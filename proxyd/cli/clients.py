@@ -23,12 +23,12 @@ WGETRC_BYTES: Final = 1024 * 1024
 def make_client(answer: Any, runtime: Path, variables: Mapping[str, str]) -> Client:
     """Return the Client for the daemon's ``environment`` answer; CommandError when a file cannot be had."""
     try:
-        proxy, bundle = str(answer["proxy"]), Path(answer["ca_bundle"])
+        proxy, bundle = str(answer["proxy"] or ""), Path(answer["ca_bundle"])
         names = tuple(map(str, answer["secret_variables"]))
     except (KeyError, TypeError):
         raise CommandError("the daemon's answer to environment is not understood; is it another version?") from None
     if not proxy:
-        raise CommandError("the daemon has no forward listener; add one with mode: forward to its configuration")
+        raise CommandError("no listener of the daemon serves without a password; add one of mode forward without users")
     folder = private(private(runtime) / FOLDER)
     try:
         pem = bundle.read_bytes()

@@ -12,6 +12,7 @@ from proxyd.cli.exits import UNREACHABLE, CommandError
 
 CALL_SECONDS: Final = 75.0
 """Longer than the daemon gives a call."""
+ROOT: Final = 0
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 _UCRED: Final = struct.Struct("3i")
@@ -75,5 +76,5 @@ def _answer(sock: socket.socket, path: Path, method: str) -> Any:
 
 def _check_owner(sock: socket.socket, path: Path) -> None:
     _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    if uid not in (0, os.geteuid()):
+    if uid not in (ROOT, os.geteuid()):
         raise CommandError(f"{path}: the daemon there runs as uid {uid}, neither root nor you; use --admin to trust it")

@@ -40,7 +40,7 @@ def cell(name: str, value: Any) -> str:
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return rows under the headings of all their keys; numbers stand to the right."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    right = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
+    right = {name for name in names if _are_numbers([row.get(name) for row in rows])}
     grid = [[_heading(name) for name in names]]
     grid += [[cell(name, row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in grid) for column in range(len(names))]
@@ -81,8 +81,9 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def _are_numbers(values: Sequence[Any]) -> bool:
+    present = [value for value in values if value is not None]
+    return bool(present) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present)
 
 
 def _label(name: str) -> str:

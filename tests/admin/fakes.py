@@ -2,10 +2,9 @@
 
 
 class FakeService:
-    def __init__(self, ca="/nonexistent/ca.pem"):
+    def __init__(self):
         self.ready = True
         self.calls = []
-        self.ca = ca
 
     async def status(self):
         self.calls.append("status")
@@ -33,5 +32,8 @@ class FakeService:
     async def metrics_text(self):
         return b"# HELP x y\n"
 
+    async def ca_pem(self):
+        return "-----BEGIN CERTIFICATE-----\n"
+
     async def environment(self):
-        return {"proxy": "http://127.0.0.1:3128", "ca_bundle": "/b.pem", "ca": self.ca, "secret_variables": ["T"]}
+        return {"proxy": "http://127.0.0.1:3128", "ca_bundle": "/b.pem", "ca": "/ca.pem", "secret_variables": ["T"]}
