@@ -1,0 +1,70 @@
+import pytest
+
+from proxyd.core.access import ProxyUser
+from proxyd.core.limits import Limits
+from proxyd.core.service import Auth, AuthPart
+from tests.config.conftest import LISTENERS
+
+
+@pytest.mark.parametrize(
+    ("auth", "compiled"),
+    [
+        ("{scheme: bearer, secret: a}", Auth("bearer", (AuthPart("authorization", "a"),))),
+        ("{scheme: basic, user: u, secret: a}", Auth("basic", (AuthPart("authorization", "a"),), user="u")),
+        (
+            "{scheme: basic, user_secret: b, secret: a}",
+            Auth("basic", (AuthPart("authorization", "a"),), user_secret="b"),
+        ),
+        ("{scheme: header, name: X-Key, secret: a}", Auth("header", (AuthPart("x-key", "a"),))),
+        ("{scheme: header, name: K, secret: a, prefix: 'T '}", Auth("header", (AuthPart("k", "a", "T "),))),
+        (
+            "{scheme: header, headers: [{name: X, secret: a}, {name: Y, secret: b, prefix: p}], keep: true}",
+            Auth("header", (AuthPart("x", "a"), AuthPart("y", "b", "p")), keep=True),
+        ),
+        ("{scheme: query, name: api_key, secret: a}", Auth("query", (AuthPart("api_key", "a"),))),
+    ],
+)
+def test_schemes(settings_of, auth, compiled):
+    text = (
+        f"{LISTENERS}services: {{s: {{hosts: [s.example], auth: {auth}}}}}\nsecrets: {{a: {{env: A}}, b: {{env: B}}}}\n"
+    )
+    assert settings_of(text).services[0].auth == compiled
+
+
+def test_the_base_url_defaults_to_https_on_the_first_host(settings_of):
+    text = LISTENERS + "services: {a: {hosts: ['h.example:8443', i.example]}, b: {hosts: [j.example]}}\n"
+    assert [(s.base.scheme, s.base.host, s.base.port) for s in settings_of(text).services] == [
+        ("https", "h.example", 8443),
+        ("https", "j.example", 443),
+    ]
+
+
+def test_every_limit_can_be_set(settings_of):
+    text = "limits: {head_bytes: 2KiB, uri_bytes: 1024, silence: 100ms, tunnel_idle: 2h, contexts: 9}\n"
+    assert settings_of(LISTENERS + text).limits == Limits(
+        head_bytes=2048, uri_bytes=1024, silence=0.1, tunnel_idle=7200.0, contexts=9
+    )
+
+
+def test_pools_and_timeouts(settings_of):
+    text = (
+        "services: {a: {hosts: [a.example], pool: {connections: 3, pending: 0, idle: 5s, age: 1m, requests: 7}}}\n"
+        "unknown: {timeouts: {connect: 1s, idle: 0s}, pool: {connections: 2}}\ndrain_old: 1m\ndrain_timeout: 0s\n"
+    )
+    settings = settings_of(LISTENERS + text)
+    pool = settings.services[0].pool
+    assert (pool.connections, pool.pending, pool.idle, pool.age, pool.requests) == (3, 0, 5.0, 60.0, 7)
+    assert (settings.unknown_timeouts.connect, settings.unknown_timeouts.idle) == (1.0, 0.0)
+    assert settings.unknown_pool.connections == 2
+    assert (settings.drain_old, settings.drain_timeout) == (60.0, 0.0)
+
+
+def test_users_and_ports(settings_of):
+    text = (
+        LISTENERS.replace("}", ", users: [{name: ci, secret: s}]}")
+        + "secrets: {s: {command: [x], timeout: 1s, ttl: 1h}}\n"
+    )
+    settings = settings_of(text + "egress: {ports: [8443, 443, 443]}\n")
+    assert settings.listeners[0].users == (ProxyUser("ci", "s"),)
+    assert settings.egress.ports == (443, 8443)
+    assert (settings.secrets[0].command, settings.secrets[0].timeout, settings.secrets[0].ttl) == (("x",), 1.0, 3600.0)

@@ -1,0 +1,91 @@
+import pytest
+
+from tests.config.conftest import LISTENERS
+
+TAIL = "secrets: {s: {env: S}}\n"
+
+
+def services(*lines):
+    return LISTENERS + "services:\n" + "".join(f"  {line}\n" for line in lines) + TAIL
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            ["a: {hosts: [x.example]}", "b: {hosts: [y.example, X.example.]}"],
+            "4:26: services.b.hosts[1]: the host is claimed by the service a already, on line 3",
+        ),
+        (
+            ["a: {hosts: [x.example]}", "b: {hosts: ['x.example:443']}"],
+            "4:15: services.b.hosts[0]: the host is claimed by the service a already, on line 3",
+        ),
+        (
+            ["a: {hosts: [x.example, '*.x.example', '*.x.example']}"],
+            "3:41: services.a.hosts[2]: the host is claimed by this service already, on line 3",
+        ),
+        (
+            ["a: {hosts: ['*.x.example']}"],
+            "3:3: services.a.base_url: the key is missing: with a wildcard as the first host it cannot be derived",
+        ),
+        (
+            ["a: {hosts: [x.example], base_url: 'https://y.example'}"],
+            "3:37: services.a.base_url: the host and port are not among this service's hosts (without a port they "
+            "cover 80 and 443); a credential goes only to its service's hosts",
+        ),
+        (
+            ["a: {hosts: [x.example], base_url: 'http://x.example', auth: {scheme: bearer, secret: s}}"],
+            "3:37: services.a.base_url: the credential would go over plain http, readable on the way; "
+            "expected https, or insecure: true beside it",
+        ),
+        (
+            ["a: {hosts: [x.example], endpoints: ['127.0.0.1:1', '127.0.0.1:1']}"],
+            "3:54: services.a.endpoints[1]: the endpoint is named twice",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: basic, secret: s}}"],
+            "3:27: services.a.auth: the user is missing; expected exactly one of user and user_secret",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: basic, user: u, user_secret: s, secret: s}}"],
+            "3:27: services.a.auth: both user and user_secret are given; expected exactly one of user and user_secret",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: header, secret: s}}"],
+            "3:27: services.a.auth.name: the key is missing; expected name and secret, or a list under headers",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: header, name: N, headers: [{name: M, secret: s}]}}"],
+            "3:50: services.a.auth.name: headers is given too; move this into its list",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: header, headers: [{name: M, secret: s}, {name: m, secret: s}]}}"],
+            "3:89: services.a.auth.headers[1].name: the header is named twice",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {first_byte: 3s, total: 2s}}"],
+            "3:50: services.a.timeouts.first_byte: longer than total, which would always end first",
+        ),
+    ],
+)
+def test_contradictions_are_refused(problems_of, lines, problem):
+    assert problems_of(services(*lines)) == [problem]
+
+
+def test_a_wildcard_beside_an_exact_host_and_other_ports_are_no_conflict(settings_of):
+    settings = settings_of(
+        services(
+            "a: {hosts: [x.example, '*.x.example']}", "b: {hosts: [a.x.example]}", "c: {hosts: ['x.example:8443']}"
+        )
+    )
+    assert [str(service.base.port) for service in settings.services] == ["443", "443", "8443"]
+
+
+def test_a_base_url_under_a_wildcard_is_among_the_hosts(settings_of):
+    (service,) = settings_of(services("a: {hosts: ['*.x.example'], base_url: 'https://eu.x.example/v1'}")).services
+    assert service.base.path == "/v1"
+
+
+def test_plain_http_without_a_credential_needs_no_word(settings_of):
+    (service,) = settings_of(services("a: {hosts: [x.example], base_url: 'http://x.example'}")).services
+    assert service.base.port == 80
