@@ -55,12 +55,6 @@ class ProxyUser:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def segment_prefix(prefix: str, path: str) -> bool:
-    """Whether ``path`` (no query) lies under ``prefix`` by whole segments: /v2 and /v2/ cover /v2 and /v2/x, not /v20."""
-    bare = prefix.rstrip("/")
-    return path == bare or path.startswith(bare + "/")
-
-
 def networks(cidrs: Sequence[str]) -> tuple[Network, ...]:
     """Parse CIDRs that the configuration has validated."""
     return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)

@@ -4,6 +4,7 @@ Case, one trailing dot, the default port, IPv4 and IPv6 spelling are folded (RFC
 be A-labels already, as every HTTP client sends them. Zone identifiers are refused.
 """
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def normalise_host(text: str) -> tuple[str, bool]:
     return name, False
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_authority(raw: bytes | str, default_port: int | None) -> Authority:
     """Parse ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 

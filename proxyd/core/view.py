@@ -1,6 +1,7 @@
 """A snapshot compiled for look-ups: from host and port to a route."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import ProxyError, denied
@@ -11,7 +12,19 @@ from proxyd.core.route import Route
 from proxyd.core.service import HostPattern, Service
 from proxyd.core.snapshot import Listener, Snapshot
 
-WEB_PORTS = (80, 443)
+WEB_PORTS: Final = (80, 443)
+
+MAX_BINDINGS: Final = 4096
+
+
+class Binding(NamedTuple):
+    """Where a request goes, once its target and Host were found to agree."""
+
+    scheme: bytes
+    """Of the upstream."""
+    authority: Authority
+    """Of the upstream."""
+    route: Route
 
 
 class View:
@@ -21,6 +34,7 @@ class View:
         "_exact",
         "_names",
         "_wild",
+        "bindings",
         "limits",
         "listeners",
         "router",
@@ -43,6 +57,8 @@ class View:
         self.router = router
         self.via = f"via: 1.1 {snapshot.pseudonym}\r\n".encode("ascii")
         """Field line for responses that are passed on."""
+        self.bindings: dict[object, Binding] = {}
+        """Bindings that were made before under this view; the server side fills it up to MAX_BINDINGS."""
         self._exact: dict[tuple[str, int], Route] = {}
         self._names: set[str] = set()
         self._wild: list[tuple[HostPattern, Route]] = []

@@ -17,7 +17,7 @@ from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.headers import Headers
 from proxyd.core.message import Body, BytesBody, Request, Response
 from proxyd.core.snapshot import Listener
-from proxyd.core.view import View, upstream_of
+from proxyd.core.view import View
 from proxyd.downstream import reply, target, tunnel
 from proxyd.downstream.body import RequestBody
 from proxyd.downstream.plane import Detachable, Plane
@@ -25,7 +25,7 @@ from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
-from proxyd.wire.head import END, Framing, RequestHead, incomplete, parse_request, skip_empty_lines
+from proxyd.wire.head import END, MAX_EMPTY_LINES, Framing, RequestHead, incomplete, parse_request, skip_empty_lines
 
 NOWHERE: Final = Authority("-", 0, False)
 """Stands for the authority of a request that never said one."""
@@ -94,7 +94,6 @@ class Connection:
             head = parse_request(
                 raw, limit=limits.head_bytes, uri_limit=limits.uri_bytes, max_fields=limits.head_fields
             )
-            target.check_host(head)
             if not self.wire_peer.looked_up:
                 self.plane.identify(self.wire_peer, self.stream)
             if head.method == b"CONNECT":
@@ -144,9 +143,12 @@ class Connection:
     async def _rest_of_head(self, view: View, data: bytes) -> bytes:
         """Read on until a whole head is there; ProxyError 408 when that takes too long."""
         limits = view.limits
+        most = MAX_EMPTY_LINES
         with trio.move_on_after(limits.head_timeout):
             while True:
-                data = skip_empty_lines(data)
+                rest = skip_empty_lines(data, most)
+                most -= (len(data) - len(rest)) // 2
+                data = rest
                 if data.find(END) >= 0:
                     return data
                 if data:
@@ -169,25 +171,15 @@ class Connection:
         """Build the exchange: target, binding, route, body. ProxyError where the request is refused already."""
         plane = self.plane
         within = self.authority
-        host = head.host
         if within is None:
             user = plane.authenticate(self.listener.name, head.proxy_authorization)
             if user is not None:
                 self.wire_peer.user = user
-            scheme, authority, path = target.absolute(head)
+            scheme, raw, path = target.absolute(head)
+            binding = target.bind(view, scheme, raw, head.host, tunnelled=False)
         else:
-            scheme, authority, path = self.scheme, within, target.origin(head, within)
-        route = view.find(authority.host, authority.port)
-        service = route.service
-        bound = within is not None or service is not None  # an unknown host's Host is replaced (RFC 9112 §3.2.2)
-        if bound and host is not None and not target.host_matches(host, scheme, authority):
-            raise target.misdirected(f"Host names another host than {authority}")
-        if service is not None:
-            scheme, authority = upstream_of(service, authority)
-        else:
-            refusal = view.check_port(authority.port)
-            if refusal is not None:
-                raise refusal
+            path = target.origin(head, within)
+            binding = target.bind(view, self.scheme, within, head.host, tunnelled=True)
         body: Body
         if head.framing is Framing.NONE:
             body = BytesBody()
@@ -195,13 +187,15 @@ class Connection:
             length = head.length
             decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
             body = RequestBody(self, decoder, length, view.limits)
-        request = Request(head.method, scheme, authority, path, head.headers, body, head.version, head.upgrade)
+        request = Request(
+            head.method, binding.scheme, binding.authority, path, head.headers, body, head.version, head.upgrade
+        )
         request.nominated = head.nominated
         request.via = head.via
         exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
         exchange.id = plane.next_id()
-        exchange.route = route
-        exchange.service = service
+        exchange.route = binding.route
+        exchange.service = binding.route.service
         if head.version == 11:
             exchange.interim = self._interim
         return exchange

@@ -4,11 +4,12 @@ from typing import Final
 
 from proxyd.core.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxyd.core.errors import ProxyError, bad_request
+from proxyd.core.view import MAX_BINDINGS, Binding, View, upstream_of
 from proxyd.wire.head import RequestHead
 
 
-def absolute(head: RequestHead) -> tuple[bytes, Authority, bytes]:
-    """Take apart an absolute-form target. ProxyError 400 for any other form."""
+def absolute(head: RequestHead) -> tuple[bytes, bytes, bytes]:
+    """Cut an absolute-form target into scheme, authority as sent, and path. ProxyError 400 for any other form."""
     target = head.target
     scheme_end = target.find(b"://")
     scheme = target[:scheme_end].lower() if scheme_end > 0 else b""
@@ -17,10 +18,50 @@ def absolute(head: RequestHead) -> tuple[bytes, Authority, bytes]:
             raise bad_request("this is a forward proxy: the target must be a whole URL (RFC 9112 §3.2.2)")
         raise bad_request("the target is no http or https URL")
     start = scheme_end + 3
-    path_start = _first_of(target, b"/?", start)
-    authority = _authority(target[start:path_start], DEFAULT_PORTS[scheme])
-    path = target[path_start:]
-    return scheme, authority, _path(path, head.method)
+    path_start = target.find(b"/", start)
+    query = target.find(b"?", start, path_start if path_start >= 0 else len(target))
+    if query >= 0:
+        path_start = query
+    elif path_start < 0:
+        path_start = len(target)
+    return scheme, target[start:path_start], _path(target[path_start:], head.method)
+
+
+def bind(view: View, scheme: bytes, raw: bytes | Authority, host: bytes | None, *, tunnelled: bool) -> Binding:
+    """Find where a request goes: ``raw`` is the target's authority, or CONNECT's within a tunnel.
+
+    ProxyError 400 for an authority or Host that is none, 421 where Host names another host than a tunnel or a
+    service's URL, 403 for ports that are not served. What was found is kept with the view.
+    """
+    key = (scheme, raw, host, tunnelled)
+    binding = view.bindings.get(key)
+    if binding is None:
+        binding = _bind(view, scheme, raw, host, tunnelled=tunnelled)
+        if len(view.bindings) >= MAX_BINDINGS:
+            view.bindings.clear()
+        view.bindings[key] = binding
+    return binding
+
+
+def _bind(view: View, scheme: bytes, raw: bytes | Authority, host: bytes | None, *, tunnelled: bool) -> Binding:
+    authority = raw if isinstance(raw, Authority) else _authority(raw, DEFAULT_PORTS[scheme])
+    route = view.find(authority.host, authority.port)
+    named = None
+    if host:
+        try:
+            named = parse_authority(host, DEFAULT_PORTS[scheme])
+        except ValueError as error:
+            raise bad_request(f"Host is invalid: {error}") from None
+    bound = tunnelled or route.service is not None  # an unknown host's Host is replaced (RFC 9112 §3.2.2)
+    if bound and host is not None and named != authority:
+        raise misdirected(f"Host names another host than {authority}")
+    if route.service is not None:
+        scheme, authority = upstream_of(route.service, authority)
+    else:
+        refusal = view.check_port(authority.port)
+        if refusal is not None:
+            raise refusal
+    return Binding(scheme, authority, route)
 
 
 def origin(head: RequestHead, within: Authority) -> bytes:
@@ -30,7 +71,8 @@ def origin(head: RequestHead, within: Authority) -> bytes:
         return _path(target, head.method)
     if target == b"*" and head.method == b"OPTIONS":
         return target
-    _, authority, path = absolute(head)
+    scheme, raw, path = absolute(head)
+    authority = _authority(raw, DEFAULT_PORTS[scheme])
     if authority != within:
         raise misdirected(f"the URL names {authority} within a tunnel to {within}")
     return path
@@ -39,25 +81,6 @@ def origin(head: RequestHead, within: Authority) -> bytes:
 def connect(head: RequestHead) -> Authority:
     """Take apart CONNECT's authority-form; the port is demanded (RFC 9110 §9.3.6)."""
     return _authority(head.target, None)
-
-
-def host_matches(host: bytes, scheme: bytes, authority: Authority) -> bool:
-    """Whether a Host field names ``authority`` after normalisation."""
-    if host == authority.host_header(scheme):
-        return True
-    try:
-        return parse_authority(host, DEFAULT_PORTS[scheme]) == authority
-    except ValueError:
-        return False
-
-
-def check_host(head: RequestHead) -> None:
-    """Refuse a Host that is no authority at all (RFC 9112 §3.2)."""
-    if head.host:
-        try:
-            parse_authority(head.host, 80)
-        except ValueError as error:
-            raise bad_request(f"Host is invalid: {error}") from None
 
 
 def misdirected(detail: str) -> ProxyError:
@@ -83,8 +106,3 @@ def _authority(raw: bytes, default_port: int | None) -> Authority:
         return parse_authority(raw, default_port)
     except ValueError as error:
         raise bad_request(f"the target's authority is invalid: {error}") from None
-
-
-def _first_of(data: bytes, characters: bytes, start: int) -> int:
-    found = [at for at in (data.find(character, start) for character in (characters[:1], characters[1:])) if at >= 0]
-    return min(found, default=len(data))

@@ -3,11 +3,11 @@
 import ipaddress
 from typing import Final
 
-from proxyd.core.access import Access, Network, Rule, networks, segment_prefix
+from proxyd.core.access import Access, Network, Rule, networks
 from proxyd.core.errors import bad_request, denied
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import Response
-from proxyd.core.paths import METHOD_OVERRIDES, check_path
+from proxyd.core.paths import METHOD_OVERRIDES, check_path, covers
 from proxyd.core.route import Filter
 from proxyd.core.service import Service
 
@@ -17,10 +17,11 @@ ALL: Final = "*"
 class _Compiled:
     """One rule with its conditions parsed."""
 
-    __slots__ = ("methods", "networks", "rule")
+    __slots__ = ("encoded_slash", "methods", "networks", "rule")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, encoded_slash: bool) -> None:
         self.rule = rule
+        self.encoded_slash = encoded_slash
         self.methods = frozenset(method.encode("ascii") for method in rule.methods)
         self.networks: tuple[Network, ...] = networks(rule.cidrs)
 
@@ -36,26 +37,26 @@ class _Compiled:
             return False
         return not self.networks or _within(peer.address, self.networks)
 
-    def fits_request(self, method: bytes, path: str) -> bool:
+    def fits_request(self, method: bytes, path: bytes) -> bool:
         if self.methods and method not in self.methods:
             return False
-        return not self.rule.paths or any(segment_prefix(prefix, path) for prefix in self.rule.paths)
+        return not self.rule.paths or any(covers(prefix, path, self.encoded_slash) for prefix in self.rule.paths)
 
 
 class RuleJudge:
     """The rules of ``access:`` that can concern one route."""
 
     def __init__(self, access: Access, service: Service | None) -> None:
-        self._rules = [_Compiled(rule) for rule in access.rules if _concerns(rule, service)]
+        encoded_slash = service is not None and service.encoded_slash
+        self._rules = [_Compiled(rule, encoded_slash) for rule in access.rules if _concerns(rule, service)]
         self._default = access.allow_by_default
         self.judges_paths = any(rule.rule.paths for rule in self._rules)
         self.judges_methods = any(rule.methods for rule in self._rules)
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
         """Whether this request is allowed; ``path`` may carry a query."""
-        bare = path.partition(b"?")[0].decode("latin-1") if self.judges_paths else ""
         for rule in self._rules:
-            if rule.fits_request(method, bare) and rule.fits_peer(peer, host, port):
+            if rule.fits_request(method, path) and rule.fits_peer(peer, host, port):
                 return rule.rule.allow
         return self._default
 
@@ -123,9 +124,7 @@ class AccessFilter(Filter):
         route = exchange.route
         if route.checks_paths:
             service = route.service
-            reason = check_path(
-                request.path.partition(b"?")[0], encoded_slash=service is not None and service.encoded_slash
-            )
+            reason = check_path(request.path, service is not None and service.encoded_slash)
             if reason is not None:
                 raise bad_request(f"the path is ambiguous: {reason}")
         judge = route.judge

@@ -11,7 +11,7 @@ from trio import current_time
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
-from proxyd.core.exchange import Exchange
+from proxyd.core.exchange import Exchange, Injector
 from proxyd.core.limits import Limits
 from proxyd.core.message import Response
 from proxyd.core.service import Endpoint, Service
@@ -33,6 +33,28 @@ class Secrets:
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.problems: dict[str, str] = {}
+        self._masks: dict[Injector, tuple[bytes, ...]] = {}
+
+    def set(self, name: str, value: bytes | None, why: str) -> None:
+        """Use this value from the next attempt on, or say why there is none."""
+        self._masks.clear()
+        if value is None:
+            self.values.pop(name, None)
+            self.problems[name] = why
+        else:
+            self.values[name] = value
+            self.problems.pop(name, None)
+
+    def masks(self, injector: Injector) -> tuple[bytes, ...]:
+        """Return what would give the injector's secrets away, worked out once per change of a secret."""
+        masks = self._masks.get(injector)
+        if masks is None:
+            masks = self._masks[injector] = injector.masks(self.values)
+        return masks
+
+    def forget_masks(self) -> None:
+        """A new snapshot has new injectors."""
+        self._masks.clear()
 
 
 class Router:
@@ -74,31 +96,34 @@ class Router:
         request = exchange.request
         authority = request.authority
         secure = request.scheme == b"https"
-        pool = self._pool(exchange, authority, endpoint, secure)
+        pool, host = self._pool(exchange, authority, endpoint, secure)
         headers, path = request.headers, request.path
         injector = exchange.credential
         if injector is not None:
             if not secure and not (service is not None and service.insecure):
                 raise _misconfigured("a credential never goes over plain http unless the service says `insecure: true`")
-            values = self._secrets.values
             try:
-                headers, path = injector.apply(headers, path, values)
+                headers, path = injector.apply(headers, path, self._secrets.values)
+                exchange.secrets = self._secrets.masks(injector)
             except KeyError as error:
                 raise self._missing(str(error.args[0])) from None
-            exchange.secrets = injector.masks(values)
+            except ValueError as error:
+                raise _misconfigured(str(error)) from None
         connection = await self._take(exchange, pool)
         exchange.endpoint = connection.peer
-        host = authority.host_header(request.scheme)
         response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
         if secure and connection.requests == 1:
             self.connector.remember(pool.key, connection.stream)
         return response
 
-    def _pool(self, exchange: Exchange, authority: Authority, endpoint: Endpoint | None, secure: bool) -> Pool:
+    def _pool(
+        self, exchange: Exchange, authority: Authority, endpoint: Endpoint | None, secure: bool
+    ) -> tuple[Pool, bytes]:
+        """Return the pool to draw from and the Host field that goes with it."""
         route = exchange.route
         cached = (authority, endpoint, secure)
-        pool: Pool | None = route.pools.get(cached)
-        if pool is None or pool.retired:
+        found: tuple[Pool, bytes] | None = route.pools.get(cached)
+        if found is None or found[0].retired:
             dialled = endpoint if endpoint is not None else authority
             key = PoolKey(
                 dialled.host, dialled.port, authority.host if secure else "", endpoint is not None, self._policy
@@ -106,8 +131,9 @@ class Router:
             if len(route.pools) >= 1024:
                 route.pools.clear()
                 self._pools.prune()
-            pool = route.pools[cached] = self._pools.get(key, route.pool)
-        return pool
+            host = authority.host_header(exchange.request.scheme)
+            found = route.pools[cached] = (self._pools.get(key, route.pool), host)
+        return found
 
     async def _take(self, exchange: Exchange, pool: Pool) -> Connection:
         now = current_time()

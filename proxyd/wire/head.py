@@ -157,13 +157,13 @@ def incomplete(data: bytes | bytearray, limit: int, uri_limit: int) -> None:
         raise bad_request(f"the request target is longer than {uri_limit} bytes", 414)
     if _NOT_A_HEAD(data):
         raise bad_request("these bytes are not an HTTP/1 request")
-    if _ILLEGAL(data, 0, len(data) - 1):
+    if _ILLEGAL(data, 0, len(data) - data.endswith(b"\r")):  # the LF of a last CR may be on its way
         raise bad_request("the head has a control character, or a line that does not end in CRLF")
 
 
-def skip_empty_lines(data: bytes) -> bytes:
-    """Drop up to MAX_EMPTY_LINES CRLFs before a request line (RFC 9112 §2.2)."""
-    for _ in range(MAX_EMPTY_LINES):
+def skip_empty_lines(data: bytes, most: int = MAX_EMPTY_LINES) -> bytes:
+    """Drop up to ``most`` CRLFs before a request line (RFC 9112 §2.2)."""
+    for _ in range(most):
         if not data.startswith(b"\r\n"):
             break
         data = data[2:]
@@ -279,8 +279,8 @@ def _request_connection(head: RequestHead, connection: list[bytes], upgrade: lis
             raise bad_request("Connection names a field that must not be removed (RFC 9110 §7.6.1)")
         head.nominated = nominated
         head.headers = [field for field in head.headers if field[0] not in nominated]
-    if b"upgrade" in options and head.version == 11 and b"websocket" in tokens(upgrade):
-        head.upgrade = b"websocket"
+    if b"upgrade" in options and head.version == 11 and head.length == 0 and b"websocket" in tokens(upgrade):
+        head.upgrade = b"websocket"  # with a body it is ignored (RFC 9110 §7.8 lets a server): two framings in one
 
 
 def _diagnose(raw: bytes, words: str) -> ProxyError:

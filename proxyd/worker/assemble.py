@@ -6,6 +6,7 @@ Once per exchange: the chains below, ending in the router. Once per attempt: ups
 import hashlib
 
 from proxyd.auth.registry import compile as compile_auth
+from proxyd.core import metrics
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import Snapshot
@@ -38,6 +39,7 @@ class Assembly:
     def view(self, snapshot: Snapshot) -> View:
         """Compile a snapshot. ValueError when it cannot be used."""
         policy = _fingerprint(snapshot)
+        self.secrets.forget_masks()
         if self._connector is None or self._connector[0] != policy:
             connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper)
             self._connector = (policy, connector)
@@ -64,7 +66,8 @@ class Assembly:
     def _filters(self, snapshot: Snapshot, route: Route) -> list[Filter]:
         filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym), AccessFilter()]
         if route.injector is not None:
-            filters += [ReflectionFilter(snapshot.limits.mask_bytes, self._meter), CredentialFilter()]
+            masked = self._meter.counter(metrics.MASKED, route.name)
+            filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]
         return filters
 
 

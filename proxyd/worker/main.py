@@ -128,13 +128,7 @@ class Worker:
 
     def set_credential(self, message: SetCredential) -> None:
         """Use this value from the next attempt on, or say why there is none."""
-        held = self._assembly.secrets
-        if message.value is None:
-            held.values.pop(message.name, None)
-            held.problems[message.name] = message.why
-        else:
-            held.values[message.name] = message.value
-            held.problems.pop(message.name, None)
+        self._assembly.secrets.set(message.name, message.value, message.why)
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""

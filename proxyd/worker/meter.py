@@ -16,6 +16,10 @@ class Counter:
     def __init__(self) -> None:
         self.value = 0
 
+    def add(self, count: int) -> None:
+        """Bump by ``count``, where a callable is needed."""
+        self.value += count
+
 
 class Histogram:
     """Bucket counts (the last one is +Inf) and the sum of what was observed, in seconds."""

@@ -1,0 +1,24 @@
+"""Credential schemes by name."""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxyd.auth import field
+from proxyd.auth.query import QueryInjector
+from proxyd.core.exchange import Injector
+from proxyd.core.service import Auth
+
+SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
+    "bearer": field.bearer,
+    "basic": field.basic,
+    "header": field.header,
+    "query": QueryInjector,
+}
+
+
+def compile(auth: Auth) -> Injector:  # noqa: A001 - what it does, as re.compile
+    """Return the injector for ``auth``; ValueError for a scheme that nobody knows."""
+    make = SCHEMES.get(auth.scheme)
+    if make is None:
+        raise ValueError(f"unknown credential scheme {auth.scheme}; known: {', '.join(sorted(SCHEMES))}")
+    return make(auth)

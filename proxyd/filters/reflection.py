@@ -1,0 +1,102 @@
+"""A service that echoes its credential does not hand it to the client: the echo is masked, best effort.
+
+Headers always; bodies where they are text without a content coding and short, or for their first ``limit`` bytes
+where the length is unknown. Lengths never change, and a stream is never held back beyond a live prefix of a secret.
+"""
+
+from collections.abc import Callable
+
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers
+from proxyd.core.message import Body, BytesBody
+from proxyd.core.route import Filter
+from proxyd.filters.mask import Masker, maskable
+
+
+class Masking:
+    """A body whose pieces pass a masker on their way."""
+
+    __slots__ = ("_body", "_left", "_masked", "_masker", "_over", "length", "trailers")
+
+    replayable = False
+
+    def __init__(self, body: Body, masker: Masker, limit: int, masked: Callable[[int], None]) -> None:
+        self._body = body
+        self._masked = masked
+        self._masker = masker
+        self._left = limit
+        self._over = False
+        self.length = body.length
+        self.trailers: Headers = body.trailers
+
+    async def read(self) -> bytes:
+        """Return the next piece, masked."""
+        while not self._over:
+            piece = await self._body.read()
+            if not piece:
+                return self._end()
+            masked = self._mask(piece)
+            if masked:
+                return masked
+        return b""
+
+    def take_ready(self) -> bytes | None:
+        """Never: what is ready was masked before this body was made."""
+        return None
+
+    def take_pending(self) -> bytes:
+        """Return what is at hand, masked."""
+        pending = self._body.take_pending()
+        return self._mask(pending) if pending else b""
+
+    def rewind(self) -> None:
+        """Never: response bodies are read once."""
+        raise AssertionError("a response body is read once")
+
+    def abandon(self) -> None:
+        """Pass it on."""
+        self._body.abandon()
+
+    def _mask(self, piece: bytes) -> bytes:
+        if self._left <= 0:
+            return piece
+        self._left -= len(piece)
+        masked = self._masker.feed(piece)
+        return masked if self._left > 0 else masked + self._masker.flush()
+
+    def _end(self) -> bytes:
+        self._over = True
+        self.trailers = self._body.trailers
+        rest = self._masker.flush()
+        if self._masker.hits:
+            self._masked(self._masker.hits)
+        return rest
+
+
+class ReflectionFilter(Filter):
+    """Masks injected secrets in responses."""
+
+    def __init__(self, limit: int, masked: Callable[[int], None]) -> None:
+        self._limit = limit
+        self._masked = masked
+        """Told how many echoes were masked, once per response that had some."""
+
+    async def response(self, exchange: Exchange) -> None:
+        """Mask headers, then the body where it can be searched."""
+        needles = exchange.secrets
+        response = exchange.response
+        if not needles or response is None:
+            return
+        masker = Masker(needles)
+        response.headers, hits = masker.mask_headers(response.headers)
+        body = response.body
+        length = body.length
+        if (length is None or 0 < length <= self._limit) and maskable(response.headers, response.status):
+            ready = body.take_ready()
+            if ready is not None:
+                response.body = BytesBody(masker.feed(ready) + masker.flush())
+            else:
+                response.body = Masking(body, masker, self._limit, self._masked)
+        hits += masker.hits
+        if hits:
+            self._masked(hits)
