@@ -1,0 +1,1 @@
+"""Tests mirror the package; lab holds fakes, e2e real processes."""
