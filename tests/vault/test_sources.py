@@ -151,7 +151,7 @@ def is_alive(pid):
 
 async def ended(pid):
     with trio.fail_after(10):
-        while is_alive(pid):
+        while is_alive(pid):  # noqa: ASYNC110 - no event tells of a stranger's end
             await trio.sleep(0.01)
 
 
