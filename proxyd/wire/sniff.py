@@ -55,7 +55,7 @@ def sniff(data: bytes, limit: int) -> ClientHello | Incomplete | NotTls:
             return NotTls("a TLS record of a forbidden length", True)
         piece = data[at + _RECORD_HEAD : at + _RECORD_HEAD + size]
         message += piece
-        if message[0] != _CLIENT_HELLO:
+        if message and message[0] != _CLIENT_HELLO:
             return NotTls("not a ClientHello", True)
         if len(message) >= 4:
             length = 4 + int.from_bytes(message[1:4], "big")
