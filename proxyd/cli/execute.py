@@ -1,12 +1,16 @@
 """``proxyd exec``: a command whose traffic goes through proxyd, its own or the one that runs."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from proxyd.cli import child, rpc
 from proxyd.cli.clients import make_client
+from proxyd.cli.exits import BY_SIGNAL
 from proxyd.cli.private import PrivateDaemon
 from proxyd.cli.variables import child_environment
 
@@ -24,7 +28,7 @@ def execute(
         if answer is not None:
             client = make_client(answer, runtime, os.environ)
             child.replace(command, child_environment(os.environ, client))
-    with PrivateDaemon(config, state, runtime, os.environ) as daemon:
+    with _orderly_end(), PrivateDaemon(config, state, runtime, os.environ) as daemon:
         client = make_client(daemon.environment(), runtime, os.environ)
         told = False
 
@@ -35,6 +39,21 @@ def execute(
                 child.warn(f"the private proxyd has ended:\n{daemon.output()}")
 
         return child.run(command, child_environment(os.environ, client), look)
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Until the command runs, have SIGTERM and SIGHUP unwind this process, so that the private daemon ends too."""
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(BY_SIGNAL + number)
+
+    former = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _running(admin: Path, explicit: bool) -> Any:

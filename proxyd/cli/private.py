@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +25,8 @@ STOP_SECONDS: Final = 5.0
 """The command has ended, so nothing is left that draining would be for."""
 SHOWN_BYTES: Final = 8 * 1024
 """The end of the daemon's output that is shown when it does not start."""
+
+PROGRAM: Final = (sys.executable, "-P", "-m", "proxyd.cli.main")
 
 DEFAULT_FILE: Final = "listeners:\n  - {name: exec, mode: forward, address: 127.0.0.1:0}\n"
 """Without a file there is no port that anyone relies on."""
@@ -44,8 +46,16 @@ _SERVICE_MANAGER: Final = (
 class PrivateDaemon:
     """A context manager; inside it the daemon is ready. ``config`` None serves an empty configuration on any port."""
 
-    def __init__(self, config: Path | None, state: Path, runtime: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Path | None,
+        state: Path,
+        runtime: Path,
+        variables: Mapping[str, str],
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self._config = config
+        self._program = program
         self._state = private(state)
         self._variables = {name: value for name, value in variables.items() if name not in _SERVICE_MANAGER}
         self._folder = _folder(private(runtime))
@@ -90,7 +100,7 @@ class PrivateDaemon:
         if config is None:
             config = self._folder / "proxyd.yaml"
             config.write_text(DEFAULT_FILE)
-        command = [sys.executable, "-P", "-m", "proxyd.cli.main", "run", "-c", str(config), "--admin", str(self.admin)]
+        command = [*self._program, "run", "-c", str(config), "--admin", str(self.admin)]
         command += ["--state-dir", str(self._state), "--runtime-dir", str(self._folder)]
         notices = self._folder / "notify.sock"
         parent = os.getpid()

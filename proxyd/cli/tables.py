@@ -7,6 +7,7 @@ unprintable is let through: names and hosts may have been chosen by a client.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+_INLINE: Final = 5
 _INDENT: Final = "  "
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPANS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -66,19 +67,28 @@ def _lines(value: Any, empty: str) -> list[str]:
 
 
 def _mapping(value: Mapping[str, Any]) -> Iterable[str]:
-    flat = {name: item for name, item in value.items() if not _is_table(item)}
+    flat = {name: item for name, item in value.items() if not _is_section(item)}
     width = max((len(_label(name)) for name in flat), default=0)
     for name, item in flat.items():
         yield f"{_label(name).ljust(width)}  {cell(name, item)}"
     for name, item in value.items():
-        if _is_table(item):
+        if _is_section(item):
             yield ""
             yield f"{_label(name)}:"
-            yield from (_INDENT + line for line in table(item))
+            yield from (_INDENT + line for line in _lines(item, ""))
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
+def _is_section(value: Any) -> bool:
+    """Whether a value of a map is too much for the map's own line."""
+    if isinstance(value, Mapping):
+        return len(value) > _INLINE
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(item, Mapping) for item in value) or (len(value) > 1 and any(map(_is_sentence, value)))
+
+
+def _is_sentence(value: Any) -> bool:
+    return isinstance(value, str) and " " in value
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

@@ -72,3 +72,13 @@ def test_nothing_that_drives_a_terminal_is_printed(text):
 
 def test_letters_of_any_script_are_kept():
     assert printable("héllo 日本") == "héllo 日本"
+
+
+def test_a_large_map_and_several_sentences_are_sections():
+    problems = ["a worker is late", "the CA ends soon"]
+    text = render({"limits": {f"n{n}": n for n in range(6)}, "few": {"a": 1}, "problems": problems, "one": ["a b"]})
+    assert text.splitlines() == [
+        "few  a=1", "one  a b",
+        "", "limits:", *(f"  n{n}  {n}" for n in range(6)),
+        "", "problems:", "  a worker is late", "  the CA ends soon",
+    ]  # fmt: skip
