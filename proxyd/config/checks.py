@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from proxyd.config import service_checks
 from proxyd.config.addresses import ENCODED_SLASH, cidr, listen_address
-from proxyd.config.problems import Trail, describe, nearest
+from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import size
 from proxyd.config.tree import Tree
-from proxyd.config.views import child, entries, items, maps, parsed
+from proxyd.config.views import child, entries, items, maps, parsed, table
 from proxyd.core.access import networks
 from proxyd.core.limits import Limits
 
@@ -112,10 +112,10 @@ def _check_secrets(tree: Tree) -> None:
 
 
 def _check_references(tree: Tree) -> None:
-    declared = [name for name in child(tree.value, "secrets") or () if isinstance(name, str)]
+    declared = table(tree.value, "secrets")
     for trail, name in _secret_references(tree.value):
         if isinstance(name, str) and name not in declared:
-            tree.add(trail, describe("no secret of this name stands under secrets", "", nearest(name, declared)))
+            tree.add(trail, describe("no secret of this name stands under secrets", "", tree.nearest(name, declared)))
 
 
 def _secret_references(document: dict[str, Any]) -> Iterator[tuple[Trail, Any]]:
@@ -131,11 +131,6 @@ def _secret_references(document: dict[str, Any]) -> Iterator[tuple[Trail, Any]]:
 
 
 def _check_rules(tree: Tree) -> None:
-    tunnels = [
-        listener
-        for _, listener in maps(tree.value.get("listeners"), ())
-        if listener.get("unknown_hosts", "tunnel") == "tunnel"
-    ]
     users = {
         name
         for _, listener in maps(tree.value.get("listeners"), ())
@@ -149,41 +144,33 @@ def _check_rules(tree: Tree) -> None:
             tree.add(trail, describe(found, "exactly one of allow and deny; one rule, one verdict"))
         for verdict in verdicts:
             if isinstance(rule[verdict], dict):
-                _check_conditions(tree, (*trail, verdict), rule[verdict], bool(tunnels))
+                _check_conditions(tree, (*trail, verdict), rule[verdict])
                 _check_rule_references(tree, (*trail, verdict), rule[verdict], sorted(users))
 
 
-def _check_conditions(tree: Tree, trail: Trail, conditions: dict[str, Any], tunnels: bool) -> None:
+def _check_conditions(tree: Tree, trail: Trail, conditions: dict[str, Any]) -> None:
     if not conditions:
         tree.add(trail, describe("the rule has no condition", f"at least one of {', '.join(CONDITIONS)}"))
-    if "hosts" not in conditions:
-        return
-    if "services" in conditions:
+    if "hosts" in conditions and "services" in conditions:
         tree.add(
             (*trail, "hosts"),
             "a rule judges services or hosts that are no service, never both; write two rules",
             at_key=True,
         )
-    for key in ("methods", "paths"):
-        if key in conditions and tunnels:
-            tree.add(
-                (*trail, key),
-                f"a tunnel hides {key}: this rule needs unknown_hosts: intercept (or deny) on every listener",
-                at_key=True,
-            )
 
 
 def _check_rule_references(tree: Tree, trail: Trail, conditions: dict[str, Any], users: list[str]) -> None:
-    services = child(tree.value, "services")
-    services = services if isinstance(services, dict) else {}
+    services = table(tree.value, "services")
     named = list(items(conditions.get("services"), (*trail, "services")))
     for item_trail, name in named:
         if isinstance(name, str) and name != "*" and name not in services:
-            tree.add(item_trail, describe("no service of this name stands under services", "", nearest(name, services)))
+            tree.add(
+                item_trail, describe("no service of this name stands under services", "", tree.nearest(name, services))
+            )
     for key in ("user", "users"):
         for item_trail, name in items(conditions.get(key), (*trail, key)):
             if isinstance(name, str) and name not in users:
-                tree.add(item_trail, describe("no listener has a user of this name", "", nearest(name, users)))
+                tree.add(item_trail, describe("no listener has a user of this name", "", tree.nearest(name, users)))
     slashes = named and all(child(services, str(name), "encoded_slash") is True for _, name in named)
     for item_trail, path in items(conditions.get("paths"), (*trail, "paths")):
         if isinstance(path, str) and ENCODED_SLASH.search(path) and not slashes:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from proxyd.config.model import Document
-from proxyd.config.problems import Trail, describe, kind_of, nearest, shown
+from proxyd.config.problems import Trail, describe, kind_of, shown
 from proxyd.config.schema import known_keys, nodes_at, words
 from proxyd.config.tree import Tree
 from proxyd.config.views import has
@@ -56,21 +56,21 @@ def _report(tree: Tree, trail: Trail, detail: ErrorDetails) -> None:
     kind = detail["type"]
     value = _value_at(tree.value, trail)
     if kind == "extra_forbidden":
-        tree.add(trail, _unknown_key(trail, tree.value), at_key=True)
+        tree.add(trail, _unknown_key(tree, trail), at_key=True)
     elif kind == "missing":
         tree.add(trail, _missing(trail, tree.value))
     elif kind == "union_tag_not_found":
         tag = (*trail, "scheme")
         if isinstance(value, dict) and "scheme" in value:
-            tree.add(tag, _not_a_word(tag, tree.value, value["scheme"]))
+            tree.add(tag, _not_a_word(tree, tag, value["scheme"]))
         else:
             tree.add(tag, describe("the key is missing", _one_of(words(trail, tree.value))))
     elif kind == "union_tag_invalid":
         choices = words(trail, tree.value)
         scheme = value.get("scheme") if isinstance(value, dict) else None
-        tree.add((*trail, "scheme"), describe("not a known word", _one_of(choices), nearest(scheme, choices)))
+        tree.add((*trail, "scheme"), describe("not a known word", _one_of(choices), tree.nearest(scheme, choices)))
     elif kind == "literal_error":
-        tree.add(trail, _not_a_word(trail, tree.value, value))
+        tree.add(trail, _not_a_word(tree, trail, value))
     elif kind == "too_short":
         tree.add(trail, "the list is empty; give it an item or leave the key out")
     elif kind in _SHAPES:
@@ -81,12 +81,12 @@ def _report(tree: Tree, trail: Trail, detail: ErrorDetails) -> None:
         tree.add(trail, str(reason) if reason is not None else detail["msg"], at_key=detail["loc"][-1:] == ("[key]",))
 
 
-def _unknown_key(trail: Trail, document: Any) -> str:
+def _unknown_key(tree: Tree, trail: Trail) -> str:
     key = trail[-1]
     if key == "<<":
         return "merge keys are no part of YAML 1.2; write the keys out"
-    choices = known_keys(trail[:-1], document)
-    return describe(f"unknown key '{shown(str(key))}'", _one_of(choices), nearest(key, choices))
+    choices = known_keys(trail[:-1], tree.value)
+    return describe(f"unknown key '{shown(str(key))}'", _one_of(choices), tree.nearest(key, choices))
 
 
 def _missing(trail: Trail, document: Any) -> str:
@@ -94,9 +94,9 @@ def _missing(trail: Trail, document: Any) -> str:
     return f"the key is missing: {about}" if about else "the key is missing"
 
 
-def _not_a_word(trail: Trail, document: Any, value: object) -> str:
-    choices = words(trail, document)
-    return describe("not a known word", _one_of(choices), nearest(value, choices))
+def _not_a_word(tree: Tree, trail: Trail, value: object) -> str:
+    choices = words(trail, tree.value)
+    return describe("not a known word", _one_of(choices), tree.nearest(value, choices))
 
 
 def _one_of(choices: list[str]) -> str:

@@ -32,11 +32,11 @@ Generated from the models by `python -m proxyd.config.reference`; change the mod
 _NOTES: Final = {
     "access.rules[].allow": (
         "`deny` has the same conditions. A rule judges services or hosts, never both; with neither it judges all. "
-        "A rule on hosts takes `methods` and `paths` only where no listener tunnels unknown hosts: tunnels hide them. "
+        "A tunnel hides methods and paths: there a rule that names them fits when it denies, never when it allows. "
         "`uid`, `gid`, `user` and `cidr` may be written in the plural."
     ),
     "services.NAME": (
-        "A host belongs to one service. The authority of `base_url` must be among `hosts`. Plain http with `auth` is "
+        "A host belongs to one service. The host of `base_url` must be among `hosts`. Plain http with `auth` is "
         "refused without `insecure: true`."
     ),
 }

@@ -33,12 +33,13 @@ def _check_hosts(tree: Tree, trail: Trail, service: dict[str, Any], claims: Clai
         pattern = parsed(host_pattern, text)
         if pattern is None:
             continue
-        patterns.append(pattern)
         keys = [(pattern.host, pattern.wildcard, port) for port in ((pattern.port,) if pattern.port else WEB_PORTS)]
-        taken = next((claims[key] for key in keys if key in claims), None)
+        taken = next((claims[key] for key in keys if key in claims and claims[key][:2] != trail), None)
         if taken is not None:
-            owner = "this service" if taken[:2] == trail else f"the service {taken[1]}"
-            tree.add(item_trail, f"the host is claimed by {owner} already, on line {tree.line(taken)}")
+            tree.add(item_trail, f"the host is claimed by the service {taken[1]} already, on line {tree.line(taken)}")
+        elif pattern in patterns:
+            tree.add(item_trail, "the host is named twice")
+        patterns.append(pattern)
         for key in keys:
             claims.setdefault(key, item_trail)
     return patterns
@@ -54,10 +55,10 @@ def _check_base_url(tree: Tree, trail: Trail, service: dict[str, Any], patterns:
     base = parsed(base_url, service["base_url"])
     if base is None:
         return
-    if patterns and not any(pattern.matches(base.host, base.port) for pattern in patterns):
+    if patterns and not any(pattern.matches(base.host, base.port, any_port=True) for pattern in patterns):
         tree.add(
             (*trail, "base_url"),
-            "the host and port are not among this service's hosts (without a port they cover 80 and 443); "
+            "the host is not among this service's hosts, or there with another port; "
             "a credential goes only to its service's hosts",
         )
     if base.scheme == "http" and "auth" in service and service.get("insecure") is not True:

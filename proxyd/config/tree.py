@@ -5,13 +5,15 @@ libyaml reads the structure; this module makes the values, so that scalars follo
 aliases beyond a budget.
 """
 
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from proxyd.config.problems import ConfigError, Place, Problem, Trail, field_name, shown
+from proxyd.config.problems import ConfigError, Place, Problem, Trail, field_name, nearest, shown
 from proxyd.core.units import MIB
 
 MAX_BYTES: Final = 8 * MIB
@@ -20,6 +22,8 @@ MAX_DEPTH: Final = 32
 MAX_NODES: Final = 500_000
 """Values in one file, each use of an alias counted again (a thousand services have about 20,000)."""
 MAX_DIGITS: Final = 18
+MAX_HINTS: Final = 200
+MAX_CHOICES: Final = 2000
 
 _CONSTANTS: Final[dict[str, Any]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -54,6 +58,8 @@ class Tree:
     values: dict[Trail, Place] = field(default_factory=dict)
     keys: dict[Trail, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    hints: int = MAX_HINTS
+    """Nearest names that may still be looked for: each compares with every name there is."""
 
     def add(self, trail: Trail, message: str, *, at_key: bool = False) -> None:
         """Report a mistake about the value at ``trail``; one that does not exist is placed at its nearest parent."""
@@ -64,6 +70,13 @@ class Tree:
             place = self.keys.get(known) or self.values.get(known)
         place = place or Place(1, 1)
         self.problems.append(Problem(self.file, place.line, place.column, field_name(trail), message))
+
+    def nearest(self, word: object, choices: Iterable[str]) -> str:
+        """Return the one of ``choices`` that ``word`` was probably meant to be, or the empty string."""
+        if self.hints <= 0:
+            return ""
+        self.hints -= 1
+        return nearest(word, itertools.islice(choices, MAX_CHOICES))
 
     def line(self, trail: Trail) -> int:
         """Return the line on which the key or item at ``trail`` stands; 0 when it does not."""

@@ -25,6 +25,12 @@ def child(value: Any, *keys: str) -> Any:
     return value
 
 
+def table(value: Any, *keys: str) -> dict[str, Any]:
+    """Return the map below ``keys``, empty where there is none."""
+    found = child(value, *keys)
+    return found if isinstance(found, dict) else {}
+
+
 def entries(value: Any, trail: Trail) -> Iterator[tuple[Trail, str, dict[str, Any]]]:
     """Yield (trail, name, map) for each entry of a map of maps."""
     if isinstance(value, dict):

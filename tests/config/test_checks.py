@@ -84,7 +84,6 @@ SERVICES = (
         ("{allow: {services: tickts}}", "5:24: access.rules[0].allow.services: no service of this name stands under services; did you mean 'tickets'?"),
         ("{allow: {services: [tickets, x]}}", "5:34: access.rules[0].allow.services[1]: no service of this name stands under services"),
         ("{allow: {services: tickets, hosts: '*'}}", "5:33: access.rules[0].allow.hosts: a rule judges services or hosts that are no service, never both; write two rules"),
-        ("{allow: {hosts: '*', paths: /v2}}", "5:26: access.rules[0].allow.paths: a tunnel hides paths: this rule needs unknown_hosts: intercept (or deny) on every listener"),
         ("{allow: {user: cii}}", "5:20: access.rules[0].allow.user: no listener has a user of this name; did you mean 'ci'?"),
         ("{allow: {services: [tickets, gitlab], paths: /a%2fb}}", "5:50: access.rules[0].allow.paths: %2f in a path is for rules on services with encoded_slash: true"),
         ("{allow: {services: tickets, uid: 1, uids: 2}}", "5:41: access.rules[0].allow.uids: unknown key 'uids'; expected one of services, hosts, methods, paths, uid, gid, user, cidr; did you mean 'uid'?"),
@@ -109,11 +108,9 @@ def test_rules_take_single_values_lists_and_plurals(settings_of):
     assert third.paths == ("/a%2Fb",)
 
 
-def test_paths_of_unknown_hosts_are_judged_where_none_is_tunnelled(settings_of):
-    text = (
-        LISTENERS.replace("}", ", unknown_hosts: intercept}") + "access: {rules: [{deny: {hosts: '*', paths: /x}}]}\n"
-    )
-    assert settings_of(text).access.rules[0].judges_paths
+def test_rules_on_unknown_hosts_may_look_into_requests(settings_of):
+    text = LISTENERS + "access: {rules: [{deny: {hosts: '*', paths: /x}}, {allow: {hosts: '*', methods: GET}}]}\n"
+    assert all(rule.judges_paths for rule in settings_of(text).access.rules)
 
 
 def test_a_reference_to_no_secret_is_refused_with_the_nearest_name(problems_of):

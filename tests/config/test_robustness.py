@@ -55,17 +55,19 @@ trees = st.recursive(
 
 
 @given(trees)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_tree_is_answered(tree):
     attempt(yaml.safe_dump(tree, allow_unicode=True))
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_any_text_is_answered(text):
     attempt(text)
 
 
 @given(st.data())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_mutation_of_an_example_is_answered(data):
     text = data.draw(st.sampled_from(EXAMPLES))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -78,7 +80,7 @@ def test_any_mutation_of_an_example_is_answered(data):
 
 
 @given(st.data())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_subtree_in_any_place_is_answered(data):
     document = yaml.safe_load(data.draw(st.sampled_from(EXAMPLES)))
     node = document

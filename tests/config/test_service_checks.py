@@ -22,7 +22,7 @@ def services(*lines):
         ),
         (
             ["a: {hosts: [x.example, '*.x.example', '*.x.example']}"],
-            "3:41: services.a.hosts[2]: the host is claimed by this service already, on line 3",
+            "3:41: services.a.hosts[2]: the host is named twice",
         ),
         (
             ["a: {hosts: ['*.x.example']}"],
@@ -30,8 +30,8 @@ def services(*lines):
         ),
         (
             ["a: {hosts: [x.example], base_url: 'https://y.example'}"],
-            "3:37: services.a.base_url: the host and port are not among this service's hosts (without a port they "
-            "cover 80 and 443); a credential goes only to its service's hosts",
+            "3:37: services.a.base_url: the host is not among this service's hosts, or there with another port; "
+            "a credential goes only to its service's hosts",
         ),
         (
             ["a: {hosts: [x.example], base_url: 'http://x.example', auth: {scheme: bearer, secret: s}}"],
@@ -84,6 +84,18 @@ def test_a_wildcard_beside_an_exact_host_and_other_ports_are_no_conflict(setting
 def test_a_base_url_under_a_wildcard_is_among_the_hosts(settings_of):
     (service,) = settings_of(services("a: {hosts: ['*.x.example'], base_url: 'https://eu.x.example/v1'}")).services
     assert service.base.path == "/v1"
+
+
+def test_a_host_without_a_port_leaves_the_port_to_the_base_url(settings_of):
+    (service,) = settings_of(
+        services("a: {hosts: [x.example, 'x.example:80'], base_url: 'https://x.example:8443'}")
+    ).services
+    assert service.base.port == 8443
+
+
+def test_a_host_with_another_port_than_the_base_url_is_refused(problems_of):
+    (problem,) = problems_of(services("a: {hosts: ['x.example:1'], base_url: 'https://x.example:2'}"))
+    assert "with another port" in problem
 
 
 def test_plain_http_without_a_credential_needs_no_word(settings_of):

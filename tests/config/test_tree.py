@@ -3,7 +3,7 @@ import math
 import pytest
 
 from proxyd.config.problems import ConfigError, Place
-from proxyd.config.tree import MAX_BYTES, MAX_NODES, read
+from proxyd.config.tree import MAX_BYTES, MAX_HINTS, MAX_NODES, read
 
 
 def value_of(text):
@@ -132,3 +132,10 @@ def test_deep_nesting_is_refused(text):
 
 def test_a_huge_file_is_refused_unread():
     assert problems_of("#" * (MAX_BYTES + 1)) == ["1:1: the file has more than 8 MiB"]
+
+
+def test_nearest_names_are_looked_for_within_a_budget():
+    tree = read("a: 1", "f.yaml")
+    found = [tree.nearest("drain_olt", ["drain_old"]) for _ in range(MAX_HINTS + 1)]
+    assert found[0] == "drain_old"
+    assert found[-1] == ""
