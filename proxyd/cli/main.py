@@ -83,11 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
         ("status", "the daemon at a glance", "nothing"),
         ("services", "the configured services", "no services are configured"),
         ("pools", "upstream connections", "no pools: nothing has been sent yet"),
-        ("config", "the configuration in use, secrets as names", "nothing"),
     ):
         show = _command(commands, name, text, _show)
         show.set_defaults(method=name, empty=empty)
         _json(show)
+    _json(_command(commands, "config", "the configuration in use as JSON, secrets as names", _show_config))
     _json(_command(commands, "reload", "read the configuration again, as SIGHUP does", _reload))
     _json(_command(commands, "stop", "drain and end the daemon", _stop))
     ctl = _command(commands, "ctl", "make one admin call ('ctl methods' lists them)", _ctl)
@@ -205,6 +205,10 @@ def _show(arguments: argparse.Namespace) -> int:
         return _print_json(value)
     print(render(value, arguments.empty), end="")
     return OK
+
+
+def _show_config(arguments: argparse.Namespace) -> int:
+    return _print_json(_call(arguments, "config"))  # too deep for a table
 
 
 def _reload(arguments: argparse.Namespace) -> int:

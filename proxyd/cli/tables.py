@@ -32,6 +32,9 @@ def cell(name: str, value: Any) -> str:
     if isinstance(value, int | float):
         return _number(name, value)
     if isinstance(value, Mapping):
+        if len(value) == 2 and next(iter(value)) == "name":
+            thing, what = value.items()
+            return f"{cell(*thing)} ({cell(*what)})"
         return " ".join(f"{printable(str(key))}={cell(str(key), item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(name, item) for item in value)

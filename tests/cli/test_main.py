@@ -212,3 +212,9 @@ def test_a_reader_that_leaves_early_is_no_traceback(daemon):
     command = f"{sys.executable} -m proxyd.cli.main pools --admin {daemon.path} | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("HOST\n", "")
+
+
+def test_config_is_json_for_everyone(daemon, capsys):
+    daemon.answers["config"] = {"services": [{"name": "tickets", "auth": {"scheme": "bearer"}}]}
+    assert main(["config", "--admin", str(daemon.path)]) == 0
+    assert json.loads(capsys.readouterr().out) == daemon.answers["config"]

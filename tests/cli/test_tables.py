@@ -49,6 +49,7 @@ def test_an_empty_list_has_words():
         ("up_seconds", 90061, "1d 1h"),
         ("hosts", ["a", "b"], "a, b"),
         ("x", {"a": 1, "b": None}, "a=1 b=-"),
+        ("x", [{"name": "tickets/token", "state": "ok"}], "tickets/token (ok)"),
         ("x", b"\xff", "\\xff"),
     ],
 )
