@@ -308,7 +308,8 @@ class Controller:
         if self._nursery is None:
             raise AssertionError("the supervisor's link is served within the nursery")
         self.links[link.pid] = link
-        self._send_all(link, set(self.sockets), list(self.secrets), self._leaves.ahead())
+        if self.snapshot is not None:  # else ``_install`` is about to send everything
+            self._send_all(link, set(self.sockets), list(self.secrets), self._leaves.ahead())
         self._nursery.start_soon(self._serve, link)
         self._nursery.start_soon(self._watch, link)
 

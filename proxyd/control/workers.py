@@ -10,7 +10,7 @@ another.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 
@@ -144,18 +144,22 @@ class WorkerLink:
 
     async def run(self) -> str:
         """Serve the link until it ends and return why; ValueError: the worker broke a rule."""
+        why, problem = "", None
         try:
-            async with trio.open_nursery(strict_exception_groups=False) as nursery:
+            async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
                 try:
                     await self._receive()
                 except LinkClosed as error:
-                    return str(error)
-                finally:
-                    nursery.cancel_scope.cancel()
+                    why = str(error)
+                except ValueError as error:
+                    problem = error
+                nursery.cancel_scope.cancel()
         finally:
             self.close()
-        raise AssertionError("receiving ends by an exception only")
+        if problem is not None:
+            raise problem
+        return why
 
     def close(self) -> None:
         """End the link."""
@@ -180,7 +184,7 @@ class WorkerLink:
         except LinkClosed:
             return  # receiving ends as well and says why
 
-    async def _receive(self) -> None:
+    async def _receive(self) -> NoReturn:
         while True:
             self._on_message(ipc.decode(await self._link.receive(), ipc.WORKER_TO_CONTROL))
 
