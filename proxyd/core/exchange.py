@@ -88,6 +88,7 @@ class Exchange:
         "connect_seconds",
         "credential",
         "deadline",
+        "ended",
         "endpoint",
         "error",
         "first_byte_seconds",
@@ -121,6 +122,8 @@ class Exchange:
         self.request = request
         self.started = started
         """Monotonic seconds at the head's first byte."""
+        self.ended = started
+        """Monotonic seconds when all was over; set before the ``done`` hooks run."""
         self.mode = mode
         """``plain`` or ``intercept``: how the request came."""
         self.id = ""

@@ -55,6 +55,10 @@ class BytesBody:
         self.length: int | None = len(data)
         self.trailers: Headers = trailers if trailers is not None else []
 
+    def peek(self) -> bytes:
+        """Return all bytes and take none."""
+        return self._data
+
     async def read(self) -> bytes:
         """Return all bytes, then ``b""``."""
         if self._taken:
@@ -145,7 +149,7 @@ class Origin(enum.Enum):
 class Response:
     """One response; ``headers`` hold no hop-by-hop field."""
 
-    __slots__ = ("body", "headers", "origin", "reason", "status", "version")
+    __slots__ = ("body", "headers", "origin", "raw_head", "reason", "status", "version")
 
     def __init__(
         self,
@@ -162,6 +166,8 @@ class Response:
         self.reason = reason
         self.version = version
         self.origin = origin
+        self.raw_head = b""
+        """The head as it was received, for searches; empty where there was none."""
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.origin.value}>"

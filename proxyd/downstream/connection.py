@@ -39,6 +39,7 @@ class Connection:
     __slots__ = (
         "authority",
         "buffer",
+        "ended",
         "exchange",
         "listener",
         "mode",
@@ -55,6 +56,8 @@ class Connection:
         self.listener = listener
         self.plane = plane
         self.buffer = b""
+        self.ended = current_time()
+        """When the connection, or its last exchange, was over with: idle time counts from there."""
         self.mode = "plain"
         self.authority: Authority | None = None
         """Within a tunnel: CONNECT's authority, which every request must name."""
@@ -69,6 +72,7 @@ class Connection:
 
     async def serve(self) -> None:
         """Serve until the end; the stream is closed then."""
+        self.stream.stall = self.plane.view.limits.idle_timeout
         try:
             while await self._next():
                 pass
@@ -80,6 +84,7 @@ class Connection:
     def handover(self, stream: Stream) -> None:
         """Go on with another stream over the same socket (TLS)."""
         self.stream.ended = "handed over"
+        stream.stall = self.stream.stall
         self.stream = stream
         self.plane.reaper.add(stream)
 
@@ -106,10 +111,7 @@ class Connection:
         body = exchange.request.body
         if isinstance(body, RequestBody) and not body.ended:
             return await self._serve_streaming(exchange, view, head, body)
-        keep = await self._serve(exchange, view, head)
-        if keep and self.stream.deadline == NEVER:
-            self.stream.deadline = current_time() + limits.idle_timeout
-        return keep
+        return await self._serve(exchange, view, head)
 
     # --- heads ------------------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class Connection:
         stream = self.stream
         data = self.buffer
         if not data:
-            stream.deadline = current_time() + limits.idle_timeout
+            stream.deadline = self.ended + limits.idle_timeout
             stream.late = "idle"
             data = await stream.receive(SMALL_READ)
             if not data:
@@ -237,8 +239,6 @@ class Connection:
                 return False
             if isinstance(body, RequestBody) and not body.ended and response.status >= 300:
                 keep = False
-            stream.deadline = current_time() + view.limits.idle_timeout
-            stream.late = "idle"
             return await reply.write(stream, exchange, response, view.via, keep=keep)
         except ProxyError as error:
             exchange.error = exchange.error or error
@@ -253,6 +253,7 @@ class Connection:
             if exchange.response is not None:
                 exchange.response.body.abandon()
             self.exchange = None
+            exchange.ended = self.ended = current_time()
             for hook in exchange.route.chain.done_hooks:
                 hook(exchange)
 
@@ -293,8 +294,6 @@ class Connection:
         exchange.route = view.unknown
         exchange.error = error
         response = exchange.response = reply.error_response(exchange, error)
-        self.stream.deadline = current_time() + view.limits.linger_seconds + 1.0
-        self.stream.late = "idle"
         try:
             await reply.write(self.stream, exchange, response, b"", keep=False)
             await self._linger(view)

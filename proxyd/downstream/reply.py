@@ -2,14 +2,12 @@
 
 from typing import Final
 
-from trio import current_time
-
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.message import BytesBody, Origin, Response
 from proxyd.core.units import KIB
-from proxyd.net.stream import NEVER, Stream
+from proxyd.net.stream import Stream
 from proxyd.wire import encode
 
 ONE_WRITE: Final = 64 * KIB
@@ -79,15 +77,10 @@ async def _write_streaming(
     exchange.response_bytes += len(piece)
     if piece:
         head += encode.chunk(piece) if chunked else piece
-    stall = exchange.snapshot.limits.idle_timeout
     await stream.send(head)
-    stream.deadline = NEVER
     while piece := await body.read():
         exchange.response_bytes += len(piece)
-        stream.deadline = current_time() + stall
         await stream.send(encode.chunk(piece) if chunked else piece)
-        stream.deadline = NEVER  # waiting for the upstream is not the client's fault
-    stream.deadline = current_time() + stall
     if chunked:
         await stream.send(encode.last_chunk(body.trailers))
     return keep

@@ -43,7 +43,7 @@ class Broken(StreamError):
 class Stream:
     """A TCP or Unix socket. The creator registers it with the reaper and closes it."""
 
-    __slots__ = ("_burst", "busy_since", "deadline", "ended", "hangup", "late", "sent", "sock")
+    __slots__ = ("_burst", "busy_since", "deadline", "ended", "hangup", "late", "sent", "sock", "stall")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -57,6 +57,8 @@ class Stream:
         """Since when an exchange runs: the reaper then looks for the peer's FIN."""
         self.hangup: Callable[[], None] | None = None
         """Called when the peer's FIN is seen during an exchange."""
+        self.stall = NEVER
+        """Seconds that a send may wait for room, each time; what is sent at once costs no clock."""
         self.sent = 0
         """Bytes handed to the kernel or to TLS so far."""
         self._burst = 0
@@ -117,16 +119,28 @@ class Stream:
 
     async def _send_rest(self, rest: memoryview) -> None:
         sock = self.sock
-        while rest:
-            try:
+        deadline, late = self.deadline, self.late
+        try:
+            while rest:
+                self._arm_stall(deadline)
                 await wait_writable(sock)
-                sent = sock.send(rest)
-            except BlockingIOError:
-                continue
-            except (OSError, trio.ClosedResourceError) as error:
-                raise self._failure(error) from None
-            self.sent += sent
-            rest = rest[sent:]
+                try:
+                    sent = sock.send(rest)
+                except BlockingIOError:
+                    continue
+                self.sent += sent
+                rest = rest[sent:]
+        except (OSError, trio.ClosedResourceError) as error:
+            raise self._failure(error) from None
+        finally:
+            self.deadline, self.late = deadline, late
+
+    def _arm_stall(self, deadline: float) -> None:
+        """Let the reaper end a wait for room after ``stall`` seconds, at ``deadline`` at the latest."""
+        stalled = trio.current_time() + self.stall
+        if stalled < deadline:
+            self.deadline = stalled
+            self.late = "stall"
 
     def is_alive(self) -> bool:
         """Whether an idle stream can carry another request: open and silent. Reads nothing away."""

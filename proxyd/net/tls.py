@@ -101,7 +101,7 @@ class TlsStream(Stream):
             try:
                 sent = self.tls.send(rest)
             except SSL.WantWriteError:
-                await self._writable()
+                await self._room()
                 continue
             except SSL.WantReadError:
                 await self._readable()
@@ -150,6 +150,15 @@ class TlsStream(Stream):
             await wait_readable(self.sock)
         except (OSError, trio.ClosedResourceError) as error:
             raise self._failure(error) from None
+
+    async def _room(self) -> None:
+        """Wait for room to send, for ``stall`` seconds at the most."""
+        deadline, late = self.deadline, self.late
+        self._arm_stall(deadline)
+        try:
+            await self._writable()
+        finally:
+            self.deadline, self.late = deadline, late
 
     async def _writable(self) -> None:
         try:

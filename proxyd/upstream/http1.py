@@ -65,21 +65,22 @@ class Connection:
         self.held = True
         self.requests += 1
         sent_before = stream.sent
+        now = current_time()
         try:
             ready = request.body.take_ready()
             extra = via + _request_framing(exchange, ready)
             head = encode.request_head(request.method, path, host, headers, extra)
-            self._arm(exchange, exchange.route.timeouts.first_byte, "first_byte")
             if ready is not None:
+                self._arm(exchange, now, exchange.route.timeouts.first_byte, "first_byte")
                 await stream.send(head + ready if ready else head)
                 exchange.request_bytes = len(ready)
             else:
+                self._arm(exchange, now, exchange.route.timeouts.idle, "idle")
                 exchange.uploaded = False
                 self.uploading = True
                 await stream.send(head)
                 exchange.nursery.start_soon(self._upload, exchange)
-            answer = await self._final_head(exchange, limits)
-            return self._response(exchange, answer)
+            return await self._answer(exchange, limits, now)
         except StreamError as error:
             self.drop()
             raise self._failed(exchange, error, untouched=stream.sent == sent_before) from error
@@ -93,10 +94,10 @@ class Connection:
             self.held = False
             self.pool.discard(self)
 
-    def _arm(self, exchange: Exchange, seconds: float, late: str) -> None:
+    def _arm(self, exchange: Exchange, now: float, seconds: float, late: str) -> None:
         """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
         stream = self.stream
-        deadline = current_time() + seconds if seconds else NEVER
+        deadline = now + seconds if seconds else NEVER
         if exchange.deadline and exchange.deadline < deadline:
             stream.deadline = exchange.deadline
             stream.late = "total"
@@ -105,21 +106,17 @@ class Connection:
             stream.late = late
 
     async def _receive(self) -> bytes:
-        """Wait for bytes until the stream's deadline, exactly where it is near."""
+        """Wait for bytes until the stream's deadline is exactly due, for deadlines nearer than the reaper's sweep."""
         stream = self.stream
-        if stream.deadline - current_time() < _FINE:
-            with trio.move_on_at(stream.deadline) as scope:
-                return await stream.receive(SMALL_READ)
-            if scope.cancelled_caught:
-                stream.expire(stream.late)
-                raise Late(stream.late)
-        return await stream.receive(SMALL_READ)
+        with trio.move_on_at(stream.deadline):
+            return await stream.receive(SMALL_READ)
+        stream.expire(stream.late)
+        raise Late(stream.late)
 
-    async def _final_head(self, exchange: Exchange, limits: Limits) -> ResponseHead:
+    async def _answer(self, exchange: Exchange, limits: Limits, started: float) -> Response:
         """Read heads until one is final; interim ones are passed on (RFC 9110 §15.2)."""
-        request = exchange.request
+        stream = self.stream
         interim = 0
-        started = current_time()
         buffer = self.buffer
         while True:
             end = buffer.find(END) if buffer else -1
@@ -129,43 +126,48 @@ class Connection:
                         f"the response head is longer than {limits.head_bytes} bytes",
                         "http_response_header_section_size",
                     )
-                data = await self._receive()
+                near = stream.deadline - started < _FINE
+                data = await (self._receive() if near else stream.receive(SMALL_READ))
                 if not data:
                     raise Broken("closed within the response head" if buffer else "closed before the response")
                 buffer = buffer + data if buffer else data
                 continue
-            head = parse_response(
-                buffer[: end + 4], request.method, limit=limits.head_bytes, max_fields=limits.head_fields
-            )
+            raw = buffer[: end + 4]
+            head = parse_response(raw, exchange.request.method, limit=limits.head_bytes, max_fields=limits.head_fields)
             self.buffer = buffer = buffer[end + 4 :]
             if head.status >= 200 or head.status == 101:
-                exchange.first_byte_seconds = current_time() - started
-                return head
+                now = current_time()
+                exchange.first_byte_seconds = now - started
+                response = self._response(exchange, head, now)
+                response.raw_head = raw
+                return response
             interim += 1
             if interim > limits.interim_responses:
                 raise bad_response(f"more than {limits.interim_responses} interim responses")
             if exchange.interim is not None:
                 await exchange.interim(head.status, head.headers)
 
-    def _response(self, exchange: Exchange, head: ResponseHead) -> Response:
+    def _response(self, exchange: Exchange, head: ResponseHead, now: float) -> Response:
         if head.status == 101:
             return self._upgraded(exchange, head)
-        data, self.buffer = self.buffer, b""
+        data = self.buffer
         body: Body
         framing = head.framing
-        if framing is Framing.NONE or (framing is Framing.LENGTH and len(data) >= (head.length or 0)):
-            length = head.length or 0
+        length = head.length or 0
+        if framing is Framing.NONE or (framing is Framing.LENGTH and len(data) >= length):
             body = BytesBody(data[:length])
             self.buffer = data[length:]
-            self.finish(exchange, reusable=head.keep_alive)
+            self.finish(exchange, now, reusable=head.keep_alive)
         else:
+            self.buffer = b""
             decoder: Decoder
             if framing is Framing.LENGTH:
-                decoder = LengthDecoder(head.length or 0)
+                decoder = LengthDecoder(length)
             else:
                 decoder = ChunkedDecoder() if framing is Framing.CHUNKED else CloseDecoder()
-            body = ResponseBody(self, exchange, decoder, head.length, head.keep_alive)
-            body.start(data)
+            streaming = ResponseBody(self, exchange, decoder, head.length, head.keep_alive)
+            streaming.start(data)
+            body = streaming
         return Response(head.status, head.headers, body, head.reason, head.version)
 
     def _upgraded(self, exchange: Exchange, head: ResponseHead) -> Response:
@@ -176,13 +178,13 @@ class Connection:
         self.stream.deadline = NEVER
         return Response(101, head.headers, UpgradedBody(self), head.reason)
 
-    def finish(self, exchange: Exchange, *, reusable: bool) -> None:
+    def finish(self, exchange: Exchange, now: float, *, reusable: bool) -> None:
         """End the exchange on this connection: back to the pool when it is clean, else closed."""
         exchange.stream = None
         self.held = False
         self.stream.deadline = NEVER
         if reusable and not self.uploading and not self.buffer:
-            self.pool.release(self, current_time())
+            self.pool.release(self, now)
         else:
             self.pool.discard(self)
 
@@ -195,13 +197,13 @@ class Connection:
         try:
             while piece := await body.read():
                 exchange.request_bytes += len(piece)
-                self._arm(exchange, idle, "idle")
+                self._arm(exchange, current_time(), idle, "idle")
                 await stream.send(encode.chunk(piece) if chunked else piece)
             if chunked:
                 await stream.send(encode.last_chunk(body.trailers))
             exchange.uploaded = True
             self.uploading = False
-            self._arm(exchange, exchange.route.timeouts.first_byte, "first_byte")
+            self._arm(exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
         except ProxyError as error:  # the client's side failed: nothing can complete this request
             if exchange.error is None:
                 exchange.error = error
@@ -291,7 +293,7 @@ class ResponseBody:
         while self._open:
             try:
                 if not connection.uploading:
-                    connection._arm(exchange, exchange.route.timeouts.idle, "idle")
+                    connection._arm(exchange, current_time(), exchange.route.timeouts.idle, "idle")
                 data = await stream.receive_ready(LARGE_READ)
                 if not data:
                     self._end_of_stream()
@@ -351,7 +353,7 @@ class ResponseBody:
         self._open = False
         self.trailers = self._decoder.trailers
         self._connection.buffer = self._decoder.surplus
-        self._connection.finish(self._exchange, reusable=self._keep_alive)
+        self._connection.finish(self._exchange, current_time(), reusable=self._keep_alive)
 
     def _broken(self, error: StreamError) -> ProxyError:
         if isinstance(error, Late):

@@ -109,7 +109,9 @@ class Router:
                 raise self._missing(str(error.args[0])) from None
             except ValueError as error:
                 raise _misconfigured(str(error)) from None
-        connection = await self._take(exchange, pool)
+        connection = self._take_idle(exchange, pool) if pool.idle else None
+        if connection is None:
+            connection = await self._take(exchange, pool)
         exchange.endpoint = connection.peer
         response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
         if secure and connection.requests == 1:
@@ -135,15 +137,20 @@ class Router:
             found = route.pools[cached] = (self._pools.get(key, route.pool), host)
         return found
 
+    def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
+        first = exchange.attempts == 1
+        now = exchange.started if first else current_time()
+        found = pool.take(now, TRUST_SECONDS if first and exchange.request.method in IDEMPOTENT else 0.0)
+        if found is None:
+            return None
+        assert isinstance(found, Connection)
+        exchange.reused = True
+        exchange.queue_seconds = exchange.connect_seconds = None
+        return found
+
     async def _take(self, exchange: Exchange, pool: Pool) -> Connection:
+        """Dial, or wait in line where the pool is at its bound."""
         now = current_time()
-        if pool.idle:
-            fresh = exchange.attempts == 1 and exchange.request.method in IDEMPOTENT
-            found = pool.take(now, TRUST_SECONDS if fresh else 0.0)
-            if found is not None:
-                assert isinstance(found, Connection)
-                exchange.reused = True
-                return found
         exchange.reused = False
         if not pool.reserve():
             waited = await self._wait(exchange, pool)

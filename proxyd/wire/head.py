@@ -17,8 +17,10 @@ from proxyd.core.headers import Headers, tokens
 END: Final = b"\r\n\r\n"
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])\r\n").match
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
+_TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 _OTHER_VERSION: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+\r\n").match
 _ILLEGAL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n").search
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -144,6 +146,7 @@ _RESPONSE_FIELDS: Final = {
     b"proxy-authenticate": _END_HERE,
     b"te": _END_HERE,
 }
+_SPACE: Final = (b" ", b"\t")
 _NEVER_NOMINATED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"})
 _OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
@@ -174,29 +177,37 @@ def parse_request(raw: bytes, *, limit: int, uri_limit: int, max_fields: int) ->
     """Parse a complete request head (CRLFCRLF included). ProxyError 400, 414, 431, 501 or 505 says what is wrong."""
     if len(raw) > limit:
         raise bad_request(f"the head is longer than {limit} bytes", 431)
-    if _ILLEGAL(raw):
-        raise bad_request("the head has a control character, or a line that does not end in CRLF")
-    line = _REQUEST_LINE(raw)
-    if line is None:
-        if _OTHER_VERSION(raw):
-            raise bad_request("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
-        raise bad_request("the request line is malformed")
-    method, target, minor = line.groups()
+    line_end = raw.find(b"\r\n")
+    parts = raw[:line_end].split(b" ")
+    if len(parts) != 3:
+        raise _bad_request_line(raw)
+    method, target, protocol = parts
+    version = _VERSIONS.get(protocol)
+    if version is None or not target or target.translate(None, _VISIBLE) or method.translate(None, _TCHAR):
+        raise _bad_request_line(raw)
     if len(target) > uri_limit:
         raise bad_request(f"the request target is longer than {uri_limit} bytes", 414)
-    if len(method) > MAX_METHOD_BYTES:
+    if not 0 < len(method) <= MAX_METHOD_BYTES:
         raise bad_request(f"the method is longer than {MAX_METHOD_BYTES} bytes", 501)
     try:
-        fields = _tokenise(raw[line.end() :])
+        fields = _tokenise(raw[line_end + 2 :])
     except ValueError as error:
         raise _diagnose(raw, str(error)) from None
     if len(fields) > max_fields:
         raise bad_request(f"the head has more than {max_fields} fields", 431)
-    head = RequestHead(method, target, 11 if minor == b"1" else 10)
+    head = RequestHead(method, target, version)
     _sort_request(head, fields)
-    if head.host is None and head.version == 11:
+    if head.host is None and version == 11:
         raise bad_request("Host is missing (RFC 9112 §3.2)")
     return head
+
+
+def _bad_request_line(raw: bytes) -> ProxyError:
+    if _OTHER_VERSION(raw):
+        return bad_request("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+    if _ILLEGAL(raw):
+        return bad_request("the head has a control character, or a line that does not end in CRLF")
+    return bad_request("the request line is malformed")
 
 
 def _sort_request(head: RequestHead, fields: Headers) -> None:
@@ -209,7 +220,7 @@ def _sort_request(head: RequestHead, fields: Headers) -> None:
     for field in fields:
         kind = _REQUEST_FIELDS.get(field[0])
         if kind is None:
-            keep.append(field if field[1][-1:] not in b" \t" else (field[0], field[1].rstrip(b" \t")))
+            keep.append(field if not field[1].endswith(_SPACE) else (field[0], field[1].rstrip(b" \t")))
             continue
         value = field[1].strip(b" \t")
         if kind == _HOST:
@@ -298,13 +309,21 @@ def parse_response(raw: bytes, method: bytes, *, limit: int, max_fields: int) ->
     """Parse a complete response head to a request of ``method``. ProxyError 502 says what is wrong."""
     if len(raw) > limit:
         raise bad_response(f"the response head is longer than {limit} bytes", "http_response_header_section_size")
-    if _ILLEGAL(raw):
-        raise bad_response("the response head has a control character or a line that does not end in CRLF")
-    line = _STATUS_LINE(raw)
-    if line is None:
+    line_end = raw.find(b"\r\n")
+    version = _VERSIONS.get(raw[:8])
+    code = raw[9:12]
+    reason = raw[13:line_end]
+    if (
+        version is None
+        or line_end < 12
+        or raw[8:9] != b" "
+        or not code.isdigit()
+        or not b"1" <= code < b"6"
+        or (line_end > 12 and raw[12:13] != b" ")
+        or reason.translate(None, _TEXT)
+    ):
         raise bad_response("the status line is malformed")
-    minor, status, reason = line.groups()
-    lines = raw[line.end() :]
+    lines = raw[line_end + 2 :]
     try:
         fields = _tokenise(lines)
     except ValueError as error:
@@ -314,7 +333,7 @@ def parse_response(raw: bytes, method: bytes, *, limit: int, max_fields: int) ->
         fields = collapsed
     if len(fields) > max_fields:
         raise bad_response(f"the response head has more than {max_fields} fields", "http_response_header_section_size")
-    head = ResponseHead(int(status), reason or b"", 11 if minor == b"1" else 10)
+    head = ResponseHead(int(code), reason, version)
     _sort_response(head, fields, method)
     return head
 
@@ -346,7 +365,7 @@ def _sort_response(head: ResponseHead, fields: Headers, method: bytes) -> None:
     for field in fields:
         kind = _RESPONSE_FIELDS.get(field[0])
         if kind is None:
-            keep.append(field if field[1][-1:] not in b" \t" else (field[0], field[1].rstrip(b" \t")))
+            keep.append(field if not field[1].endswith(_SPACE) else (field[0], field[1].rstrip(b" \t")))
             continue
         value = field[1].strip(b" \t")
         if kind == _LENGTH_FIELD:
@@ -360,43 +379,53 @@ def _sort_response(head: ResponseHead, fields: Headers, method: bytes) -> None:
         elif kind == _UPGRADE:
             upgrade = value
     if connection is not None:
-        options = frozenset(tokens(connection))
-        if b"close" in options:
-            head.keep_alive = False
-        elif head.version == 10 and b"keep-alive" in options:
-            head.keep_alive = True
-        nominated = options - _OPTIONS
-        if nominated:
-            head.headers = [item for item in keep if item[0] not in nominated]
+        _response_connection(head, connection)
     head.upgrade = upgrade.lower() if upgrade is not None else None
     _response_framing(head, method, length, codings)
+
+
+def _response_connection(head: ResponseHead, connection: list[bytes]) -> None:
+    if connection == [b"keep-alive"]:
+        head.keep_alive = True
+        return
+    options = frozenset(tokens(connection))
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    nominated = options - _OPTIONS
+    if nominated:
+        head.headers = [item for item in head.headers if item[0] not in nominated]
 
 
 def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, codings: list[bytes] | None) -> None:
     """RFC 9112 §6.3, in its order."""
     status = head.status
-    if codings is not None:
+    if codings is None:
+        if length is not None and status >= 200 and status not in _BODILESS and method != b"HEAD":
+            head.framing = Framing.LENGTH
+            head.length = int(length)
+            return
+    else:
         if head.version == 10:
             raise bad_response("Transfer-Encoding in an HTTP/1.0 response (RFC 9112 §6.1)")
         if length is not None:
             raise bad_response("Content-Length and Transfer-Encoding together (RFC 9112 §6.3)")
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise bad_response("a transfer coding other than chunked", "http_response_transfer_coding")
-    if method == b"HEAD" or status in (204, 304) or status < 200:
+    if method == b"HEAD" or status in _BODILESS or status < 200:
         head.framing = Framing.NONE
         head.length = 0
         if length is not None and status != 204 and status >= 200:
             head.headers.append((b"content-length", length))  # says what GET would have had (RFC 9110 §8.6)
     elif codings is not None:
         head.framing = Framing.CHUNKED
-    elif length is not None:
-        head.framing = Framing.LENGTH
-        head.length = int(length)
     else:
         head.framing = Framing.CLOSE
         head.keep_alive = False
 
 
+_BODILESS: Final = frozenset({204, 304})
 _FORBIDDEN_TRAILERS: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _DROPPED_TRAILERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"connection", b"te", b"trailer", b"upgrade", b"set-cookie", b"via"}

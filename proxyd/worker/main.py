@@ -202,6 +202,7 @@ class Worker:
 
     def finished(self, exchange: Exchange) -> None:
         """Count and report an exchange that met no chain."""
+        exchange.ended = trio.current_time()
         self._observer.done(exchange)
 
     def tunnel_finished(self, exchange: Exchange, mode: str, status: int) -> None:

@@ -68,10 +68,9 @@ class Observer(Filter):
 
     def done(self, exchange: Exchange) -> None:
         """Count one exchange; report it when the access log is on."""
-        now = trio.current_time()
         response = exchange.response
         status = response.status if response is not None else DROPPED_STATUS
-        seconds = now - exchange.started
+        seconds = exchange.ended - exchange.started
         cells = self._cells(exchange.route, exchange.peer.listener)
         cell = cells.by_status.get(status)
         if cell is None:
@@ -92,7 +91,7 @@ class Observer(Filter):
 
     def tunnel(self, exchange: Exchange, mode: str, status: int) -> None:
         """Count and report a tunnel that ended or was refused after its 200."""
-        now = trio.current_time()
+        exchange.ended = trio.current_time()
         self._meter.counter(metrics.TUNNELS, exchange.peer.listener, exchange.route.name).value += 1
         self._received.value += exchange.request_bytes
         self._sent.value += exchange.response_bytes
@@ -100,7 +99,7 @@ class Observer(Filter):
             self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
         if exchange.snapshot.access_log:
             origin = "proxyd" if exchange.endpoint is None else "upstream"
-            self._events.add(self._record(exchange, "tunnel", mode, status, origin, now - exchange.started))
+            self._events.add(self._record(exchange, "tunnel", mode, status, origin, exchange.ended - exchange.started))
 
     def _cells(self, route: Route, listener: str) -> _Cells:
         cells: _Cells | None = route.cells.get(listener)
