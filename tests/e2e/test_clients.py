@@ -41,7 +41,15 @@ class Application:
         mark = self.origin.ledger.mark()
         shell = ("sh", "-c", SHOW_PLACEHOLDER + 'exec "$@"', "sh", *command)
         done = run_proxyd(
-            self.folder, "exec", "-c", str(self.file), "--", *shell, variables=self.variables, seconds=seconds
+            self.folder,
+            "exec",
+            "{folders}",
+            "-c",
+            str(self.file),
+            "--",
+            *shell,
+            variables=self.variables,
+            seconds=seconds,
         )
         assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         self.output = done.stdout

@@ -259,6 +259,11 @@ class Daemon:
         wait_until(lambda: len(self.log()) >= count, f"{count} access log entries")
         return self.log()
 
+    @property
+    def ca(self) -> Path:
+        """PEM of the root that clients must trust."""
+        return self.folder / "state" / "ca.pem"
+
     def processes(self) -> list[psutil.Process]:
         """Supervisor, control and workers, as far as they live."""
         try:
@@ -268,21 +273,27 @@ class Daemon:
             return []
 
     def control(self) -> psutil.Process:
-        """The control process: the one that was executed, not forked."""
-        return next(process for process in self.processes()[1:] if "proxyd.control" in " ".join(process.cmdline()))
+        """The control process; it must answer."""
+        return psutil.Process(self.status()["control_pid"])
 
     def workers(self) -> list[psutil.Process]:
-        """The workers: all children but control."""
-        control = self.control()
-        return [process for process in self.processes()[1:] if process.pid != control.pid]
+        """The workers; control must answer."""
+        return [psutil.Process(worker["pid"]) for worker in self.status()["workers"]]
 
 
 def run_proxyd(
     folder: Path, *arguments: str, variables: Mapping[str, str] = SECRETS, seconds: float = 60, **options: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """Run ``proxyd`` with ``arguments`` in ``folder`` and the environment of tests; output is captured as text."""
+    """Run ``proxyd`` with ``arguments`` in ``folder`` and the environment of tests; output is captured as text.
+
+    ``{folders}`` among the arguments stands for a state and a runtime folder inside ``folder``.
+    """
+    words: list[str] = []
+    for argument in arguments:
+        folders = ["--state-dir", str(folder / "state"), "--runtime-dir", str(folder / "run")]
+        words += folders if argument == "{folders}" else [argument]
     return subprocess.run(
-        [PROXYD, *arguments],
+        [PROXYD, *words],
         cwd=folder,
         env=environment(folder, variables),
         capture_output=True,
