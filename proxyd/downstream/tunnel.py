@@ -48,6 +48,8 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
     """
     if connection.authority is not None:
         raise bad_request("CONNECT within a tunnel is not served", 405)
+    if head.length != 0:
+        raise bad_request("CONNECT has no body (RFC 9110 §9.3.6)")
     plane = connection.plane
     user = plane.authenticate(connection.listener.name, head.proxy_authorization)
     if user is not None:
