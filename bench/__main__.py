@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except MissingToolError as error:
                 _say(str(error))
                 return 1
+            except KeyboardInterrupt:
+                return 130
             outcomes.append(outcome)
             print(report.table(outcome), file=sys.stderr if options.json else sys.stdout, flush=True)
     if options.json:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.certificates import Identity, make_identity
-from bench.ports import LOOPBACK, answers, free_ports
+from bench.ports import LOOPBACK, OTHER_LOOPBACK, answers, free_ports
 from bench.processes import Tree
 
 BODY_BYTES = 1024
@@ -50,7 +50,12 @@ class Target:
     @property
     def bulk_url(self) -> str:
         """The gigabyte."""
-        return f"http://{LOOPBACK}:{self.bulk_port}{BULK_PATH}"
+        return f"http://{self.bulk_authority}{BULK_PATH}"
+
+    @property
+    def bulk_authority(self) -> str:
+        """Where the gigabyte is: an address of its own, for the plain origin's address is a service's name."""
+        return f"{OTHER_LOOPBACK}:{self.bulk_port}"
 
 
 def exchanges_config(folder: Path, target: Target) -> str:
@@ -92,7 +97,7 @@ def bulk_config(folder: Path, target: Target) -> str:
         "bulk",
         f"""
     server {{
-        listen {LOOPBACK}:{target.bulk_port} backlog=4096;
+        listen {target.bulk_authority} backlog=4096;
         root {folder};
     }}""",
     )
@@ -114,8 +119,8 @@ class Origin:
         with (self._folder / BULK_PATH[1:]).open("wb") as sparse:
             sparse.truncate(BULK_BYTES)
         try:
-            self._start("exchanges", exchanges_config(self._folder, self.target), self.target.plain_port)
-            self._start("bulk", bulk_config(self._folder, self.target), self.target.bulk_port)
+            self._start("exchanges", exchanges_config(self._folder, self.target), LOOPBACK, self.target.plain_port)
+            self._start("bulk", bulk_config(self._folder, self.target), OTHER_LOOPBACK, self.target.bulk_port)
         except BaseException:
             self.__exit__()
             raise
@@ -125,13 +130,13 @@ class Origin:
         while self._trees:
             self._trees.pop().stop()
 
-    def _start(self, name: str, text: str, port: int) -> None:
+    def _start(self, name: str, text: str, address: str, port: int) -> None:
         path = self._folder / f"{name}.conf"
         path.write_text(text)
         path.chmod(0o600)
         tree = Tree([str(self._binary), "-c", str(path), "-p", str(self._folder)], self._folder / f"{name}.log")
         self._trees.append(tree)
-        tree.wait_until(lambda: answers(port), START_PATIENCE)
+        tree.wait_until(lambda: answers(port, address), START_PATIENCE)
 
 
 def _config(folder: Path, name: str, servers: str) -> str:

@@ -4,6 +4,8 @@ import socket
 from contextlib import ExitStack
 
 LOOPBACK = "127.0.0.1"
+OTHER_LOOPBACK = "127.0.0.2"
+"""An address that no service is named by."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -15,8 +17,8 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def answers(port: int) -> bool:
-    """Whether something accepts a connection on ``port``."""
+def answers(port: int, address: str = LOOPBACK) -> bool:
+    """Whether something accepts a connection on ``port`` of ``address``."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        return probe.connect_ex((address, port)) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.load.report import LoadError
 from bench.origin import Origin, Target
-from bench.peers.base import Peer
+from bench.peers.base import Peer, UnsupportedError
 from bench.peers.table import PEERS
 from bench.processes import StartError
 from bench.scenarios.base import Round, Scenario, ScenarioError
@@ -17,7 +17,15 @@ from bench.stats import Sample
 from bench.tools import MissingToolError, Tools
 
 Say = Callable[[str], None]
-FAILURES = (StartError, ScenarioError, LoadError, MissingToolError, OSError, subprocess.SubprocessError)
+FAILURES = (
+    StartError,
+    ScenarioError,
+    LoadError,
+    MissingToolError,
+    UnsupportedError,
+    OSError,
+    subprocess.SubprocessError,
+)
 """What a peer may do wrong without costing the others their figures."""
 
 
@@ -35,7 +43,12 @@ class Outcome:
 def run_scenario(
     scenario: Scenario, peers: Sequence[str], tools: Tools, folder: Path, rounds: int, times: Round, say: Say
 ) -> Outcome:
-    """Measure ``peers`` in ``rounds`` interleaved rounds; everything is written below ``folder`` and removed."""
+    """Measure ``peers`` in ``rounds`` interleaved rounds; everything is written below ``folder`` and removed.
+
+    MissingToolError where the origin or the load cannot be had; a missing peer is left out.
+    """
+    for name in scenario.needs:
+        tools.find(name)
     folder.mkdir()
     with Origin(tools.find("nginx"), folder / "origin") as origin, ExitStack() as stack:
         measurement = _Measurement(scenario, origin.target, tools, folder, say)
@@ -76,6 +89,8 @@ class _Measurement:
         """See that a peer can be had, start it (``stack`` stops it) and check that it does what is measured."""
         with self._excluding(name):
             peer = self._make(name)
+            if self._scenario.fresh and not peer.has_processes:
+                raise UnsupportedError(f"{name} has no processes to start")
             self.outcome.versions[name] = peer.version()
             if not self._scenario.fresh:
                 stack.callback(peer.stop)

@@ -65,7 +65,7 @@ class Tools:
             done = subprocess.run([self.find(name), argument], capture_output=True, text=True, timeout=60, check=False)
         except (MissingToolError, subprocess.TimeoutExpired):
             return "unknown"
-        return first_version(done.stdout + done.stderr)
+        return first_version((done.stdout + done.stderr).replace(str(self.find(name)), ""))
 
     def setup(self, say: Say) -> list[str]:
         """Install what is missing where that is allowed; returns one sentence for each tool still missing."""

@@ -33,12 +33,17 @@ class BulkRoute:
     proxy: str | None = None
 
 
+class UnsupportedError(Exception):
+    """The peer cannot do what a scenario asks for; the text says so."""
+
+
 class Peer(abc.ABC):
     """One proxy in a folder of its own. Make it, ``start`` it, ``stop`` it; it is not started twice."""
 
     name: ClassVar[str]
     tool: ClassVar[str]
     """The program, a name that Tools knows."""
+    has_processes: ClassVar[bool] = True
 
     def __init__(self, folder: Path, target: Target, tools: Tools) -> None:
         folder.mkdir(parents=True)
@@ -78,7 +83,7 @@ class Peer(abc.ABC):
 
     def secure_route(self) -> SecureRoute:
         """The https origin through CONNECT; the peer adds the credential. Ask after ``start``."""
-        raise NotImplementedError(f"{self.name} does not intercept TLS here")
+        raise UnsupportedError(f"{self.name} does not intercept TLS here")
 
     def bulk_route(self) -> BulkRoute:
         """The gigabyte through CONNECT."""

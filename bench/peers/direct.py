@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.origin import KEY_HEADER, Target
-from bench.peers.base import BulkRoute, Peer, SecureRoute, service_url
+from bench.peers.base import BulkRoute, Peer, SecureRoute, UnsupportedError, service_url
 from bench.ports import LOOPBACK
 from bench.processes import Tree
 from bench.tools import Tools
@@ -14,6 +14,7 @@ class Direct(Peer):
 
     name = "direct"
     tool = "nginx"
+    has_processes = False
 
     def __init__(self, folder: Path, target: Target, tools: Tools) -> None:
         super().__init__(folder, target, tools)
@@ -23,7 +24,7 @@ class Direct(Peer):
         """Nothing to write."""
 
     def command(self) -> list[str]:
-        raise NotImplementedError("there is no proxy to run")
+        raise UnsupportedError("there is no proxy to run")
 
     def launch(self) -> Tree | None:
         return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.origin import KEY_HEADER
 from bench.peers.base import Peer
-from bench.ports import LOOPBACK
+from bench.ports import LOOPBACK, OTHER_LOOPBACK
 
 LOG_FIELDS = {
     "time": "%START_TIME%",
@@ -40,10 +40,13 @@ class Envoy(Peer):
         """The bootstrap document."""
         listener = {
             "name": "forward",
-            "address": _address(self.port),
+            "address": _address(LOOPBACK, self.port),
             "filter_chains": [{"filters": [{"name": "http", "typed_config": self._connection_manager()}]}],
         }
-        clusters = [_cluster("origin", self.target.plain_port), _cluster("bulk", self.target.bulk_port)]
+        clusters = [
+            _cluster("origin", LOOPBACK, self.target.plain_port),
+            _cluster("bulk", OTHER_LOOPBACK, self.target.bulk_port),
+        ]
         return {"static_resources": {"listeners": [listener], "clusters": clusters}}
 
     def _connection_manager(self) -> dict[str, Any]:
@@ -81,12 +84,12 @@ class Envoy(Peer):
         ]
 
 
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": LOOPBACK, "port_value": port}}
+def _address(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}
 
 
-def _cluster(name: str, port: int) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _address(port)}}
+def _cluster(name: str, address: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(address, port)}}
     return {
         "name": name,
         "type": "STATIC",

@@ -52,7 +52,7 @@ listen bulk
     option tcplog
     option {self.splicing}
     bind {LOOPBACK}:{self.tcp_port}
-    server bulk {LOOPBACK}:{self.target.bulk_port}
+    server bulk {self.target.bulk_authority}
 """
 
     def bulk_route(self) -> BulkRoute:

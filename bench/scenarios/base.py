@@ -26,6 +26,9 @@ class Scenario(abc.ABC):
     fresh = False
     """Whether every round starts the peer anew (``measure`` starts it, the run stops it)."""
 
+    needs: tuple[str, ...] = ()
+    """Tools without which nobody can be measured."""
+
     def __init__(self, name: str, about: str, peers: tuple[str, ...], columns: tuple[str, ...]) -> None:
         self.name = name
         self.about = about

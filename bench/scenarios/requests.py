@@ -19,6 +19,8 @@ CHECK_SECONDS = 0.2
 class Forward(Scenario):
     """Absolute-form requests over kept-alive plain connections (wrk)."""
 
+    needs = ("wrk", "curl")
+
     def __init__(self, name: str, about: str, peers: tuple[str, ...], connections: int, body_bytes: int = 0) -> None:
         super().__init__(name, about, peers, COLUMNS)
         self._connections = connections
@@ -49,6 +51,8 @@ class Forward(Scenario):
 
 class Intercept(Scenario):
     """HTTPS through CONNECT, the credential added inside the intercepted TLS (connect.go)."""
+
+    needs = (CONNECT,)
 
     def __init__(self, name: str, about: str, peers: tuple[str, ...], connections: int, new: bool = False) -> None:
         super().__init__(name, about, peers, COLUMNS)

@@ -2,8 +2,8 @@
 
 import time
 
-from bench.peers.base import START_PATIENCE, Peer
-from bench.scenarios.base import Round, Scenario, ScenarioError
+from bench.peers.base import START_PATIENCE, Peer, UnsupportedError
+from bench.scenarios.base import Round, Scenario
 from bench.scenarios.exchange import dial, exchange, request_bytes
 from bench.stats import Sample
 from bench.tools import Tools
@@ -22,7 +22,7 @@ class Start(Scenario):
         begin = time.monotonic()
         tree = peer.launch()
         if tree is None:
-            raise ScenarioError(f"{peer.name} has no process to start")
+            raise UnsupportedError(f"{peer.name} has no process to start")
         tree.wait_until(lambda: _serves(peer.port, request), START_PATIENCE)
         return {"seconds": time.monotonic() - begin}
 

@@ -17,6 +17,8 @@ MIB = 1024 * 1024
 class Tunnel(Scenario):
     """curl fetches the gigabyte again and again until the round's seconds are over; at least once."""
 
+    needs = (CONNECT, "curl")
+
     def __init__(self, name: str, about: str, peers: tuple[str, ...]) -> None:
         columns = ("gigabytes_per_second", "cpu_us_per_mib", "neighbour_p99_ms", "neighbour_p50_ms", "failed")
         super().__init__(name, about, peers, columns)

@@ -71,10 +71,11 @@ def test_proxyd_gets_secrets_from_its_environment_only(make, target):
     assert peer.environment()["PLAIN_KEY"] == target.key
 
 
-def test_the_gigabyte_has_a_port_that_belongs_to_no_service(make):
+def test_the_gigabyte_has_an_address_that_belongs_to_no_service(make, target):
     services = yaml.safe_load(make("proxyd").config())["services"].values()
     used = {place for service in services for place in [*service["hosts"], *service.get("endpoints", [])]}
-    assert "127.0.0.1:9100" not in used
+    assert target.bulk_authority not in used
+    assert not any(place.startswith(target.bulk_authority.split(":")[0]) for place in used)
 
 
 @pytest.mark.parametrize(("name", "option"), [("haproxy", "splice-auto"), ("haproxy-splice", "splice-response")])
