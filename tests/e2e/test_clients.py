@@ -40,17 +40,8 @@ class Application:
         """
         mark = self.origin.ledger.mark()
         shell = ("sh", "-c", SHOW_PLACEHOLDER + 'exec "$@"', "sh", *command)
-        done = run_proxyd(
-            self.folder,
-            "exec",
-            "{folders}",
-            "-c",
-            str(self.file),
-            "--",
-            *shell,
-            variables=self.variables,
-            seconds=seconds,
-        )
+        words = ("exec", "{folders}", "-c", str(self.file), "--", *shell)
+        done = run_proxyd(self.folder, *words, variables=self.variables, seconds=seconds)
         assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         self.output = done.stdout
         received = self.origin.ledger.since(mark)

@@ -39,7 +39,7 @@ def test_killed_worker_is_replaced_and_no_request_is_lost(loaded: Daemon) -> Non
         load.wait_for_more(50)
     assert not load.tally.errors
     assert set(load.tally.statuses) == {200}
-    assert load.tally.retried <= len(load._threads), "only those whose connection was the killed worker's"
+    assert load.tally.retried <= load.threads, "only those whose connection was the killed worker's"
 
 
 def test_connections_queue_while_the_only_worker_is_replaced(own_daemon: Daemon) -> None:
@@ -94,7 +94,7 @@ def answers(daemon: Daemon, former: int) -> bool:
         status = daemon.status()
     except (OSError, AssertionError):
         return False
-    return status["control_pid"] != former and status["state"] == "ready"
+    return bool(status["control_pid"] != former and status["state"] == "ready")
 
 
 def test_reload_under_load_loses_nothing(loaded: Daemon) -> None:

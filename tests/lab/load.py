@@ -16,9 +16,9 @@ class Tally:
 
     statuses: Counter[int] = field(default_factory=Counter)
     retried: int = 0
-    """Requests whose connection broke before a response head: asked once more on a new one, as every client does."""
+    """GETs whose connection broke: asked once more on a new one, as clients do with what is safe to repeat."""
     errors: list[str] = field(default_factory=list)
-    """Requests that failed also then, or whose response broke off."""
+    """GETs that failed also then."""
 
 
 class Load:
@@ -26,6 +26,7 @@ class Load:
 
     def __init__(self, proxy: tuple[str, int], url: str, threads: int = 4, *, fresh: bool = False) -> None:
         self.tally = Tally()
+        self.threads = threads
         self._proxy = proxy
         self._url = url
         self._fresh = fresh
@@ -71,14 +72,17 @@ class Load:
         connection.close()
 
     def _once(self, connection: http.client.HTTPConnection) -> int:
-        try:
-            connection.request("GET", self._url)
-            response = connection.getresponse()
-        except (OSError, http.client.BadStatusLine):
-            connection.close()
-            with self._lock:
-                self.tally.retried += 1
-            connection.request("GET", self._url)
-            response = connection.getresponse()
-        response.read()
+        for last in (False, True):
+            try:
+                connection.request("GET", self._url)
+                response = connection.getresponse()
+                response.read()
+            except (ConnectionError, http.client.BadStatusLine, http.client.IncompleteRead):
+                connection.close()
+                if last:
+                    raise
+                with self._lock:
+                    self.tally.retried += 1
+            else:
+                break
         return response.status
