@@ -11,6 +11,8 @@ from proxyd.cli.exits import BY_SIGNAL, NOT_EXECUTABLE, NOT_FOUND, CommandError
 FORWARDED: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 )
+LOOK_SECONDS: Final = 1.0
+"""Between looks at the command without a signal: where a thread of somebody's runs, the kernel may give it ours."""
 _WAITED: Final = FORWARDED | {signal.SIGCHLD}
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -40,8 +42,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], on_child: Callab
         except OSError as error:
             raise _not_run(command[0], error) from None
         while True:
-            arrived = signal.sigwaitinfo(_WAITED)
-            if arrived.si_signo == signal.SIGCHLD:
+            arrived = signal.sigtimedwait(_WAITED, LOOK_SECONDS)
+            if arrived is None or arrived.si_signo == signal.SIGCHLD:
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
                     code = os.waitstatus_to_exitcode(status)
