@@ -31,7 +31,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], on_child: Callab
     """Run ``command`` to its end and return its exit code, 128 + n when signal n ended it.
 
     A signal that is sent to this process is sent on; one that the terminal sent has reached the command already.
-    ``on_child`` is called whenever a child of this process has changed its state.
+    ``on_child`` is called whenever a child of this process, the command included, may have ended.
     """
     former = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     try:
@@ -45,10 +45,10 @@ def run(command: Sequence[str], environment: Mapping[str, str], on_child: Callab
             arrived = signal.sigtimedwait(_WAITED, LOOK_SECONDS)
             if arrived is None or arrived.si_signo == signal.SIGCHLD:
                 ended, status = os.waitpid(pid, os.WNOHANG)
+                on_child()
                 if ended:
                     code = os.waitstatus_to_exitcode(status)
                     return code if code >= 0 else BY_SIGNAL - code
-                on_child()
             elif arrived.si_code <= 0:  # SI_USER and its like: from a process, not from the terminal
                 os.kill(pid, arrived.si_signo)
     finally:

@@ -75,7 +75,7 @@ def test_a_child_of_ours_that_ends_is_told_and_the_command_goes_on():
     told = []
     other = subprocess.Popen(["sleep", "0.1"])
     assert child.run(["sleep", "0.4"], ENVIRONMENT, lambda: told.append(other.poll())) == 0
-    assert told == [0]
+    assert told[-1] == 0
 
 
 def test_replacing_ourselves_runs_the_command():
