@@ -1,0 +1,63 @@
+# make demo, make test: each sets up all it needs on a fresh Debian with Python 3.11 to 3.13.
+
+SUPPORTED := 3.13 3.12 3.11
+
+# The first Python that runs and is supported; a name on PATH alone proves nothing (pyenv's shims).
+PYTHON ?= $(shell for python in python3 $(addprefix python,$(SUPPORTED)); do \
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
+  && command -v $$python && break; done)
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+PYTEST ?= -n 2
+
+TEST_TOOLS := curl wget git go=golang-go openssl
+
+.PHONY: demo test test-all lint typecheck bench clean help
+
+help:
+	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
+	@echo 'make test       lint, types and tests with the Python at hand'
+	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
+	@echo 'make bench      proxyd beside its peers'
+	@echo 'make lint | typecheck | clean'
+
+demo: $(VENV)/.installed
+	$(RUN) -m tests.lab.demo
+
+test: lint typecheck
+	$(RUN) -m pytest $(PYTEST)
+
+lint: $(VENV)/.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+typecheck: $(VENV)/.installed
+	$(RUN) -m mypy
+
+test-all: test
+	@for version in $(SUPPORTED); do \
+	  python=$$(.ci/python $$version) || { echo "Python $$version: not found"; continue; }; \
+	  $(RUN) -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] == '$$version')" || continue; \
+	  echo "Python $$version:"; \
+	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=.venv-$$version tests-only || exit 1; \
+	done
+
+.PHONY: tests-only
+tests-only: $(VENV)/.installed
+	$(RUN) -m pytest $(PYTEST)
+
+bench: $(VENV)/.installed
+	$(RUN) -m bench --setup
+	$(RUN) -m bench
+
+$(VENV)/.installed: pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11, 3.12 or 3.13 is found: apt-get install python3 python3-venv'; exit 1; }
+	.ci/tools $(TEST_TOOLS)
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/tools --package python3-venv
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* build dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
