@@ -8,7 +8,7 @@ a caller who gives up leaves no half of a configuration behind.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ import trio
 from proxyd.certs.authority import Authority
 from proxyd.control.compose import Instance, compose, intercepted_hosts, intercepts_all
 from proxyd.control.leaves import Leaves
+from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.workers import WorkerLink, settled
@@ -53,14 +54,6 @@ HOST_CHARACTERS: Final = 253
 CALLER_CHARACTERS: Final = 64
 
 
-class SettingsError(Exception):
-    """A configuration that is not used; ``problems`` are sentences, all of them."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a reload."""
@@ -84,8 +77,8 @@ class Tools:
     authority: Authority
     reports: Reports
     log: Log
-    read: Callable[[], Settings]
-    """Read the configuration, in a thread. SettingsError."""
+    read: Callable[[], Awaitable[Settings]]
+    """Read the configuration again. SettingsError."""
     kill: Callable[[int], None]
     """End a worker process by its pid."""
     instance: Instance
@@ -196,7 +189,7 @@ class Controller:
 
     async def _replace(self, former: Settings) -> Outcome:
         try:
-            settings = await trio.to_thread.run_sync(self.tools.read)
+            settings = await self.tools.read()
             await self._install(settings)
         except SettingsError as error:
             self.refusal = error.problems

@@ -21,10 +21,9 @@ import trio
 from proxyd.certs.authority import Authority
 from proxyd.certs.export import export
 from proxyd.certs.root import AuthorityError
-from proxyd.config.load import default_settings, load
-from proxyd.config.problems import ConfigError
 from proxyd.control.compose import Instance
-from proxyd.control.controller import Controller, SettingsError, Tools
+from proxyd.control.controller import Controller, Tools
+from proxyd.control.read import FirstReading, SettingsError, Source, read
 from proxyd.control.reports import Reports
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.workers import WorkerLink
@@ -63,6 +62,11 @@ class Options:
     admin_socket: str = ""
     """Overrides the configuration's; empty: it does not."""
 
+    @property
+    def source(self) -> Source:
+        """Where the configuration stands."""
+        return Source(self.config, self.state_dir, self.runtime_dir)
+
 
 class AdminAddresses(Protocol):
     """Where the admin side listens, as bound."""
@@ -91,14 +95,14 @@ def run(options: Options, serve_admin: ServeAdmin) -> int:
     set_name("proxyd-control")
     link = socket.socket(fileno=int(os.environ.pop(SUPERVISOR_FD)))
     link.set_inheritable(False)
-    return trio.run(serve, options, serve_admin, link)
+    return trio.run(serve, options, serve_admin, link, FirstReading(options.source))
 
 
-async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.socket) -> int:
+async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.socket, reading: FirstReading) -> int:
     """Run under trio what ``run`` describes; takes over the supervisor's socket."""
     try:
+        settings = await reading.result()
         controller, facts = _prepare(options, supervisor)
-        settings = await trio.to_thread.run_sync(controller.tools.read)
     except (SettingsError, StartError) as error:
         supervisor.close()
         return _fail(error, EXIT_CONFIG if isinstance(error, SettingsError) else EXIT_FAILED)
@@ -133,7 +137,7 @@ def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, F
         return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
 
     instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
-    tools = Tools(authority, Reports(log, processes), log, partial(_read, options), _kill, instance)
+    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
     return Controller(tools, link, links), Facts(time.time(), str(ca_path), str(bundle_path))
 
@@ -153,15 +157,6 @@ async def _start(
     if bound.http:
         controller.tools.instance = replace(controller.tools.instance, own=(bound.http,))
     await controller.start(settings)
-
-
-def _read(options: Options) -> Settings:
-    try:
-        if options.config is None:
-            return default_settings()
-        return load(options.config, options.state_dir, options.runtime_dir)
-    except ConfigError as error:
-        raise SettingsError(str(error).splitlines()) from error
 
 
 async def _run_controller(

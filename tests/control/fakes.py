@@ -9,7 +9,8 @@ import trio
 from proxyd.certs.authority import Authority
 from proxyd.certs.root import make_root
 from proxyd.control.compose import Instance
-from proxyd.control.controller import Controller, SettingsError, Tools
+from proxyd.control.controller import Controller, Tools
+from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
 from proxyd.core.messages import (
     Answer,
@@ -138,7 +139,7 @@ class FakeSupervisor:
         self.deaf = False
         self.others = []
         self.sockets = {}
-        self.next_pid = 4_000_001
+        self.next_pid = 5_000_001  # beyond the kernel's PID_MAX_LIMIT: nobody's
         self.killed = []
 
     async def run(self):
@@ -224,7 +225,7 @@ class Lab:
         tools = Tools(self.authority, self.reports, daemon_log, self.read, self.supervisor.kill, instance)
         self.controller = Controller(tools, FrameLink(ours, ipc.MAX_DOWN, max_send=ipc.MAX_UP), links)
 
-    def read(self):
+    async def read(self):
         if isinstance(self.file, list):
             raise SettingsError(self.file)
         return self.file

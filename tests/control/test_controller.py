@@ -9,7 +9,7 @@ import trio.testing
 
 from proxyd.control import controller as module
 from proxyd.control import leaves as leaves_module
-from proxyd.control.controller import SettingsError
+from proxyd.control.read import SettingsError
 from proxyd.core.access import Access
 from proxyd.core.events import NOTICE
 from proxyd.core.limits import Limits
@@ -195,7 +195,7 @@ async def test_snapshot_that_a_worker_refuses_is_taken_back(lab):
     lab.file = replace(settings(service("new", "new.example")), workers=2)
     outcome = await lab.controller.reload()
     assert not outcome.ok
-    assert outcome.problems == ["worker 1 (pid 4000002) refuses it: no room"]
+    assert outcome.problems == ["worker 1 (pid 5000002) refuses it: no room"]
     for worker in lab.supervisor.workers.values():
         assert [service.name for service in worker.snapshot.services] == ["tickets"]
         assert worker.snapshot.version == outcome.version
@@ -212,7 +212,7 @@ async def test_stopped_worker_is_reported_and_stalls_nobody(lab, autojump_clock)
         outcome = await lab.controller.reload()
         assert len(lab.supervisor.workers[0].snapshot.services) == round_
     assert not outcome.ok
-    assert outcome.problems == ["worker 1 (pid 4000002) has not applied it within 10 s"]
+    assert outcome.problems == ["worker 1 (pid 5000002) has not applied it within 10 s"]
     assert trio.current_time() - began < 3 * module.APPLY_SECONDS
 
 
