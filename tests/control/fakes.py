@@ -33,7 +33,8 @@ from proxyd.core.messages import (
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service
 from proxyd.core.settings import SecretSource, Settings
 from proxyd.core.snapshot import Listener, ListenerMode
-from proxyd.net.frames import FrameLink, LinkClosed, close_fds
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import LinkClosed, close_fds
 from proxyd.telemetry.log import Log
 from proxyd.wire import ipc
 

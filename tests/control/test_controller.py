@@ -27,7 +27,7 @@ from proxyd.core.messages import (
 from proxyd.core.service import HostPattern
 from proxyd.core.settings import AccessLog
 from proxyd.core.snapshot import UnknownHosts
-from proxyd.net.frames import LinkClosed
+from proxyd.net.framing import LinkClosed
 from tests.control.fakes import listener, service, settings, variable
 
 TICKETS = service("tickets", "api.tickets.example", secret="token")

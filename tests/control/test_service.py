@@ -29,9 +29,11 @@ async def test_every_answer_is_plain_and_without_a_secret(lab, answers):
         assert "PRIVATE" not in text
 
 
-async def test_every_answer_is_plain_before_the_start(answers):
+async def test_every_answer_is_plain_before_the_start(lab, answers):
+    await lab.nursery.start(lab.controller.run)
     for ask in (answers.status, answers.services, answers.pools, answers.config, answers.environment, answers.reload):
         json.dumps(await ask())
+    assert "still starting" in (await answers.reload())["problems"][0]
     assert (await answers.status())["state"] == "starting"
     assert not await answers.is_ready()
 

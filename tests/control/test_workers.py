@@ -17,7 +17,8 @@ from proxyd.core.messages import (
     SetListener,
 )
 from proxyd.core.snapshot import Snapshot
-from proxyd.net.frames import FrameLink, close_fds
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import close_fds
 from proxyd.wire import ipc
 
 
