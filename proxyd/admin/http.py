@@ -1,16 +1,14 @@
 """The admin HTTP address: /metrics, /live and /ready, for Prometheus and orchestrators.
 
-Imported only when the configuration has ``admin.http``: the framework and the server weigh some 25 MB.
+Imported when somebody first connects: the framework and the server weigh some 10 MB.
 """
 
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import hypercorn.trio
-import trio
 from hypercorn.config import Config
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -52,9 +50,7 @@ def application(service: Service, address: str, socket_answers: Answers) -> App:
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refused}), address)
 
 
-async def serve(
-    service: Service, sock: socket.socket, socket_answers: Answers, *, task_status: trio.TaskStatus[None]
-) -> None:
+async def serve(service: Service, sock: socket.socket, socket_answers: Answers) -> None:
     """Serve on a listening socket until cancelled; closes it."""
     config = Config()
     config.bind = [f"fd://{sock.fileno()}"]
@@ -66,9 +62,7 @@ async def serve(
     config.graceful_timeout = END_SECONDS
     app: Any = application(service, host_port(sock), socket_answers)  # hypercorn types scopes as TypedDicts of its own
     sock.detach()  # hypercorn owns the descriptor now
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(hypercorn.trio.serve, app, config, mode="asgi"))
-        task_status.started()
+    await hypercorn.trio.serve(app, config, mode="asgi")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -13,14 +13,14 @@ from typing import Final
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
-from proxyd.core.units import KIB, MIB
+from proxyd.core.units import KIB
 from proxyd.net.stream import LARGE_READ, Broken, Late, Stream, StreamError
 
-PIPE_BYTES: Final = 1 * MIB
+PIPE_BYTES: Final = 512 * KIB
 PIPES: Final = 16
 """Pipes of one worker: half of what the kernel's soft limit of 16,384 pages allows one user."""
 
-FAIR_BYTES: Final = 1 * MIB
+FAIR_BYTES: Final = 512 * KIB
 """Bytes moved without a wait before other tasks run."""
 
 _BULK: Final = 32 * KIB

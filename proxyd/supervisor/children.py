@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from proxyd.core.messages import Message
-from proxyd.net.frames import LinkClosed
+from proxyd.net.framing import LinkClosed
 from proxyd.net.process import close_descriptors, set_name
 from proxyd.supervisor.link import BufferedLink
 from proxyd.supervisor.notice import say

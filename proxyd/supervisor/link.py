@@ -1,4 +1,4 @@
-"""The supervisor's end of a link: the frames of ``net.frames`` without a loop.
+"""The supervisor's end of a link: the frames of ``net.framing`` without a loop.
 
 Nothing here waits. What the peer does not take is queued up to a bound; beyond it the link is over, for the peer has
 not read for very long.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxyd.core.units import MIB
-from proxyd.net.frames import FrameReader, LinkClosed, close_fds, frame_header, receive_chunk
+from proxyd.net.framing import FrameReader, LinkClosed, close_fds, frame_header, receive_chunk
 
 MAX_QUEUED: Final = 1 * MIB
 """Bytes of frames that wait for the peer."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxyd.net.frames import MAX_FDS
+from proxyd.net.framing import MAX_FDS
 from proxyd.supervisor.activation import Inherited
 from proxyd.supervisor.address import Address, address_of, parse_address, text_of
 

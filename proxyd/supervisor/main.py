@@ -27,7 +27,7 @@ from proxyd.core.messages import (
     WorkerExited,
     WorkerStarted,
 )
-from proxyd.net.frames import LinkClosed
+from proxyd.net.framing import LinkClosed
 from proxyd.net.process import harden, raise_nofile, seal_descriptors, set_name
 from proxyd.supervisor.activation import take_inherited
 from proxyd.supervisor.children import Backoff, Child, Control, Worker, describe_exit, execute_control, fork_worker

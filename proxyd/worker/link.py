@@ -29,7 +29,8 @@ from proxyd.core.messages import (
     WantLeaf,
 )
 from proxyd.core.snapshot import Snapshot
-from proxyd.net.frames import FrameLink, LinkClosed
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import LinkClosed
 from proxyd.wire import ipc
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue

@@ -10,7 +10,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.net.frames import MAX_FDS, FrameLink, FrameReader, LinkClosed, frame_header, receive_chunk
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import MAX_FDS, FrameReader, LinkClosed, frame_header, receive_chunk
 
 
 def framed(payload):

@@ -17,7 +17,8 @@ from pathlib import Path
 import trio
 
 from proxyd.core.messages import Adopt, Bind, Bound, Drain, Notify, Pulse, Ready, Reload, Shutdown, WorkerStarted
-from proxyd.net.frames import FrameLink, FrameReader, frame_header
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import FrameReader, frame_header
 from proxyd.supervisor.main import run
 from proxyd.supervisor.options import Options
 from proxyd.wire import ipc

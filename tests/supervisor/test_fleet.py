@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from proxyd.core.messages import Drain
-from proxyd.net.frames import FrameReader, receive_chunk
+from proxyd.net.framing import FrameReader, receive_chunk
 from proxyd.supervisor.children import Backoff, Worker, describe_exit
 from proxyd.supervisor.fleet import DRAIN_GRACE, Fleet
 from proxyd.supervisor.link import BufferedLink

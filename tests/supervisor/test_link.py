@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from proxyd.net.frames import FrameReader, LinkClosed, frame_header, receive_chunk
+from proxyd.net.framing import FrameReader, LinkClosed, frame_header, receive_chunk
 from proxyd.supervisor.link import MAX_QUEUED, BufferedLink
 
 
