@@ -33,6 +33,7 @@ class View:
     __slots__ = (
         "_exact",
         "_names",
+        "_whole",
         "_wild",
         "bindings",
         "limits",
@@ -61,6 +62,8 @@ class View:
         """Bindings that were made before under this view; the server side fills it up to MAX_BINDINGS."""
         self._exact: dict[tuple[str, int], Route] = {}
         self._names: set[str] = set()
+        self._whole: set[str] = set()
+        """Names that a pattern without a port claims."""
         self._wild: list[tuple[HostPattern, Route]] = []
         for service, route in services:
             for pattern in service.hosts:
@@ -68,24 +71,35 @@ class View:
                     self._wild.append((pattern, route))
                     continue
                 self._names.add(pattern.host)
+                if pattern.port is None:
+                    self._whole.add(pattern.host)
                 for port in WEB_PORTS if pattern.port is None else (pattern.port,):
                     self._exact[pattern.host, port] = route
 
     def find(self, host: str, port: int) -> Route:
-        """Return the route of a host and port. ProxyError 403 for a port of a service's name that it does not cover."""
+        """Return the route of a host and port.
+
+        A pattern without a port claims its name: ProxyError 403 for any port but 80 and 443. A pattern with a port
+        claims that port alone; the host's other ports are unknown hosts.
+        """
         route = self._exact.get((host, port))
         if route is not None:
             return route
         for pattern, route in self._wild:
             if pattern.matches(host, port):
                 return route
-        if self.names_service(host):
+        if self._covers_name(host):
             raise denied(f"port {port} of {host} belongs to no service; name it in the service's hosts to allow it")
         return self.unknown
 
+    def _covers_name(self, host: str) -> bool:
+        return host in self._whole or any(
+            pattern.port is None and _matches_name(pattern, host) for pattern, _ in self._wild
+        )
+
     def names_service(self, host: str) -> bool:
         """Whether some service answers on this name, on whatever port."""
-        return host in self._names or any(pattern.matches(host, 0, any_port=True) for pattern, _ in self._wild)
+        return host in self._names or any(_matches_name(pattern, host) for pattern, _ in self._wild)
 
     def check_port(self, port: int) -> ProxyError | None:
         """Return the refusal for a port of an unknown host that ``egress.ports`` does not list."""
@@ -108,3 +122,8 @@ def upstream_of(service: Service, authority: Authority) -> tuple[bytes, Authorit
         if port != authority.port:
             authority = Authority(authority.host, port, authority.is_ip)
     return base.scheme.encode("ascii"), authority
+
+
+def _matches_name(pattern: HostPattern, host: str) -> bool:
+    """Whether a wildcard pattern matches a name, on whatever port."""
+    return not pattern.host or host.endswith("." + pattern.host)
