@@ -35,7 +35,8 @@ from proxyd.core.messages import (
 )
 from proxyd.core.settings import Settings
 from proxyd.core.snapshot import Snapshot
-from proxyd.net.frames import FrameLink, close_fds
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import close_fds
 from proxyd.telemetry.log import Log
 from proxyd.vault.secrets import Secrets, SecretState
 from proxyd.wire import ipc
@@ -123,8 +124,7 @@ class Controller:
             except ValueError as error:
                 self.tools.log.error("supervisor_link", detail=str(error))
             nursery.cancel_scope.cancel()
-        for socket in self.sockets.values():
-            close_fds([socket.fd])
+        self._release_sockets()
 
     async def start(self, settings: Settings) -> None:
         """Bring in the first configuration, wait until every worker uses it, and tell systemd. SettingsError."""
@@ -223,6 +223,9 @@ class Controller:
                 sockets = await self.supervisor.bind(listeners, settings.workers, settings.drain_timeout)
             except BindFailed as error:
                 raise SettingsError([str(error)]) from error
+            if self.is_draining:  # the order to drain came right behind the sockets
+                close_fds([socket.fd for socket in sockets.values()])
+                raise SettingsError(["proxyd is shutting down"])
         # From here on nothing fails and nothing waits.
         former, self.sockets = self.sockets, sockets
         self.settings = settings
@@ -295,6 +298,7 @@ class Controller:
                     self._jobs_out.send_nowait(_Job())
             case Drain():
                 self.is_draining = True
+                self._release_sockets()  # as long as one process holds them the kernel takes connections
                 self._tell()
 
     def _adopt(self, link: WorkerLink) -> None:
@@ -351,6 +355,10 @@ class Controller:
             for leaf in self._leaves.renewed():
                 for link in self.links.values():
                     link.put(leaf)
+
+    def _release_sockets(self) -> None:
+        close_fds([socket.fd for socket in self.sockets.values()])
+        self.sockets = {}
 
     def _tell(self) -> None:
         self._changed.set()

@@ -10,7 +10,8 @@ from typing import Final
 import trio
 
 from proxyd.core.messages import Bind, Bound, Message, Notify, Pulse, Shutdown, WorkerStarted
-from proxyd.net.frames import FrameLink, LinkClosed, close_fds
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import LinkClosed, close_fds
 from proxyd.wire import ipc
 
 BIND_SECONDS: Final = 10.0

@@ -27,7 +27,8 @@ from proxyd.core.messages import (
     SetCredential,
     SetListener,
 )
-from proxyd.net.frames import FrameLink, LinkClosed, close_fds
+from proxyd.net.frames import FrameLink
+from proxyd.net.framing import LinkClosed, close_fds
 from proxyd.wire import ipc
 
 MAX_QUERIES: Final = 8

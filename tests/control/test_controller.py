@@ -259,6 +259,16 @@ async def test_changed_admin_address_is_noted(lab):
     assert outcome.problems == ["admin: its addresses change at the next start only"]
 
 
+async def test_no_listening_socket_is_held_while_draining(lab):
+    await lab.start()
+    address = lab.supervisor.sockets["apps"].getsockname()
+    await lab.supervisor.send(Drain(5.0))
+    await trio.testing.wait_all_tasks_blocked()
+    lab.supervisor.sockets["apps"].close()
+    with pytest.raises(OSError, match=f"{address[1]}"):
+        await trio.open_tcp_stream(*address)
+
+
 async def test_no_reload_while_draining(lab):
     await lab.start()
     await lab.supervisor.send(Drain(5.0))
