@@ -28,6 +28,7 @@ from proxyd.core.service import HostPattern
 from proxyd.core.settings import AccessLog
 from proxyd.core.snapshot import UnknownHosts
 from proxyd.net.framing import LinkClosed
+from proxyd.vault import secrets as secrets_module
 from tests.control.fakes import listener, service, settings, variable
 
 TICKETS = service("tickets", "api.tickets.example", secret="token")
@@ -290,7 +291,8 @@ async def test_descriptors_do_not_pile_up(lab):
 # --- secrets ---------------------------------------------------------------------------------------
 
 
-async def test_changed_secret_reaches_every_worker_without_a_snapshot(lab, autojump_clock, tmp_path):
+async def test_changed_secret_reaches_every_worker_without_a_snapshot(lab, monkeypatch, tmp_path):
+    monkeypatch.setattr(secrets_module, "POLL_SECONDS", 0.01)
     path = tmp_path / "token"
     path.write_text("one")
     lab.file = replace(
