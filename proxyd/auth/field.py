@@ -20,12 +20,19 @@ class FieldInjector:
         self.fields = fields
         self.secret_names = secret_names
         self._build = build
+        self._raw: list[bytes] | None = None
+        self._built: list[tuple[bytes, bytes]] = []
+        """Fields made of ``_raw``, until a secret changes."""
 
     def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
         """Return the headers with the credential; KeyError names a missing secret."""
         fields = self.fields
+        raw = [values[name] for name in self.secret_names]
+        if raw != self._raw:
+            self._built = self._build(values)
+            self._raw = raw
         kept = [item for item in headers if item[0] not in fields]
-        kept += self._build(values)
+        kept += self._built
         return kept, path
 
     def client_supplied(self, headers: Headers, path: bytes) -> bool:

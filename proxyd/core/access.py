@@ -31,6 +31,12 @@ class Rule:
     """Line in the configuration, for explanations."""
 
     @property
+    def is_unconditional(self) -> bool:
+        """Whether it judges every request of every caller alike, among those that it concerns."""
+        some_hosts = any(pattern.host or not pattern.wildcard or pattern.port is not None for pattern in self.hosts)
+        return not (some_hosts or self.judges_paths or self.uids or self.gids or self.users or self.cidrs)
+
+    @property
     def judges_paths(self) -> bool:
         """Whether the rule looks into the request and not only at its authority."""
         return bool(self.methods or self.paths)

@@ -14,6 +14,8 @@ class Judge(Protocol):
 
     judges_paths: bool
     judges_methods: bool
+    always: bool
+    """Allows every request of every caller."""
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
         """Whether this request is allowed."""

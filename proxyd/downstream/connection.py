@@ -174,9 +174,8 @@ class Connection:
         plane = self.plane
         within = self.authority
         if within is None:
-            user = plane.authenticate(self.listener.name, head.proxy_authorization)
-            if user is not None:
-                self.wire_peer.user = user
+            if self.listener.users:
+                self.wire_peer.user = plane.authenticate(self.listener, head.proxy_authorization)
             scheme, raw, path = target.absolute(head)
             binding = target.bind(view, scheme, raw, head.host, tunnelled=False)
         else:

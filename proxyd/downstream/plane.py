@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 from OpenSSL import SSL
 
 from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.snapshot import Listener
 from proxyd.core.view import View
 from proxyd.net.reaper import Reaper
 from proxyd.net.relay import Pipes
@@ -42,8 +43,8 @@ class Plane(Protocol):
         """Look up the caller's uid, once per connection, where the kernel tells."""
         ...
 
-    def authenticate(self, listener: str, value: bytes | None) -> str | None:
-        """Return the user that Proxy-Authorization proves, None where none is demanded. ProxyError 407 else."""
+    def authenticate(self, listener: Listener, value: bytes | None) -> str:
+        """Return the user of ``listener`` that Proxy-Authorization proves. ProxyError 407 where it proves none."""
         ...
 
     async def leaf(self, host: str, caller: str) -> SSL.Context:

@@ -49,7 +49,11 @@ async def write(stream: Stream, exchange: Exchange, response: Response, via: byt
         return keep
     ready = body.take_ready()
     if ready is not None:
-        head = _head(response, via + b"content-length: %d\r\n" % len(ready), modern=modern, keep=keep)
+        via += b"content-length: %d\r\n" % len(ready)
+        if keep and modern:
+            head = encode.response_head(response.status, response.reason, response.headers, via)
+        else:
+            head = _head(response, via, modern=modern, keep=keep)
         exchange.response_bytes = len(ready)
         if len(ready) <= ONE_WRITE:
             await stream.send(head + ready)

@@ -24,7 +24,10 @@ def absolute(head: RequestHead) -> tuple[bytes, bytes, bytes]:
         path_start = query
     elif path_start < 0:
         path_start = len(target)
-    return scheme, target[start:path_start], _path(target[path_start:], head.method)
+    path = target[path_start:]
+    if path[:1] != b"/" or _FRAGMENT in path:
+        path = _path(path, head.method)
+    return scheme, target[start:path_start], path
 
 
 def bind(view: View, scheme: bytes, raw: bytes | Authority, host: bytes | None, *, tunnelled: bool) -> Binding:

@@ -51,9 +51,8 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
     if head.length != 0:
         raise bad_request("CONNECT has no body (RFC 9110 §9.3.6)")
     plane = connection.plane
-    user = plane.authenticate(connection.listener.name, head.proxy_authorization)
-    if user is not None:
-        connection.wire_peer.user = user
+    if connection.listener.users:
+        connection.wire_peer.user = plane.authenticate(connection.listener, head.proxy_authorization)
     authority = target.connect(head)
     connection.authority = authority  # refusals name it; a refused connection ends
     route = view.find(authority.host, authority.port)

@@ -52,6 +52,8 @@ class RuleJudge:
         self._default = access.allow_by_default
         self.judges_paths = any(rule.rule.paths for rule in self._rules)
         self.judges_methods = any(rule.methods for rule in self._rules)
+        first = self._rules[0].rule if self._rules else None
+        self.always = first is not None and first.allow and first.is_unconditional
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
         """Whether this request is allowed; ``path`` may carry a query."""
@@ -83,6 +85,7 @@ class OwnUidJudge:
 
     judges_paths = False
     judges_methods = False
+    always = False
 
     def __init__(self, uid: int) -> None:
         self._uid = uid
@@ -103,6 +106,7 @@ class OpenJudge:
 
     judges_paths = False
     judges_methods = False
+    always = True
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
         """Yes."""

@@ -65,10 +65,12 @@ class Connection:
         self.held = True
         self.requests += 1
         sent_before = stream.sent
-        now = current_time()
+        now = exchange.started if exchange.reused and exchange.attempts == 1 else current_time()
         try:
             ready = request.body.take_ready()
-            extra = via + _request_framing(exchange, ready)
+            extra = via
+            if ready or ready is None or request.method in _HAS_BODY or request.upgrade is not None:
+                extra += _request_framing(exchange, ready)
             head = encode.request_head(request.method, path, host, headers, extra)
             if ready is not None:
                 self._arm(exchange, now, exchange.route.timeouts.first_byte, "first_byte")

@@ -74,9 +74,11 @@ class Pool:
 
         One that was idle for less than ``trust`` seconds is not asked whether it lives.
         """
+        limits = self.limits
         while self.idle:
             connection = self.idle.pop()
-            if not self._expired(connection, now) and (now - connection.idle_since < trust or connection.is_alive()):
+            idle = now - connection.idle_since
+            if idle < limits.idle and not self._expired(connection, now) and (idle < trust or connection.is_alive()):
                 return connection
             connection.close()
             self.open -= 1
@@ -114,7 +116,7 @@ class Pool:
 
     def release(self, connection: Poolable, now: float) -> None:
         """Take a connection back that can carry another request."""
-        if self.retired or self._expired(connection, now, idle=False):
+        if self.retired or self._expired(connection, now):
             self.discard(connection)
             return
         if self.waiters:
@@ -139,7 +141,11 @@ class Pool:
         """Close idle connections that are too old or were closed by the other side."""
         kept = []
         for connection in self.idle:
-            if self._expired(connection, now) or not connection.is_alive():
+            if (
+                now - connection.idle_since >= self.limits.idle
+                or self._expired(connection, now)
+                or not connection.is_alive()
+            ):
                 connection.close()
                 self.open -= 1
             else:
@@ -160,13 +166,9 @@ class Pool:
         waiter.granted = True
         waiter.event.set()
 
-    def _expired(self, connection: Poolable, now: float, *, idle: bool = True) -> bool:
+    def _expired(self, connection: Poolable, now: float) -> bool:
         limits = self.limits
-        return (
-            now - connection.born >= limits.age
-            or (limits.requests > 0 and connection.requests >= limits.requests)
-            or (idle and now - connection.idle_since >= limits.idle)
-        )
+        return now - connection.born >= limits.age or 0 < limits.requests <= connection.requests
 
 
 class PoolSet:

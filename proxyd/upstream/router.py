@@ -23,6 +23,9 @@ from proxyd.upstream.pool import Pool, PoolKey, PoolSet
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 """RFC 9110 §9.2.2."""
 
+MAX_POOLS: Final = 1024
+"""Pools that one route remembers."""
+
 MAX_ATTEMPTS: Final = 2
 """Attempts where a service has fewer endpoints: the second makes up for a stale connection."""
 
@@ -84,19 +87,23 @@ class Router:
             offset = route.rotation = (route.rotation + 1) % len(endpoints)
         while True:
             exchange.attempts += 1
-            endpoint = endpoints[(offset + exchange.attempts - 1) % len(endpoints)] if endpoints else None
+            index = (offset + exchange.attempts - 1) % len(endpoints) if endpoints else -1
             try:
-                return await self._attempt(exchange, service, endpoint)
+                return await self._attempt(exchange, service, index)
             except ProxyError as error:
                 if exchange.attempts >= most or not _may_retry(exchange, error, len(endpoints)):
                     raise
                 exchange.request.body.rewind()
 
-    async def _attempt(self, exchange: Exchange, service: Service | None, endpoint: Endpoint | None) -> Response:
+    async def _attempt(self, exchange: Exchange, service: Service | None, index: int) -> Response:
+        """Make one attempt, at the service's endpoint ``index``, or at the request's own authority where it is -1."""
         request = exchange.request
         authority = request.authority
         secure = request.scheme == b"https"
-        pool, host = self._pool(exchange, authority, endpoint, secure)
+        known = exchange.route.pools.get((authority.host, authority.port, index, secure))
+        if known is None or known[0].retired:
+            known = self._pool(exchange, authority, index, secure)
+        pool, host = known
         headers, path = request.headers, request.path
         injector = exchange.credential
         if injector is not None:
@@ -118,23 +125,18 @@ class Router:
             self.connector.remember(pool.key, connection.stream)
         return response
 
-    def _pool(
-        self, exchange: Exchange, authority: Authority, endpoint: Endpoint | None, secure: bool
-    ) -> tuple[Pool, bytes]:
-        """Return the pool to draw from and the Host field that goes with it."""
+    def _pool(self, exchange: Exchange, authority: Authority, index: int, secure: bool) -> tuple[Pool, bytes]:
+        """Return the pool to draw from and the Host field that goes with it; the route remembers both."""
         route = exchange.route
-        cached = (authority, endpoint, secure)
-        found: tuple[Pool, bytes] | None = route.pools.get(cached)
-        if found is None or found[0].retired:
-            dialled = endpoint if endpoint is not None else authority
-            key = PoolKey(
-                dialled.host, dialled.port, authority.host if secure else "", endpoint is not None, self._policy
-            )
-            if len(route.pools) >= 1024:
-                route.pools.clear()
-                self._pools.prune()
-            host = authority.host_header(exchange.request.scheme)
-            found = route.pools[cached] = (self._pools.get(key, route.pool), host)
+        dialled: Endpoint | Authority = authority
+        if index >= 0 and route.service is not None:
+            dialled = route.service.endpoints[index]
+        key = PoolKey(dialled.host, dialled.port, authority.host if secure else "", index >= 0, self._policy)
+        if len(route.pools) >= MAX_POOLS:
+            route.pools.clear()
+            self._pools.prune()
+        found = (self._pools.get(key, route.pool), authority.host_header(exchange.request.scheme))
+        route.pools[authority.host, authority.port, index, secure] = found
         return found
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:

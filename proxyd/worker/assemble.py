@@ -64,7 +64,9 @@ class Assembly:
         return route
 
     def _filters(self, snapshot: Snapshot, route: Route) -> list[Filter]:
-        filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym), AccessFilter()]
+        filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym)]
+        if route.checks_paths or not route.judge.always:
+            filters.append(AccessFilter())
         if route.injector is not None:
             masked = self._meter.counter(metrics.MASKED, route.name)
             filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]

@@ -15,7 +15,7 @@ from proxyd.core import metrics
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.messages import InstallLeaf, SetCredential
-from proxyd.core.snapshot import Snapshot
+from proxyd.core.snapshot import Listener, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
@@ -184,12 +184,9 @@ class Worker:
                 self._meter.counter(metrics.REFUSED_CONNECTIONS, "caller").value += 1
                 raise ProxyError(503, Flag.OVERLOAD, "connection_limit_reached", "too many connections of this caller")
 
-    def authenticate(self, listener: str, value: bytes | None) -> str | None:
+    def authenticate(self, listener: Listener, value: bytes | None) -> str:
         """Return the proven user. ProxyError 407."""
-        configured = self.view.listeners.get(listener)
-        if configured is None or not configured.users:
-            return None
-        return authenticate(configured.users, self._assembly.secrets.values, value)
+        return authenticate(listener.users, self._assembly.secrets.values, value)
 
     async def leaf(self, host: str, caller: str) -> SSL.Context:
         """Return a server context for ``host``."""
