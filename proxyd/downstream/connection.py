@@ -74,7 +74,7 @@ class Connection:
         """Serve until the end; the stream is closed then."""
         self.stream.stall = self.plane.view.limits.idle_timeout
         try:
-            while await self._next():
+            while await self._next() and not self.plane.draining:
                 pass
         except StreamError:
             pass  # the client left between requests, or the reaper ended an idle connection
@@ -146,15 +146,18 @@ class Connection:
         """Read on until a whole head is there; ProxyError 408 when that takes too long."""
         limits = view.limits
         most = MAX_EMPTY_LINES
+        judged = 0
         with trio.move_on_after(limits.head_timeout):
             while True:
-                rest = skip_empty_lines(data, most)
-                most -= (len(data) - len(rest)) // 2
-                data = rest
-                if data.find(END) >= 0:
+                if data[:1] == b"\r":
+                    rest = skip_empty_lines(data, most)
+                    most -= (len(data) - len(rest)) // 2
+                    data, judged = rest, 0
+                if data.find(END, max(0, judged - 3)) >= 0:
                     return data
                 if data:
-                    incomplete(data, limits.head_bytes, limits.uri_bytes)
+                    incomplete(data, limits.head_bytes, limits.uri_bytes, judged)
+                    judged = len(data)
                 more = await self.stream.receive(SMALL_READ)
                 if not more:
                     return b""
@@ -238,6 +241,7 @@ class Connection:
                 return False
             if isinstance(body, RequestBody) and not body.ended and response.status >= 300:
                 keep = False
+            keep = keep and not self.plane.draining  # a drain may have begun meanwhile
             return await reply.write(stream, exchange, response, view.via, keep=keep)
         except ProxyError as error:
             exchange.error = exchange.error or error

@@ -119,9 +119,10 @@ class Connection:
         """Read heads until one is final; interim ones are passed on (RFC 9110 §15.2)."""
         stream = self.stream
         interim = 0
+        searched = 0
         buffer = self.buffer
         while True:
-            end = buffer.find(END) if buffer else -1
+            end = buffer.find(END, searched) if buffer else -1
             if end < 0:
                 if len(buffer) > limits.head_bytes:
                     raise bad_response(
@@ -132,11 +133,13 @@ class Connection:
                 data = await (self._receive() if near else stream.receive(SMALL_READ))
                 if not data:
                     raise Broken("closed within the response head" if buffer else "closed before the response")
+                searched = max(0, len(buffer) - 3)
                 buffer = buffer + data if buffer else data
                 continue
             raw = buffer[: end + 4]
             head = parse_response(raw, exchange.request.method, limit=limits.head_bytes, max_fields=limits.head_fields)
             self.buffer = buffer = buffer[end + 4 :]
+            searched = 0
             if head.status >= 200 or head.status == 101:
                 now = current_time()
                 exchange.first_byte_seconds = now - started

@@ -151,16 +151,20 @@ _NEVER_NOMINATED: Final = frozenset({b"host", b"content-length", b"transfer-enco
 _OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 
-def incomplete(data: bytes | bytearray, limit: int, uri_limit: int) -> None:
-    """Judge what has come of a request head that lacks its end: refuse what can no longer become one."""
-    if len(data) > limit:
+def incomplete(data: bytes | bytearray, limit: int, uri_limit: int, start: int = 0) -> None:
+    """Judge what has come of a request head that lacks its end: refuse what can no longer become one.
+
+    Bytes before ``start`` were judged before: a head that drips in costs no more than one that comes whole.
+    """
+    size = len(data)
+    if size > limit:
         raise bad_request(f"the head is longer than {limit} bytes", 431)
-    line_end = data.find(b"\r\n")
-    if line_end < 0 and len(data) > uri_limit + MAX_METHOD_BYTES + 16:
+    line_limit = uri_limit + MAX_METHOD_BYTES + 16
+    if size > line_limit >= start and data.find(b"\r\n", 0, line_limit) < 0:
         raise bad_request(f"the request target is longer than {uri_limit} bytes", 414)
-    if _NOT_A_HEAD(data):
+    if start == 0 and _NOT_A_HEAD(data):
         raise bad_request("these bytes are not an HTTP/1 request")
-    if _ILLEGAL(data, 0, len(data) - data.endswith(b"\r")):  # the LF of a last CR may be on its way
+    if _ILLEGAL(data, max(0, start - 1), size - data.endswith(b"\r")):
         raise bad_request("the head has a control character, or a line that does not end in CRLF")
 
 
@@ -183,11 +187,17 @@ def parse_request(raw: bytes, *, limit: int, uri_limit: int, max_fields: int) ->
         raise _bad_request_line(raw)
     method, target, protocol = parts
     version = _VERSIONS.get(protocol)
-    if version is None or not target or target.translate(None, _VISIBLE) or method.translate(None, _TCHAR):
+    if (
+        version is None
+        or not method
+        or not target
+        or target.translate(None, _VISIBLE)
+        or method.translate(None, _TCHAR)
+    ):
         raise _bad_request_line(raw)
     if len(target) > uri_limit:
         raise bad_request(f"the request target is longer than {uri_limit} bytes", 414)
-    if not 0 < len(method) <= MAX_METHOD_BYTES:
+    if len(method) > MAX_METHOD_BYTES:
         raise bad_request(f"the method is longer than {MAX_METHOD_BYTES} bytes", 501)
     try:
         fields = _tokenise(raw[line_end + 2 :])
