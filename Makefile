@@ -2,8 +2,9 @@
 
 SUPPORTED := 3.13 3.12 3.11
 
-# The first Python that runs and is supported; a name on PATH alone proves nothing (pyenv's shims).
-PYTHON ?= $(shell for python in python3 $(addprefix python,$(SUPPORTED)); do \
+# The first Python that runs and is supported; a name on PATH alone proves nothing (pyenv's shims). The distribution's
+# own comes first: it is built with profile-guided optimisation, which is worth a quarter of the data plane's speed.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3 $(addprefix python,$(SUPPORTED)); do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
   && command -v $$python && break; done)
 VENV ?= .venv
