@@ -109,7 +109,7 @@ class Connection:
             return False
         self.exchange = exchange
         body = exchange.request.body
-        if isinstance(body, RequestBody) and not body.ended:
+        if isinstance(body, RequestBody) and not body.replayable:
             return await self._serve_streaming(exchange, view, head, body)
         return await self._serve(exchange, view, head)
 
