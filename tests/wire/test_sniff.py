@@ -90,7 +90,10 @@ def test_bytes_after_the_hello_do_not_matter() -> None:
     assert sniff(hello("api.example") + b"\x14\x03\x03\0\x01\x01", LIMIT) == ClientHello("api.example")
 
 
-@pytest.mark.parametrize("raw", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x02\x00", b"\x17\x03\x03\0\x01a", b"SSH-2.0", b"\0", b"\x80\x2e\x01\x03\x01"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x02\x00", b"\x17\x03\x03\0\x01a", b"SSH-2.0", b"\0", b"\x80\x2e\x01\x03\x01"],
+)
 def test_other_protocols_are_told_at_once(raw: bytes) -> None:  # fmt: skip
     result = sniff(raw, LIMIT)
     assert isinstance(result, NotTls)
