@@ -151,11 +151,8 @@ def test_errors_of_connect_become_rfc_9209_types(code, host, status, kind):
 
 
 def exhaust(taken):
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError as error:
-        assert error.errno == errno.EMFILE
+    while True:
+        taken.append(os.dup(0))
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -164,7 +161,8 @@ async def test_no_free_descriptor_is_503_and_proxyds_own_doing(listener, copies)
     taken = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     try:
-        exhaust(taken)
+        with pytest.raises(OSError, match="Too many open files"):
+            exhaust(taken)
         with pytest.raises(ProxyError) as caught:
             await dial([listener.getsockname()] * copies, 5.0)
     finally:
