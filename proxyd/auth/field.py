@@ -65,6 +65,8 @@ def basic(auth: Auth) -> FieldInjector:
 
     def build(values: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
         who = value_of(user_secret, values) if user_secret else user
+        if b":" in who:  # RFC 7617 §2: the rest would be read as the password's beginning
+            raise ValueError(f"the user name in {user_secret or 'user'} holds a colon, which Basic cannot carry")
         pair = base64.b64encode(who + b":" + value_of(name, values))
         return [(b"authorization", b"Basic " + pair)]
 

@@ -21,7 +21,7 @@ class QueryInjector:
     def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
         """Return the path with the credential; KeyError names a missing secret."""
         bare, _, query = path.partition(b"?")
-        kept = [item for item in query.split(b"&") if item and _name(item) not in self.query_names]
+        kept = [item for item in query.split(b"&") if _name(item) not in self.query_names] if query else []
         for name, prefix, secret in self._parts:
             kept.append(_encode(name) + b"=" + _encode(prefix + values[secret]))
         return headers, bare + b"?" + b"&".join(kept)

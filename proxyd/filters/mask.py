@@ -1,31 +1,41 @@
-"""Masking: every occurrence of a needle becomes asterisks of the same length, across any chunking.
+"""Masking: every byte of every occurrence of a needle becomes an asterisk, whatever the chunking.
 
-No more is held back than a live prefix: the longest end of what was seen that could still become a needle.
+Occurrences are looked for in what was received, not in what was masked already: needles may overlap or hold one
+another, and each is covered whole. No more is held back than a live prefix, the longest end of what was received
+that could still become a needle; what of it is an asterisk by now goes on at once.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from proxyd.core.headers import Headers, first
+from proxyd.core.headers import Headers, every, first
 
 _TEXT: Final = (
     b"text/",
     b"application/json",
     b"application/xml",
     b"application/javascript",
+    b"application/x-javascript",
+    b"application/x-ndjson",
     b"application/x-www-form-urlencoded",
 )
+
+_Span = tuple[int, int]
+"""Start and end of one occurrence."""
 
 
 class Masker:
     """Masks one response."""
 
-    __slots__ = ("_held", "_longest", "_needles", "hits")
+    __slots__ = ("_held", "_needles", "_shortest", "_shown", "hits")
 
     def __init__(self, needles: Sequence[bytes]) -> None:
-        self._needles = needles
-        self._longest = max(map(len, needles), default=0)
+        self._needles = [needle for needle in needles if needle]
+        self._shortest = min(map(len, self._needles), default=0)
         self._held = b""
+        """The live prefix as received."""
+        self._shown = b""
+        """Its end that was not passed on yet, masked; no longer than ``_held``."""
         self.hits = 0
         """Occurrences masked in the body so far."""
 
@@ -33,43 +43,50 @@ class Masker:
         """Return the headers without needles, and how many were masked; the same list when there was none."""
         needles = self._needles
         for _, value in headers:
-            if len(value) >= 12 and any(needle in value for needle in needles):
+            if len(value) >= self._shortest and any(needle in value for needle in needles):
                 break
         else:
             return headers, 0
         hits = 0
         masked: Headers = []
         for name, value in headers:
-            clean, count = self._replace(value)
-            hits += count
-            masked.append((name, clean))
+            spans = self._spans(value, 0)
+            hits += len(spans)
+            masked.append((name, _cover(value, spans, 0)))
         return masked, hits
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of ``piece``, and of what was held, can go on."""
-        data = self._held + piece if self._held else piece
-        clean, count = self._replace(data)
-        self.hits += count
-        live = self._live_prefix(clean)
+        held = self._held
+        data, shown = (held + piece, self._shown + piece) if held else (piece, piece)
+        sent = len(data) - len(shown)
+        spans = self._spans(data, len(held))
+        if spans:
+            self.hits += len(spans)
+            shown = _cover(shown, spans, sent)
+        live = self._live_prefix(data)
         if not live:
-            self._held = b""
-            return clean
-        self._held = clean[len(clean) - live :]
-        return clean[: len(clean) - live]
+            self._held = self._shown = b""
+            return shown
+        self._held = data[len(data) - live :]
+        self._shown = shown[max(0, len(shown) - live) :].lstrip(b"*")  # masked or not, an asterisk stays one
+        return shown[: len(shown) - len(self._shown)]
 
     def flush(self) -> bytes:
         """Return what was held: no needle can be completed any more."""
-        held, self._held = self._held, b""
-        return held
+        rest = self._shown
+        self._held = self._shown = b""
+        return rest
 
-    def _replace(self, data: bytes) -> tuple[bytes, int]:
-        hits = 0
+    def _spans(self, data: bytes, known: int) -> list[_Span]:
+        """Return the occurrences that end beyond the first ``known`` bytes."""
+        spans: list[_Span] = []
         for needle in self._needles:
-            count = data.count(needle)
-            if count:
-                hits += count
-                data = data.replace(needle, b"*" * len(needle))
-        return data, hits
+            at = data.find(needle, max(0, known - len(needle) + 1))
+            while at >= 0:
+                spans.append((at, at + len(needle)))
+                at = data.find(needle, at + 1)
+        return spans
 
     def _live_prefix(self, data: bytes) -> int:
         """Return the length of the longest end of ``data`` that is a proper prefix of some needle."""
@@ -86,11 +103,24 @@ class Masker:
 
 
 def maskable(headers: Headers, status: int) -> bool:
-    """Whether a body is text that is not content-coded."""
-    if first(headers, b"content-encoding") is not None:
+    """Whether there is a body that is text and not content-coded."""
+    if status < 200 or status in (204, 304):
+        return False
+    if any(coding.strip().lower() not in (b"", b"identity") for coding in every(headers, b"content-encoding")):
         return False
     kind = (first(headers, b"content-type") or b"").lower()
     if kind.startswith(_TEXT):
         return True
     bare = kind.partition(b";")[0].rstrip()
     return bare.endswith((b"+json", b"+xml"))
+
+
+def _cover(shown: bytes, spans: Sequence[_Span], offset: int) -> bytes:
+    """Return ``shown``, which begins at ``offset`` of the data that ``spans`` count in, with asterisks there."""
+    if not spans:
+        return shown
+    covered = bytearray(shown)
+    for start, end in spans:
+        start = max(0, start - offset)
+        covered[start : end - offset] = b"*" * (end - offset - start)
+    return bytes(covered)
