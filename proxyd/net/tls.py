@@ -45,6 +45,7 @@ class TlsStream(Stream):
     async def handshake(self) -> None:
         """Run the handshake; Broken says in OpenSSL's words why it failed. A fatal alert has gone out then."""
         while True:
+            self._check_open()
             try:
                 self.tls.do_handshake()
                 return
@@ -71,6 +72,7 @@ class TlsStream(Stream):
 
     async def _receive(self, size: int) -> bytes:
         while True:
+            self._check_open()
             try:
                 return self.tls.recv(size)
             except SSL.WantReadError:
@@ -85,6 +87,7 @@ class TlsStream(Stream):
 
     def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
         """Return what can be decrypted now, ``b""`` at the end, None when nothing is there."""
+        self._check_open()
         try:
             return self.tls.recv(size)
         except (SSL.WantReadError, SSL.WantWriteError):
@@ -98,6 +101,7 @@ class TlsStream(Stream):
         """Send all of ``data``."""
         rest: bytes | memoryview = data
         while True:
+            self._check_open()
             try:
                 sent = self.tls.send(rest)
             except SSL.WantWriteError:
@@ -122,6 +126,8 @@ class TlsStream(Stream):
 
         A read and not a peek at the socket: session tickets make a TLS 1.3 client readable without data.
         """
+        if self.ended is not None:
+            return False
         try:
             self.tls.recv(1)
         except SSL.WantReadError:
@@ -132,8 +138,9 @@ class TlsStream(Stream):
 
     def shut_write(self) -> None:
         """Send close_notify, then FIN."""
-        self._goodbye()
-        super().shut_write()
+        if self.ended is None:
+            self._goodbye()
+            super().shut_write()
 
     def _dispose(self) -> None:
         self._goodbye()
@@ -144,6 +151,11 @@ class TlsStream(Stream):
             self.tls.shutdown()
         except _IO_ERRORS:
             return  # best effort: the peer may be gone, or the handshake unfinished
+
+    def _check_open(self) -> None:
+        """Before every use of TLS: OpenSSL knows a number, which is another connection's once ours was closed."""
+        if self.ended is not None:
+            raise Late(self.ended)
 
     async def _readable(self) -> None:
         try:
