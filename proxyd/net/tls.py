@@ -215,14 +215,14 @@ class MemoryTlsStream(TlsStream):
 
     async def send(self, data: bytes) -> None:
         """Encrypt and send all of ``data``, in pieces so that the BIO stays small."""
-        for start in range(0, len(data), LARGE_READ):
-            piece = data[start : start + LARGE_READ]
+        rest = memoryview(data)
+        while rest:
             try:
-                sent = self.tls.send(piece)
+                sent = self.tls.send(rest[:LARGE_READ])  # OpenSSL takes one record of it
             except SSL.Error as error:
                 raise self._failure(error) from None
-            assert sent == len(piece), "a memory BIO takes everything"
             self.sent += sent
+            rest = rest[sent:]
             await self._flush()
 
     def is_alive(self) -> bool:
@@ -230,10 +230,10 @@ class MemoryTlsStream(TlsStream):
         return False
 
     def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
-        """Return what is decrypted now, None when nothing is."""
+        """Return what is decrypted now, ``b""`` at the end, None when nothing is."""
         try:
-            self.tls.bio_write(self.sock.recv(LARGE_READ))
-        except (BlockingIOError, SSL.Error):
+            self._feed(self.sock.recv(LARGE_READ))
+        except BlockingIOError:
             pass
         except OSError as error:
             raise self._failure(error) from None
@@ -241,7 +241,9 @@ class MemoryTlsStream(TlsStream):
 
     async def _readable(self) -> None:
         """Feed the BIO with the next bytes of the socket."""
-        data = await Stream.receive(self, LARGE_READ)
+        self._feed(await Stream.receive(self, LARGE_READ))
+
+    def _feed(self, data: bytes) -> None:
         if data:
             self.tls.bio_write(data)
         else:
