@@ -20,7 +20,7 @@ from proxyd.core.snapshot import UnknownHosts
 from proxyd.core.view import View
 from proxyd.downstream import target
 from proxyd.net.relay import Tally, relay
-from proxyd.net.stream import NEVER, Late, Stream, StreamError
+from proxyd.net.stream import GONE, NEVER, Late, Stream, StreamError
 from proxyd.net.tls import ALERT_UNRECOGNIZED_NAME, server_stream
 from proxyd.wire.head import RequestHead
 from proxyd.wire.sniff import ClientHello, Incomplete, NotTls, sniff
@@ -213,7 +213,7 @@ async def _first_bytes(connection: "Connection", view: View, silence: float) -> 
         with trio.move_on_after(limits.head_timeout):
             return await _peek(sock, limits.hello_bytes)
         return NotTls("an incomplete ClientHello", True)
-    except (OSError, trio.ClosedResourceError):
+    except GONE:
         raise Late(stream.ended or "closed") from None
 
 

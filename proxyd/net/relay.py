@@ -14,7 +14,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from proxyd.core.units import KIB
-from proxyd.net.stream import LARGE_READ, Broken, Late, Stream, StreamError
+from proxyd.net.stream import GONE, LARGE_READ, Broken, Late, Stream, StreamError
 
 PIPE_BYTES: Final = 512 * KIB
 PIPES: Final = 16
@@ -166,7 +166,7 @@ async def _splice(
             if moved >= FAIR_BYTES:
                 moved = 0
                 await checkpoint()
-    except (OSError, trio.ClosedResourceError) as error:
+    except GONE as error:
         raise _failure(error, source, sink) from None
     finally:
         pipes.give_back(pair, empty=held == 0)

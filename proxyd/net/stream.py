@@ -20,6 +20,9 @@ NEVER: Final = math.inf
 SMALL_READ: Final = 16 * KIB
 LARGE_READ: Final = 64 * KIB
 
+GONE: Final = (OSError, trio.ClosedResourceError, ValueError)
+"""What a socket meets that was closed: in use, during a wait, before it (trio refuses descriptor -1 by ValueError)."""
+
 BURST: Final = 16
 """Calls that a task makes without a wait before it lets others run (HOUSE: fairness)."""
 
@@ -75,7 +78,7 @@ class Stream:
                 return sock.recv(size)
             except BlockingIOError:
                 continue
-            except (OSError, trio.ClosedResourceError) as error:
+            except GONE as error:
                 raise self._failure(error) from None
 
     async def receive_ready(self, size: int = LARGE_READ) -> bytes:
@@ -130,7 +133,7 @@ class Stream:
                     continue
                 self.sent += sent
                 rest = rest[sent:]
-        except (OSError, trio.ClosedResourceError) as error:
+        except GONE as error:
             raise self._failure(error) from None
         finally:
             self.deadline, self.late = deadline, late

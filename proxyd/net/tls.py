@@ -18,7 +18,7 @@ from OpenSSL.crypto import X509
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
-from proxyd.net.stream import BURST, LARGE_READ, SMALL_READ, Broken, Late, Stream, StreamError
+from proxyd.net.stream import BURST, GONE, LARGE_READ, SMALL_READ, Broken, Late, Stream, StreamError
 
 ALERT_UNRECOGNIZED_NAME: Final = b"\x15\x03\x03\x00\x02\x02\x70"
 """A fatal unrecognized_name alert in the clear, for refusals before a handshake (RFC 8446 §6, RFC 6066 §3)."""
@@ -160,7 +160,7 @@ class TlsStream(Stream):
     async def _readable(self) -> None:
         try:
             await wait_readable(self.sock)
-        except (OSError, trio.ClosedResourceError) as error:
+        except GONE as error:
             raise self._failure(error) from None
 
     async def _room(self) -> None:
@@ -175,7 +175,7 @@ class TlsStream(Stream):
     async def _writable(self) -> None:
         try:
             await wait_writable(self.sock)
-        except (OSError, trio.ClosedResourceError) as error:
+        except GONE as error:
             raise self._failure(error) from None
 
     def _failure(self, error: Exception) -> StreamError:
