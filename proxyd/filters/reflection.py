@@ -1,6 +1,6 @@
 """A service that echoes its credential does not hand it to the client: the echo is masked, best effort.
 
-Headers always; bodies where they are text without a content coding and short, or for their first ``limit`` bytes
+Headers and trailers always; bodies where they are text without a content coding and short, or for their first ``limit`` bytes
 where the length is unknown. Lengths never change, and a stream is never held back beyond a live prefix of a secret.
 """
 
@@ -66,10 +66,11 @@ class Masking:
 
     def _end(self) -> bytes:
         self._over = True
-        self.trailers = self._body.trailers
         rest = self._masker.flush()
-        if self._masker.hits:
-            self._masked(self._masker.hits)
+        self.trailers, hits = self._masker.mask_headers(self._body.trailers)
+        hits += self._masker.hits
+        if hits:
+            self._masked(hits)
         return rest
 
 
@@ -93,13 +94,15 @@ class ReflectionFilter(Filter):
             return
         masker = Masker(needles)
         response.headers, hits = masker.mask_headers(response.headers)
-        if (length is None or 0 < length <= self._limit) and maskable(response.headers, response.status):
-            ready = body.take_ready()
-            if ready is not None:
-                response.body = BytesBody(masker.feed(ready) + masker.flush())
-            else:
-                response.body = Masking(body, masker, self._limit, self._masked)
-        hits += masker.hits
+        if _shows(needles, response.reason):
+            response.reason = b""
+        searched = (length is None or 0 < length <= self._limit) and maskable(response.headers, response.status)
+        ready = body.take_ready() if searched else None
+        if ready is not None:
+            response.body = BytesBody(masker.feed(ready) + masker.flush())
+            hits += masker.hits
+        elif searched or length is None:  # trailers may follow a body that is not searched
+            response.body = Masking(body, masker, self._limit if searched else 0, self._masked)
         if hits:
             self._masked(hits)
 
