@@ -55,7 +55,10 @@ def problem(status: int, detail: str, error: str, request_id: str) -> bytes:
 
 def proxy_status(pseudonym: str, error: str, detail: str) -> bytes:
     """Return a Proxy-Status member (RFC 9209 §2): ``error`` is a registered error type."""
-    words = "".join(character if " " <= character <= "~" and character not in '"\\' else "'" for character in detail)
+    words = "".join(
+        character if " " <= character <= "~" and character not in '"\\' else "'"
+        for character in detail.replace("§", "section ")
+    )
     return f'{pseudonym}; error={error}; details="{words}"'.encode("ascii")
 
 
