@@ -86,6 +86,7 @@ class Connection:
         self.stream.ended = "handed over"
         stream.stall = self.stream.stall
         self.stream = stream
+        self.ended = current_time()
         self.plane.reaper.add(stream)
 
     async def _next(self) -> bool:
