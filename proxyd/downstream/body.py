@@ -2,13 +2,14 @@
 
 from typing import Protocol
 
+import trio
 from trio import current_time
 
 from proxyd.core.errors import Flag, ProxyError, Side, bad_request
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.units import KIB
-from proxyd.net.stream import NEVER, Late, Stream, StreamError
+from proxyd.net.stream import NEVER, Stream, StreamError
 from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
 
 GATHER_BYTES = 64 * KIB
@@ -28,12 +29,19 @@ class RequestBody:
     __slots__ = ("_connection", "_credit", "_decoder", "_limits", "_piece", "_whole", "length", "read_size", "trailers")
 
     def __init__(
-        self, connection: Buffered, decoder: LengthDecoder | ChunkedDecoder, length: int | None, limits: Limits
+        self,
+        connection: Buffered,
+        decoder: LengthDecoder | ChunkedDecoder,
+        length: int | None,
+        limits: Limits,
+        *,
+        invited: bool = False,
     ) -> None:
+        # An ``invited`` body comes when the upstream has said 100-continue: until then the client is not slow.
         self._connection = connection
         self._decoder = decoder
         self._limits = limits
-        self._credit = limits.body_rate_grace
+        self._credit = limits.idle_timeout if invited else limits.body_rate_grace
         self._whole: bytes | None = None
         self.length = length
         self.trailers: Headers = []
@@ -116,18 +124,13 @@ class RequestBody:
 
     async def _receive(self) -> bytes:
         """Wait for bytes, at the minimum rate: waiting spends credit, bytes earn it back, up to the grace."""
-        stream = self._connection.stream
         limits = self._limits
         before = current_time()
-        stream.deadline = before + self._credit if limits.body_rate else NEVER
-        stream.late = "body"
+        data: bytes | None = None
         try:
-            data = await stream.receive_ready(self.read_size)
+            with trio.move_on_after(max(0.0, self._credit) if limits.body_rate else NEVER):
+                data = await self._connection.stream.receive_ready(self.read_size)
         except StreamError as error:
-            if isinstance(error, Late) and error.reason == "body":
-                raise ProxyError(
-                    408, Flag.DOWNSTREAM_TIMEOUT, "http_request_error", "the body stalled", side=Side.DOWNSTREAM
-                ) from error
             raise ProxyError(
                 499,
                 Flag.DOWNSTREAM_DISCONNECT,
@@ -135,8 +138,10 @@ class RequestBody:
                 f"the client's connection failed within its request body: {error}",
                 side=Side.DOWNSTREAM,
             ) from error
-        finally:
-            stream.deadline = NEVER
+        if data is None:
+            raise ProxyError(
+                408, Flag.DOWNSTREAM_TIMEOUT, "http_request_error", "the body stalled", side=Side.DOWNSTREAM
+            )
         if limits.body_rate:
             earned = len(data) / limits.body_rate
             self._credit = min(limits.body_rate_grace, self._credit - (current_time() - before) + earned)

@@ -191,7 +191,7 @@ class Connection:
         else:
             length = head.length
             decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
-            body = RequestBody(self, decoder, length, view.limits)
+            body = RequestBody(self, decoder, length, view.limits, invited=head.expects_continue)
         request = Request(
             head.method, binding.scheme, binding.authority, path, head.headers, body, head.version, head.upgrade
         )
