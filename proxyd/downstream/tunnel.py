@@ -60,9 +60,15 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
     if route.service is not None:
         if not route.judge.may(connection.wire_peer, authority.host, authority.port):
             raise denied(f"no access rule lets this caller reach {route.name}; see `access:` in the configuration")
-        await connection.stream.send(_ESTABLISHED)
-        return await _service(connection, view, exchange)
-    return await _unknown(connection, view, exchange)
+    try:
+        if route.service is not None:
+            await connection.stream.send(_ESTABLISHED)
+            return await _service(connection, view, exchange)
+        return await _unknown(connection, view, exchange)
+    except StreamError as error:
+        detail = f"the client's connection failed before its first bytes: {error}"
+        gone = ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
+        return _report(connection, exchange, 499, gone)
 
 
 def _exchange(connection: "Connection", view: View, route: Route, authority: Authority, started: float) -> Exchange:
@@ -123,8 +129,6 @@ async def _unknown(connection: "Connection", view: View, exchange: Exchange) -> 
             if mode is UnknownHosts.INTERCEPT:
                 connection.exchange = None
                 return await _intercept(connection, view, exchange)
-        if first is _Silence.ENDED:
-            return _report(connection, exchange, 200, None)
         if not judge.tunnel(peer, authority.host, authority.port):
             error = denied("the rules for this host look into requests, which an opaque tunnel hides")
             return _report(connection, exchange, 403, error)
