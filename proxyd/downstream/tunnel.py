@@ -57,9 +57,8 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
     connection.authority = authority  # refusals name it; a refused connection ends
     route = view.find(authority.host, authority.port)
     exchange = _exchange(connection, view, route, authority, started)
-    if route.service is not None:
-        if not route.judge.may(connection.wire_peer, authority.host, authority.port):
-            raise denied(f"no access rule lets this caller reach {route.name}; see `access:` in the configuration")
+    if route.service is not None and not route.judge.may(connection.wire_peer, authority.host, authority.port):
+        raise denied(f"no access rule lets this caller reach {route.name}; see `access:` in the configuration")
     try:
         if route.service is not None:
             await connection.stream.send(_ESTABLISHED)

@@ -37,7 +37,7 @@ from proxyd.worker import link as worker_link
 from proxyd.worker.main import Worker
 
 BLOCK = 64 * 1024
-PATIENCE = 15.0
+PATIENCE = 5.0
 """Seconds after which a wait that a test relies on is a failure."""
 SECRET = b"s3cr3t-of-the-service"
 
@@ -98,8 +98,9 @@ class Seen:
 class Wire:
     """One end of a connection, raw: what came in is kept, reads never lose bytes."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, news: trio.lowlevel.ParkingLot | None = None) -> None:
         self.stream = stream
+        self._news = news
         self.received = bytearray()
         self._taken = 0
         self.ended = trio.Event()
@@ -134,6 +135,8 @@ class Wire:
         self.received += data
         if not data:
             self.ended.set()
+        if self._news is not None:
+            self._news.unpark_all()
         return bool(data)
 
     async def until(self, mark: bytes) -> bytes:
@@ -199,6 +202,7 @@ class Origin:
         self.tls = tls
         self.wires: list[Wire] = []
         self.requests: list[Seen] = []
+        self._news = trio.lowlevel.ParkingLot()
 
     @property
     def authority(self) -> bytes:
@@ -209,8 +213,14 @@ class Origin:
         """All bytes of all connections, in order of the connections."""
         return b"".join(bytes(wire.received) for wire in self.wires)
 
+    async def saw(self, mark: bytes) -> None:
+        """Wait until ``mark`` is among the bytes received."""
+        with trio.fail_after(PATIENCE):
+            while mark not in self.received:
+                await self._news.park()
+
     async def serve(self, stream: trio.SocketStream) -> None:
-        wire = Wire(stream)
+        wire = Wire(stream, self._news)
         try:
             if self.tls is not None:
                 wire.stream = trio.SSLStream(stream, self.tls, server_side=True)
@@ -220,6 +230,7 @@ class Origin:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the peer gave up, or the answer closed
         finally:
+            wire.ended.set()
             await trio.aclose_forcefully(wire.stream)
 
 
@@ -352,9 +363,59 @@ class Client(Wire):
             await secure.do_handshake()
         return self
 
+    async def start_tls_by_hand(self, host: str, prefix: bytes = b"", *, bytewise: bool = False) -> "HandTls":
+        """Send ``prefix`` and the hello in one segment, or byte by byte; the handshake is to be finished."""
+        tls = HandTls(self, host)
+        await self.send(prefix + tls.hello, bytewise=bytewise)
+        return tls
+
     async def is_closed(self) -> bool:
         """Whether the proxy ends the connection without another byte."""
         return await self.rest() == b""
+
+
+class HandTls:
+    """TLS whose bytes the test sends itself."""
+
+    def __init__(self, client: Client, host: str, context: ssl.SSLContext | None = None) -> None:
+        self.client = client
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = (context or client_context()).wrap_bio(self._in, self._out, server_hostname=host)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        self.hello = self._out.read()
+
+    async def handshake(self) -> None:
+        await self._run(self._tls.do_handshake)
+
+    async def ask(self, request: bytes, mark: bytes) -> bytes:
+        """Send ``request`` and read through ``mark``."""
+        self._tls.write(request)
+        got = b""
+        with trio.fail_after(PATIENCE):
+            while mark not in got:
+                got += await self._run(lambda: self._tls.read(BLOCK))
+        return got
+
+    async def _run(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                with trio.fail_after(PATIENCE):
+                    assert self.client.waiting or await self.client.fill(), "ended"
+                self._in.write(self.client._take(len(self.client.waiting)))
+            except ssl.SSLError:
+                await self._flush()  # the alert
+                raise
+            else:
+                await self._flush()
+                return result
+
+    async def _flush(self) -> None:
+        if data := self._out.read():
+            await self.client.send(data)
 
 
 def parse_head(raw: bytes) -> Reply:
