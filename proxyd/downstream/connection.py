@@ -95,6 +95,7 @@ class Connection:
         started, raw = await self._read_head(view)
         if not raw:
             return False
+        view = self.plane.view  # a reload may have come during the wait
         limits = view.limits
         try:
             head = parse_request(
