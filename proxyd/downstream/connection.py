@@ -300,8 +300,9 @@ class Connection:
         exchange.error = error
         response = exchange.response = reply.error_response(exchange, error)
         try:
-            await reply.write(self.stream, exchange, response, b"", keep=False)
-            await self._linger(view)
+            if error.status != 499:
+                await reply.write(self.stream, exchange, response, b"", keep=False)
+                await self._linger(view)
         except StreamError:
             pass  # the client left before it heard why
         finally:
