@@ -2,7 +2,8 @@
 
 import dataclasses
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from tests.lab.plane import (
     Plane,
     Reply,
     Wire,
+    authority,
     open_origin,
     open_plane,
     parse_head,
@@ -337,6 +339,13 @@ async def test_a_client_that_takes_nothing_is_cut() -> None:
 # --- pools ----------------------------------------------------------------------------------------
 
 
+async def line_of(plane: Plane, count: int) -> None:
+    """Wait until so many exchanges wait for a connection."""
+    with trio.fail_after(5):
+        while sum(pool["waiting"] for pool in await plane.ask("pools")) < count:
+            pass
+
+
 class Gate:
     """An origin that answers when told to, and counts what is open at once."""
 
@@ -368,8 +377,7 @@ async def test_a_pool_never_has_more_connections_than_its_bound_and_serves_all()
             async with trio.open_nursery() as nursery:
                 for client in clients:
                     nursery.start_soon(one, client)
-                while (await plane.ask("pools"))[0]["waiting"] < 4:
-                    pass
+                await line_of(plane, 4)
                 gate.open.set()
             assert replies == [200] * 6
             assert gate.most == 2
@@ -391,8 +399,7 @@ async def test_a_full_line_is_503_and_so_is_waiting_too_long() -> None:
                     assert (await ask(second)).status == 503
 
                 nursery.start_soon(waits)
-                while (await plane.ask("pools"))[0]["waiting"] < 1:
-                    pass
+                await line_of(plane, 1)
                 refused = await ask(third)
                 assert refused.status == 503
                 assert refused.first(b"retry-after") == b"1"
@@ -412,11 +419,9 @@ async def test_a_waiter_whose_client_leaves_gives_its_place_on() -> None:
                 nursery.start_soon(ask, first)
                 await origin.saw(b"\r\n\r\n")
                 await second.send(b"GET http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\n\r\n")
-                while (await plane.ask("pools"))[0]["waiting"] < 1:
-                    pass
+                await line_of(plane, 1)
                 nursery.start_soon(ask, third)
-                while (await plane.ask("pools"))[0]["waiting"] < 2:
-                    pass
+                await line_of(plane, 2)
                 await second.aclose()
                 assert (await plane.event())["status"] == 499
                 gate.open.set()
@@ -456,9 +461,7 @@ async def test_other_roots_mean_other_connections() -> None:
 # --- upstream TLS ---------------------------------------------------------------------------------
 
 
-def foreign() -> "object":
-    import ssl
-
+def foreign() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert(HOST).configure_cert(context)
     return context
@@ -473,8 +476,8 @@ def foreign() -> "object":
     ],
     ids=["unknown authority", "another name", "near miss"],
 )
-async def test_a_certificate_that_does_not_fit_gets_no_secret(make: object, error: str) -> None:
-    async with open_origin(tls=make()) as origin, open_plane(services=secure(origin.port)) as plane:  # type: ignore[operator]
+async def test_a_certificate_that_does_not_fit_gets_no_secret(make: Callable[[], ssl.SSLContext], error: str) -> None:
+    async with open_origin(tls=make()) as origin, open_plane(services=secure(origin.port)) as plane:
         client = await plane.connect()
         reply = await ask(client, host=NAME)
         assert reply.status == 502
@@ -543,11 +546,7 @@ async def test_tls_sessions_are_resumed() -> None:
 
 
 async def test_sni_and_alpn_are_sent() -> None:
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    from tests.lab.plane import authority
-
     authority().issue_cert(HOST).configure_cert(context)
     context.set_alpn_protocols(["h2", "http/1.1"])
     names = []
