@@ -50,9 +50,11 @@ class Leaves:
         left = leaf.expires - time.time() if leaf is not None else 0.0
         if leaf is None or left <= 0:
             leaf = await self._ask(host, caller)
-        elif left < RENEW_SECONDS and host not in self._waiting:
-            self._waiting[host] = trio.Event()  # asked for once; the present one serves meanwhile
-            self._want(host, caller)
+        else:
+            self._leaves.move_to_end(host)
+            if left < RENEW_SECONDS and host not in self._waiting:
+                self._waiting[host] = trio.Event()  # asked for once; the present one serves meanwhile
+                self._want(host, caller)
         context = self._contexts.get(host)
         if context is None:
             context = self._contexts[host] = server_context(leaf.chain_pem, leaf.key_pem)
