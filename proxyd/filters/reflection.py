@@ -1,7 +1,8 @@
 """A service that echoes its credential does not hand it to the client: the echo is masked, best effort.
 
-Headers and trailers always; bodies where they are text without a content coding and short, or for their first ``limit`` bytes
-where the length is unknown. Lengths never change, and a stream is never held back beyond a live prefix of a secret.
+Headers and trailers always; bodies where they are text without a content coding and short, or for their first
+``limit`` bytes where the length is unknown. Lengths never change, and a stream is never held back beyond a live prefix
+of a secret.
 """
 
 from collections.abc import Callable
