@@ -435,14 +435,18 @@ def parse_head(raw: bytes) -> Reply:
 class Plane:
     """A running worker and its control."""
 
-    def __init__(self, worker: Worker, link: FrameLink, snapshot: Snapshot) -> None:
+    def __init__(self, worker: Worker, link: FrameLink, lifeline: FrameLink, snapshot: Snapshot) -> None:
         self.worker = worker
+        self.lifeline = lifeline
+        """The supervisor's end."""
         self.snapshot = snapshot
         self.events: list[dict[str, Any]] = []
         """Access records, by name of the field."""
         self.notices: list[list[Any]] = []
         self.wanted: list[messages.WantLeaf] = []
         self.answers: dict[int, Any] = {}
+        self.counters: dict[tuple[str, ...], int] = {}
+        """Sums of the counters' deltas, by name and labels."""
         self.ports: dict[str, int] = {}
         self.exited = trio.Event()
         self.exit_code: int | None = None
@@ -451,6 +455,8 @@ class Plane:
         self._applied = 0
         self._refused = ""
         self._credentials = 0
+        self.ready = 0
+        """How many times the worker said that it takes messages."""
         self._clients: list[Client] = []
 
     # What control does.
@@ -504,6 +510,21 @@ class Plane:
         self._clients.append(client)
         return client
 
+    async def supervise(self, message: messages.Message, *socks: socket.socket) -> None:
+        """Say something on the lifeline."""
+        await self.lifeline.send(ipc.encode(message), [sock.fileno() for sock in socks])
+
+    async def lose_control(self) -> None:
+        """Control is gone."""
+        self._link.close()
+
+    async def adopt(self) -> None:
+        """A new control, which has to bring everything again."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await self.supervise(messages.Adopt(), theirs)
+        self._link = FrameLink(ours, ipc.MAX_UP, max_send=ipc.MAX_DOWN)
+
     async def receive(self) -> None:
         """Take what the worker says, until its end."""
         try:
@@ -522,7 +543,9 @@ class Plane:
             listen.stop(sock)
 
     def _take(self, message: messages.Message) -> None:
-        if isinstance(message, messages.Events):
+        if isinstance(message, messages.Ready):
+            self.ready += 1
+        elif isinstance(message, messages.Events):
             for kind, *values in message.events:
                 if kind == ACCESS:
                     self.events.append(dict(zip(ACCESS_FIELDS, values, strict=True)))
@@ -536,6 +559,10 @@ class Plane:
             self._credentials = message.serial
         elif isinstance(message, messages.WantLeaf):
             self.wanted.append(message)
+        elif isinstance(message, messages.Stats):
+            for name, labels, delta in message.counters:
+                key = (name, *labels)
+                self.counters[key] = self.counters.get(key, 0) + delta
         elif isinstance(message, messages.Answer):
             self.answers[message.id] = message.value
 
@@ -573,7 +600,8 @@ async def open_plane(*, leaves: tuple[str, ...] = (), **changes: Any) -> AsyncIt
     ours, theirs = socket.socketpair()
     lifeline, supervisor = socket.socketpair()
     worker = Worker(0)
-    plane = Plane(worker, FrameLink(ours, ipc.MAX_UP, max_send=ipc.MAX_DOWN), snapshot(**changes))
+    link = FrameLink(ours, ipc.MAX_UP, max_send=ipc.MAX_DOWN)
+    plane = Plane(worker, link, FrameLink(lifeline, ipc.MAX_UP), snapshot(**changes))
     batching, worker_link.EVENTS_SECONDS = worker_link.EVENTS_SECONDS, 0.01  # tests wait for events
     debug, os.environ["PROXYD_DEBUG"] = os.environ.get("PROXYD_DEBUG"), "1"
     try:
@@ -597,12 +625,12 @@ async def open_plane(*, leaves: tuple[str, ...] = (), **changes: Any) -> AsyncIt
                 yield plane
             finally:
                 await plane.close()
-                lifeline.close()
+                plane.lifeline.close()
                 with trio.move_on_after(PATIENCE, shield=True):
                     await plane.exited.wait()
                 nursery.cancel_scope.cancel()
     finally:
-        lifeline.close()
+        plane.lifeline.close()
         plane._link.close()
         worker_link.EVENTS_SECONDS = batching
         if debug is None:
