@@ -1,222 +1,188 @@
+"""Access: the first rule that matches decides, and no path or method gets past it by another spelling."""
+
+import dataclasses
+
 import pytest
 
-from proxyd.core.access import Access, Rule
-from proxyd.core.authority import Authority
-from proxyd.core.errors import Flag, ProxyError
-from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.limits import PoolLimits
-from proxyd.core.message import BytesBody, Request
-from proxyd.core.route import Route
-from proxyd.core.service import BaseUrl, HostPattern, Service, Timeouts
-from proxyd.core.snapshot import Snapshot
-from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge, refusal
+from proxyd.core.access import Access, ProxyUser, Rule
+from proxyd.core.exchange import Peer
+from proxyd.core.service import BaseUrl, HostPattern, Service
+from proxyd.core.snapshot import Listener, ListenerMode
+from proxyd.filters.access import OpenJudge, OwnUidJudge, RuleJudge
+from tests.lab.plane import open_origin, open_plane, service
 
-HOST = "api.example"
-PEER = Peer("main", "127.0.0.1", 4000, uid=1000, gid=100)
+TICKETS = Service("tickets", (HostPattern("api.tickets.example"),), BaseUrl("https", "api.tickets.example", 443))
+PEER = Peer("apps", "127.0.0.1", 4000, uid=1000, gid=100, user="ann")
+EVERY = HostPattern("", None, True)
 
 
-def service(name="api", base_path="", encoded_slash=False):
-    base = BaseUrl("https", HOST, 443, base_path)
-    return Service(name, (HostPattern(HOST),), base, encoded_slash=encoded_slash)
+def decide(
+    rules: list[Rule], peer: Peer = PEER, method: bytes = b"GET", path: bytes = b"/v2/x", of: Service | None = TICKETS
+) -> bool:
+    host, port = ("api.tickets.example", 443) if of is not None else ("other.example", 443)
+    return RuleJudge(Access(tuple(rules)), of).decide(peer, host, port, method, path)
 
 
-def judge(*rules, of="api", default=False):
-    return RuleJudge(Access(rules, default), service(of) if of else None)
+def test_without_a_matching_rule_the_default_decides() -> None:
+    assert not decide([])
+    assert RuleJudge(Access((), True), TICKETS).decide(PEER, "a", 1, b"GET", b"/")
 
 
-def decide(judge, method=b"GET", path=b"/", peer=PEER, host=HOST, port=443):
-    return judge.decide(peer, host, port, method, path)
+def test_the_first_matching_rule_decides() -> None:
+    allow, deny = Rule(True, services=("tickets",)), Rule(False, services=("*",))
+    assert decide([allow, deny])
+    assert not decide([deny, allow])
 
 
-def may(judge, peer=PEER, host=HOST, port=443):
-    return judge.may(peer, host, port)
-
-
-def tunnel(judge, peer=PEER, host=HOST, port=443):
-    return judge.tunnel(peer, host, port)
-
-
-ALLOW = Rule(True, ("api",))
-DENY = Rule(False, ("api",))
-
-
-def test_the_first_rule_that_matches_decides():
-    assert decide(judge(ALLOW, DENY))
-    assert not decide(judge(DENY, ALLOW))
-    assert decide(judge(Rule(False, ("api",), methods=("POST",)), ALLOW))
-    assert not decide(judge(Rule(False, ("api",), methods=("POST",)), ALLOW), method=b"POST")
-
-
-@pytest.mark.parametrize("default", [True, False])
-def test_the_default_decides_where_no_rule_matches(default):
-    of_others = judge(Rule(not default, ("other",)), Rule(not default, ("api",), uids=(7,)), default=default)
-    assert decide(of_others) is default
-    assert may(of_others) is default
-    assert tunnel(of_others) is default
+def test_rules_about_services_and_rules_about_hosts_are_strangers() -> None:
+    everything = Rule(True, hosts=(EVERY,))
+    assert not decide([everything])
+    assert decide([everything], of=None)
+    assert not decide([Rule(True, services=("*",))], of=None)
+    assert not decide([Rule(True, services=("others",))])
+    neither = Rule(True, uids=(1000,))
+    assert decide([neither])
+    assert decide([neither], of=None)
 
 
 @pytest.mark.parametrize(
-    ("condition", "fits", "misses"),
+    ("condition", "fits"),
     [
-        ({"uids": (1000, 1001)}, {"uid": 1000}, {"uid": 1002}),
-        ({"uids": (0,)}, {"uid": 0}, {"uid": None}),
-        ({"gids": (100,)}, {"gid": 100}, {"gid": None}),
-        ({"users": ("alice",)}, {"user": "alice"}, {"user": None}),
-        ({"cidrs": ("10.0.0.0/8", "2001:db8::/32")}, {"address": "10.9.8.7"}, {"address": "11.0.0.1"}),
-        ({"cidrs": ("10.0.0.0/8", "2001:db8::/32")}, {"address": "2001:db8::1"}, {"address": "unix"}),
-        ({"cidrs": ("10.0.0.0/8",)}, {"address": "::ffff:10.0.0.1"}, {"address": "::ffff:11.0.0.1"}),
-        ({"uids": (1000,), "cidrs": ("10.0.0.0/8",)}, {"uid": 1000, "address": "10.0.0.1"}, {"uid": 1000}),
+        ({"methods": ("GET", "POST")}, True),
+        ({"methods": ("POST",)}, False),
+        ({"methods": ("get",)}, False),
+        ({"paths": ("/v2/",)}, True),
+        ({"paths": ("/v2",)}, True),
+        ({"paths": ("/v",)}, False),
+        ({"paths": ("/v1", "/v2/x")}, True),
+        ({"uids": (1000,)}, True),
+        ({"uids": (0,)}, False),
+        ({"gids": (100,)}, True),
+        ({"gids": (101,)}, False),
+        ({"users": ("ann",)}, True),
+        ({"users": ("bob",)}, False),
+        ({"cidrs": ("127.0.0.0/8",)}, True),
+        ({"cidrs": ("10.0.0.0/8", "::1/128")}, False),
+        ({"cidrs": ("127.0.0.0/8",), "users": ("bob",)}, False),
     ],
 )
-def test_every_condition_on_the_caller_must_hold(condition, fits, misses):
-    rules = judge(Rule(True, ("api",), **condition))
-    who = {"listener": "main", "address": "127.0.0.1"}
-    assert decide(rules, peer=Peer(**{**who, **fits}))
-    assert not decide(rules, peer=Peer(**{**who, **misses}))
+def test_conditions_must_all_hold(condition: dict[str, tuple[object, ...]], fits: bool) -> None:
+    assert decide([Rule(True, services=("tickets",), **condition)]) is fits  # type: ignore[arg-type]
+    assert decide([Rule(False, services=("tickets",), **condition), Rule(True, services=("*",))]) is not fits  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("path", "under"),
-    [(b"/v1", True), (b"/v1/", True), (b"/v1/a?x=/v2", True), (b"/v10", False), (b"/V1", False), (b"/?/v1", False)],
-)
-def test_paths_are_prefixes_by_whole_segments(path, under):
-    assert decide(judge(Rule(True, ("api",), paths=("/v1",))), path=path) is under
+def test_a_caller_of_unknown_identity_fits_no_rule_that_names_one() -> None:
+    unknown = Peer("apps", "127.0.0.1", 4000)
+    for condition in ({"uids": (0,)}, {"gids": (0,)}, {"users": ("",)}):
+        assert not decide([Rule(True, services=("*",), **condition)], unknown)  # type: ignore[arg-type]
 
 
-def test_a_star_is_every_service_and_no_unknown_host():
-    everything = Rule(True, ("*",))
-    assert decide(judge(everything))
-    assert decide(judge(everything, of="other"))
-    assert not decide(judge(everything, of=None))
+def test_a_mapped_address_is_the_ipv4_address_that_it_stands_for() -> None:
+    mapped = dataclasses.replace(PEER, address="::ffff:10.1.2.3")
+    assert decide([Rule(True, services=("*",), cidrs=("10.0.0.0/8",))], mapped)
+    unix = dataclasses.replace(PEER, address="unix", port=0)
+    assert not decide([Rule(True, services=("*",), cidrs=("0.0.0.0/0", "::/0"))], unix)
 
 
-def test_rules_of_hosts_judge_hosts_that_are_no_service():
-    rule = Rule(True, hosts=(HostPattern("example", wildcard=True),))
-    assert decide(judge(rule, of=None))
-    assert not decide(judge(rule, of=None), host="example")
-    assert not decide(judge(rule))
+def test_connect_asks_whether_anything_could_be_allowed_and_whether_all_is() -> None:
+    looks = Rule(True, hosts=(EVERY,), methods=("GET",))
+    forbids = Rule(False, hosts=(EVERY,), paths=("/admin",))
+    blind = Rule(True, hosts=(EVERY,))
+    for rules, may, tunnel in (
+        ([looks], True, False),
+        ([blind], True, True),
+        ([forbids, blind], True, False),
+        ([looks, blind], True, True),
+        ([Rule(False, hosts=(EVERY,)), blind], False, False),
+        ([], False, False),
+    ):
+        judge = RuleJudge(Access(tuple(rules)), None)
+        assert judge.may(PEER, "other.example", 443) is may
+        assert judge.tunnel(PEER, "other.example", 443) is tunnel
 
 
-def test_rules_of_services_leave_unknown_hosts_alone():
-    assert not decide(judge(ALLOW, of=None))
-
-
-def test_a_rule_that_names_neither_judges_both():
-    rule = Rule(True, uids=(1000,))
-    assert decide(judge(rule))
-    assert decide(judge(rule, of=None))
-
-
-def test_a_host_without_a_port_covers_every_port_and_one_with_a_port_that_alone():
-    anyport = judge(Rule(True, hosts=(HostPattern(HOST),)), of=None)
-    assert decide(anyport, port=8443)
-    one = judge(Rule(True, hosts=(HostPattern(HOST, 8443),)), of=None)
-    assert decide(one, port=8443)
-    assert not decide(one, port=443)
-
-
-def test_connect_to_a_service_may_be_whatever_some_request_may():
-    assert may(judge(Rule(True, ("api",), paths=("/v1",))))
-    assert may(judge(Rule(False, ("api",), methods=("POST",)), ALLOW))
-    assert not may(judge(DENY, ALLOW))
-    assert not may(judge(Rule(False, ("api",), methods=("POST",))))
-
-
-def test_a_tunnel_is_not_allowed_by_a_rule_that_looks_into_requests_but_denied_by_one():
-    assert not tunnel(judge(Rule(True, hosts=(HostPattern(HOST),), methods=("GET",)), of=None))
-    assert not tunnel(judge(Rule(False, hosts=(HostPattern(HOST),), paths=("/v1",)), Rule(True), of=None))
-    assert tunnel(judge(Rule(True, hosts=(HostPattern(HOST),), methods=("GET",)), Rule(True), of=None))
-
-
-@pytest.mark.parametrize(
-    ("rules", "always"),
-    [
-        ([ALLOW], True),
-        ([ALLOW, DENY], True),
-        ([DENY, ALLOW], False),
-        ([Rule(True, ("api",), uids=(1,))], False),
-        ([Rule(True, ("api",), methods=("GET",))], False),
-        ([], False),
-    ],
-)
-def test_only_an_unconditional_first_allow_makes_judging_needless(rules, always):
-    assert judge(*rules).always is always
-
-
-def test_without_a_section_services_are_for_the_daemons_own_uid():
+def test_without_rules_services_are_for_the_own_uid_and_hosts_for_all() -> None:
     own = OwnUidJudge(1000)
-    assert decide(own)
-    for ask in (decide, may, tunnel):
-        assert not ask(own, peer=Peer("main", "127.0.0.1", uid=1001))
-        assert not ask(own, peer=Peer("main", "10.0.0.1", uid=None))
+    for ask in (own.may, own.tunnel):
+        assert ask(PEER, "a", 1)
+        assert not ask(Peer("apps", "127.0.0.1"), "a", 1)
+    assert not own.decide(dataclasses.replace(PEER, uid=0), "a", 1, b"GET", b"/")
+    assert OpenJudge().decide(Peer("apps", "127.0.0.1"), "a", 1, b"GET", b"/")
 
 
-def test_without_a_section_unknown_hosts_follow_the_listener():
-    assert decide(OpenJudge())
-    assert may(OpenJudge())
-    assert tunnel(OpenJudge())
-    assert OpenJudge().always
+# --- through a live worker ------------------------------------------------------------------------
+
+RULES = Access((Rule(True, services=("plain",), methods=("GET", "POST"), paths=("/v2/",)),))
 
 
-def exchange(rules, *, path=b"/", method=b"GET", headers=(), of=None):
-    request = Request(method, b"https", Authority(HOST, 443, False), path, list(headers), BytesBody())
-    made = Exchange(PEER, Snapshot(1, "p", 1000), request, 0.0, "plain")
-    of = of or service()
-    made.route = Route(of, Timeouts(), PoolLimits(), RuleJudge(Access(tuple(rules)), of))
-    return made
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://plain.example/v2/x", 200),
+        (b"GET http://plain.example/v2?/../admin", 200),
+        (b"GET http://plain.example/v2/caf%C3%A9", 200),
+        (b"DELETE http://plain.example/v2/x", 403),
+        (b"get http://plain.example/v2/x", 403),
+        (b"GET http://plain.example/v20", 403),
+        (b"GET http://plain.example/admin", 403),
+        (b"GET http://plain.example/V2/x", 403),
+        (b"GET http://plain.example/v2/../admin", 400),
+        (b"GET http://plain.example/v2/%2e%2e/admin", 400),
+        (b"GET http://plain.example/v2/.%2E/admin", 400),
+        (b"GET http://plain.example/v2/..%2fadmin", 400),
+        (b"GET http://plain.example/v2/..%5cadmin", 400),
+        (b"GET http://plain.example/v2/..\\admin", 400),
+        (b"GET http://plain.example/v2/..;/admin", 400),
+        (b"GET http://plain.example/v2/x;a=b", 400),
+        (b"GET http://plain.example//v2/x", 400),
+        (b"GET http://plain.example/%762/x", 400),
+        (b"GET http://plain.example/v2/%252e%252e/admin", 400),
+        (b"GET http://plain.example/v2/%00", 400),
+        (b"OPTIONS http://plain.example", 403),
+    ],
+)
+async def test_a_path_rule_lets_nothing_past_that_an_origin_reads_otherwise(line: bytes, status: int) -> None:
+    async with open_origin() as origin:
+        services = (service("plain", "plain.example", "http", origin.port),)
+        async with open_plane(services=services, access=RULES) as plane:
+            client = await plane.connect()
+            await client.send(line + b" HTTP/1.1\r\nHost: plain.example\r\n\r\n")
+            assert (await client.reply()).status == status
+            targets = [seen.target for seen in origin.requests]
+            assert targets == ([line.partition(b"plain.example")[2]] if status == 200 else [])
 
 
-async def test_a_forbidden_request_is_refused_by_403_that_says_who_and_what():
-    with pytest.raises(ProxyError) as caught:
-        await AccessFilter().request(exchange([DENY]))
-    assert (caught.value.status, caught.value.flag) == (403, Flag.DENIED)
-    assert "uid 1000" in caught.value.detail
-    assert "api" in caught.value.detail
+async def test_without_path_rules_any_path_goes_as_it_is() -> None:
+    async with open_origin() as origin, open_plane() as plane:
+        client = await plane.connect()
+        assert (await client.get(b"http://%b/a/..;/%%2e%%2F//b" % origin.authority)).status == 200
+        assert origin.requests[0].target == b"/a/..;/%2e%2F//b"
 
 
-def test_a_caller_without_a_uid_is_named_by_its_address():
-    assert "10.0.0.1" in refusal(Peer("main", "10.0.0.1"), "api")
+@pytest.mark.parametrize("name", [b"X-HTTP-Method-Override", b"X-HTTP-Method", b"X-Method-Override"])
+async def test_a_method_rule_is_not_overridden_by_a_field(name: bytes) -> None:
+    async with open_origin() as origin:
+        services = (service("plain", "plain.example", "http", origin.port),)
+        async with open_plane(services=services, access=RULES) as plane:
+            client = await plane.connect()
+            assert (await client.get(b"http://plain.example/v2/x", name + b": DELETE")).status == 200
+            assert origin.requests[0].first(name.lower()) is None
+            await plane.apply(access=Access(allow_by_default=True))
+            assert (await client.get(b"http://plain.example/v2/x", name + b": DELETE")).status == 200
+            assert origin.requests[1].first(name.lower()) == b"DELETE"
 
 
-AMBIGUOUS = [b"/v1/../v2", b"/v1/%2e%2e/v2", b"//v1", b"/v1%2fv2", b"/v1\\v2", b"/v1;x/v2", b"/v1/%252e", b"/v1%zz"]
-
-
-@pytest.mark.parametrize("path", AMBIGUOUS)
-async def test_a_path_that_rules_could_misread_is_refused(path):
-    with pytest.raises(ProxyError, match="ambiguous") as caught:
-        await AccessFilter().request(exchange([Rule(True, ("api",), paths=("/",))], path=path))
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize("path", AMBIGUOUS)
-async def test_a_base_path_alone_makes_paths_checked(path):
-    with pytest.raises(ProxyError, match="ambiguous"):
-        await AccessFilter().request(exchange([ALLOW], path=path, of=service(base_path="/v1")))
-
-
-@pytest.mark.parametrize("path", AMBIGUOUS)
-async def test_where_no_rule_reads_paths_they_pass_byte_for_byte(path):
-    made = exchange([ALLOW], path=path)
-    assert await AccessFilter().request(made) is None
-    assert made.request.path == path
-
-
-async def test_an_encoded_slash_is_let_through_where_the_service_has_it():
-    rules = [Rule(True, ("api",), paths=("/v1",))]
-    made = exchange(rules, path=b"/v1/a%2Fb", of=service(encoded_slash=True))
-    assert await AccessFilter().request(made) is None
-
-
-OVERRIDES = [(b"x-http-method-override", b"DELETE"), (b"x-http-method", b"PUT"), (b"x-method-override", b"PATCH")]
-
-
-async def test_method_overrides_are_dropped_under_rules_that_read_methods():
-    made = exchange([Rule(True, ("api",), methods=("POST",))], method=b"POST", headers=[*OVERRIDES, (b"a", b"b")])
-    await AccessFilter().request(made)
-    assert made.request.headers == [(b"a", b"b")]
-
-
-async def test_method_overrides_stay_where_no_rule_reads_methods():
-    made = exchange([Rule(True, ("api",), paths=("/",))], method=b"POST", headers=OVERRIDES)
-    await AccessFilter().request(made)
-    assert made.request.headers == OVERRIDES
+async def test_a_rule_may_name_a_proxy_user() -> None:
+    users = (ProxyUser("ann", "ann/password"), ProxyUser("bob", "bob/password"))
+    listeners = (Listener("apps", ListenerMode.FORWARD, "127.0.0.1:0", users=users),)
+    access = Access((Rule(True, hosts=(EVERY,), users=("ann",)),))
+    async with open_origin() as origin, open_plane(listeners=listeners, access=access) as plane:
+        for name in ("ann", "bob"):
+            await plane.set_secret(f"{name}/password", b"password")
+        client = await plane.connect()
+        url = b"http://%b/" % origin.authority
+        ann, bob = b"Proxy-Authorization: Basic YW5uOnBhc3N3b3Jk", b"Proxy-Authorization: Basic Ym9iOnBhc3N3b3Jk"
+        assert (await client.get(url, ann)).status == 200
+        assert (await client.get(url, bob)).status == 403, "on the same connection"
+        assert (await client.get(url, ann)).status == 200
+        assert [(await plane.event(number))["user"] for number in range(3)] == ["ann", "bob", "ann"]

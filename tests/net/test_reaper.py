@@ -1,148 +1,94 @@
+"""The reaper: deadlines that passed, clients that left, and nothing else."""
+
 import socket
+from collections.abc import Iterator
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from proxyd.net.reaper import SWEEP, Reaper
-from proxyd.net.stream import Late, Stream
+from proxyd.net.stream import NEVER, Late, Stream
+
+Ends = tuple[Stream, socket.socket]
 
 
 @pytest.fixture
-async def ends():
+def ends() -> Iterator[Ends]:
     near, far = socket.socketpair()
     near.setblocking(False)
     stream = Stream(near)
     yield stream, far
-    stream.close()
+    stream.sock.close()
     far.close()
 
 
-@pytest.fixture
-def reaper():
-    return Reaper()
+def test_a_stream_past_its_deadline_is_closed_for_its_reason(ends: Ends) -> None:
+    async def main() -> None:
+        stream, _ = ends
+        reaper = Reaper()
+        reaper.add(stream)
+        stream.deadline, stream.late = 100.0, "first_byte"
+        reaper.sweep(99.9)
+        assert stream.ended is None
+        reaper.sweep(100.0)
+        assert stream.ended == "first_byte"
+        assert len(reaper) == 1
+        reaper.sweep(101.0)
+        assert len(reaper) == 0
+
+    trio.run(main)
 
 
-async def test_a_late_stream_is_closed_and_its_waiter_told_why(reaper, ends, nursery, autojump_clock):
+async def test_a_waiter_is_woken_within_a_sweep(ends: Ends, autojump_clock: trio.testing.MockClock) -> None:
     stream, _ = ends
+    reaper = Reaper()
     reaper.add(stream)
-    nursery.start_soon(reaper.run)
-    stream.deadline = trio.current_time() + 2.0
-    stream.late = "first_byte"
-    began = trio.current_time()
-    with pytest.raises(Late, match="first_byte"):
-        await stream.receive()
-    assert 2.0 <= trio.current_time() - began <= 2.0 + SWEEP
-    nursery.cancel_scope.cancel()
+    stream.deadline, stream.late = trio.current_time() + 10, "idle"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reaper.run)
+        with pytest.raises(Late, match="idle"):
+            await stream.receive()
+        assert 10 <= trio.current_time() <= 10 + SWEEP
+        nursery.cancel_scope.cancel()
 
 
-async def test_a_stream_in_time_is_left_alone(reaper, ends):
-    stream, _ = ends
-    reaper.add(stream)
-    stream.deadline = 10.0
-    reaper.sweep(9.9)
-    assert stream.ended is None
-    reaper.sweep(10.0)
-    assert stream.ended == "idle"
-
-
-async def test_closed_streams_are_forgotten(reaper, ends):
-    stream, _ = ends
-    reaper.add(stream)
-    stream.close()
-    assert len(reaper) == 1
-    reaper.sweep(0.0)
-    assert len(reaper) == 0
-
-
-async def test_a_peer_that_leaves_within_an_exchange_is_noticed(reaper, ends):
+def test_a_peers_end_is_noticed_in_an_exchange_that_is_older_than_a_sweep(ends: Ends) -> None:
     stream, far = ends
-    calls = []
-    stream.hangup = lambda: calls.append("gone")
-    stream.busy_since = 1.0
+    heard = []
+    reaper = Reaper()
     reaper.add(stream)
-    reaper.sweep(9.0)
-    assert calls == []
-    far.close()
-    reaper.sweep(9.0)
-    assert calls == ["gone"]
-    assert stream.ended is None
-
-
-async def test_bytes_before_the_fin_do_not_hide_it(reaper, ends):
-    stream, far = ends
-    calls = []
-    stream.hangup = lambda: calls.append("gone")
-    stream.busy_since = 1.0
-    reaper.add(stream)
-    far.send(b"the next request")
-    reaper.sweep(9.0)
-    assert calls == []
+    stream.hangup = lambda: heard.append("gone")
+    stream.busy_since = 100.0
+    far.send(b"more bytes")
+    reaper.sweep(101.0)
+    assert heard == [], "bytes are no end"
     far.shutdown(socket.SHUT_WR)
-    reaper.sweep(9.0)
-    assert calls == ["gone"]
-    assert stream.receive_nowait() == b"the next request"
+    reaper.sweep(100.1)
+    assert heard == [], "younger than a sweep"
+    reaper.sweep(101.0)
+    assert heard == ["gone"]
+    stream.busy_since = NEVER
+    reaper.sweep(102.0)
+    assert heard == ["gone"], "no exchange runs"
+    assert stream.ended is None, "what to do is the exchange's own business"
+    assert stream.receive_nowait() == b"more bytes", "nothing was read away"
 
 
-@pytest.mark.parametrize("busy_since", [9.0 - SWEEP / 2, float("inf")])
-async def test_young_exchanges_and_idle_connections_are_not_polled(reaper, ends, busy_since):
-    stream, far = ends
-    calls = []
-    stream.hangup = lambda: calls.append("gone")
-    stream.busy_since = busy_since
-    reaper.add(stream)
-    far.close()
-    reaper.sweep(9.0)
-    assert calls == []
+def test_a_hangup_may_close_other_streams_of_the_same_sweep() -> None:
+    reaper = Reaper()
+    pairs = [socket.socketpair() for _ in range(3)]
+    streams = [Stream(near) for near, _ in pairs]
 
+    async def main() -> None:
+        for stream in streams:
+            stream.busy_since = 0.0
+            stream.hangup = lambda: [other.expire("abandoned") for other in streams] and None
+            reaper.add(stream)
+        for _, far in pairs:
+            far.close()
+        reaper.sweep(10.0)
+        assert [stream.ended for stream in streams] == ["abandoned"] * 3
+        reaper.sweep(11.0)
+        assert len(reaper) == 0
 
-async def test_a_hangup_may_close_other_streams_of_the_same_sweep(reaper, ends):
-    stream, far = ends
-    others = socket.socketpair()
-    others[0].setblocking(False)
-    other = Stream(others[0])
-    for one, peer in ((stream, other), (other, stream)):
-        one.busy_since = 1.0
-        one.hangup = peer.close
-        reaper.add(one)
-    far.close()
-    others[1].close()
-    reaper.sweep(9.0)
-    assert "closed" in (stream.ended, other.ended)
-    other.close()
-
-
-async def test_a_send_that_nobody_takes_ends_after_its_stall(reaper, ends, nursery, autojump_clock):
-    stream, _ = ends
-    stream.stall = 3.0
-    reaper.add(stream)
-    nursery.start_soon(reaper.run)
-    with pytest.raises(Late, match="stall"):
-        await stream.send(b"x" * 4 * 1024 * 1024)
-    nursery.cancel_scope.cancel()
-
-
-async def test_a_send_that_moves_is_no_stall_and_the_deadline_is_put_back(reaper, ends, nursery, autojump_clock):
-    stream, far = ends
-    stream.stall = 3.0
-    stream.deadline, stream.late = trio.current_time() + 1000.0, "total"
-    before = stream.deadline
-    reaper.add(stream)
-    nursery.start_soon(reaper.run)
-    far.setblocking(False)
-    size = 4 * 1024 * 1024
-
-    async def take_slowly():
-        taken = 0
-        while taken < size:
-            await trio.sleep(2.0)
-            try:
-                taken += len(far.recv(256 * 1024))
-            except BlockingIOError:
-                continue
-
-    nursery.start_soon(take_slowly)
-    await stream.send(b"x" * size)
-    assert (stream.deadline, stream.late, stream.sent) == (before, "total", size)
-    await wait_all_tasks_blocked()
-    nursery.cancel_scope.cancel()
+    trio.run(main)

@@ -1,228 +1,174 @@
-import fcntl
+"""Two streams joined: every byte, each direction's own end, and pipes that come back empty."""
+
 import os
 import socket
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from proxyd.core.units import MIB
+from proxyd.net import relay as relaying
 from proxyd.net.reaper import Reaper
-from proxyd.net.relay import PIPE_BYTES, Pipes, Tally, relay
+from proxyd.net.relay import Pipes, Tally, relay
 from proxyd.net.stream import Stream
-from proxyd.net.tls import client_context, client_stream, server_context, server_stream
-from tests.lab.plane import PATIENCE, leaf, roots
+from tests.net.test_stream import Pair, memory_server, plain, tls_server
 
-HOST = "origin.example"
-IDLE = 60.0
+MIB = 1024 * 1024
 
 
 class Joined:
-    """A relay between two pairs; ``client`` and ``upstream`` are the far ends."""
+    """client <-> (near, far) relay (far, near) <-> origin."""
 
-    def __init__(self, client, near_client, near_upstream, upstream, pipes):
-        self.client = client
-        self.upstream = upstream
-        self.near = (near_client, near_upstream)
+    def __init__(self, client: Pair, origin: Pair, pipes: Pipes) -> None:
+        self.client, self.left = client[1], client[0]
+        self.right, self.origin = origin
         self.pipes = pipes
         self.tally = Tally()
-        self.why = None
-        self.over = trio.Event()
+        self.why = ""
 
-    async def run(self):
-        self.why = await relay(*self.near, IDLE, self.pipes, self.tally)
-        for stream in self.near:
+    async def run(self, idle: float = 60.0) -> None:
+        self.why = await relay(self.left, self.right, idle, self.pipes, self.tally)
+
+    async def moved(self, size: int) -> None:
+        """Wait until so many bytes went up."""
+        with trio.fail_after(5):
+            while self.tally.up < size:  # noqa: ASYNC110 - bytes move, nobody says so
+                await trio.sleep(0.001)
+
+    def close(self) -> None:
+        for stream in (self.client, self.left, self.right, self.origin):
             stream.close()
-        self.over.set()
-
-    async def ended(self):
-        with trio.fail_after(PATIENCE):
-            await self.over.wait()
-        return self.why
 
 
-def pair(kind):
-    if kind == "unix":
-        ends = socket.socketpair()
-    else:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            near = socket.create_connection(listener.getsockname())
-            ends = (near, listener.accept()[0])
-    for sock in ends:
-        sock.setblocking(False)
-    return ends
+async def read_to_end(stream: Stream) -> bytes:
+    got = bytearray()
+    while data := await stream.receive_ready():
+        got += data
+    return bytes(got)
 
 
-async def tls_pair():
-    near, far = pair("tcp")
-    made = leaf(HOST)
-    server = server_stream(near, server_context(made.chain_pem, made.key_pem), b"")
-    client = client_stream(far, client_context(roots()), HOST, is_ip=False)
+@pytest.mark.parametrize("limit", [0, 1, 16], ids=["no pipe", "one pipe", "pipes"])
+@pytest.mark.parametrize("make", [plain, tls_server, memory_server], ids=lambda make: make.__name__)
+async def test_every_byte_arrives_both_ways_at_once(make: object, limit: int) -> None:
+    joined = Joined(await make(), await plain(), Pipes(limit))  # type: ignore[operator]
+    up, down = os.urandom(3 * MIB + 17), os.urandom(2 * MIB + 5)
+    got: dict[str, bytes] = {}
+
+    async def write(stream: Stream, data: bytes) -> None:
+        await stream.send(data)
+        stream.shut_write()
+
+    async def read(name: str, stream: Stream) -> None:
+        got[name] = await read_to_end(stream)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.handshake)
-        nursery.start_soon(server.handshake)
-    return server, client
-
-
-@pytest.fixture
-async def join(nursery):
-    """Start relays; all ends are closed afterwards."""
-    streams = []
-    pools = []
-
-    async def start(kind="tcp", pipes=16):
-        pool = Pipes(pipes)
-        pools.append(pool)
-        if kind == "tls":
-            near_client, client = await tls_pair()
-        else:
-            near_client, client = map(Stream, pair(kind))
-        near_upstream, upstream = map(Stream, pair("tcp"))
-        streams.extend((near_client, client, near_upstream, upstream))
-        joined = Joined(client, near_client, near_upstream, upstream, pool)
         nursery.start_soon(joined.run)
-        return joined
-
-    yield start
-    for stream in streams:
-        stream.close()
-    await wait_all_tasks_blocked()
-    for pool in pools:
-        for descriptors in pool._free:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-
-async def read_all(stream):
-    received = bytearray()
-    with trio.fail_after(PATIENCE):
-        while piece := await stream.receive():
-            received += piece
-    return bytes(received)
-
-
-async def send_all(stream, data):
-    await stream.send(data)
-    stream.shut_write()
-
-
-BULK = os.urandom(MIB) * 3 + b"the end"
-
-
-@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
-@pytest.mark.parametrize("pipes", [0, 16])
-async def test_bulk_both_ways_at_once_arrives_whole_and_is_counted(join, nursery, kind, pipes):
-    joined = await join(kind, pipes)
-    up, down = BULK, BULK[::-1]
-    got = {}
-
-    async def read(name, stream):
-        got[name] = await read_all(stream)
-
-    async with trio.open_nursery() as both:
-        both.start_soon(send_all, joined.client, up)
-        both.start_soon(send_all, joined.upstream, down)
-        both.start_soon(read, "up", joined.upstream)
-        both.start_soon(read, "down", joined.client)
-    assert await joined.ended() == "eof"
+        nursery.start_soon(write, joined.client, up)
+        nursery.start_soon(write, joined.origin, down)
+        nursery.start_soon(read, "up", joined.origin)
+        nursery.start_soon(read, "down", joined.client)
     assert got == {"up": up, "down": down}
     assert (joined.tally.up, joined.tally.down) == (len(up), len(down))
+    assert joined.why == "eof"
+    assert joined.left.ended is None, "the caller closes"
+    assert joined.pipes._left + len(joined.pipes._free) == limit
+    for reader, _ in joined.pipes._free:
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+    joined.close()
 
 
-async def test_the_end_of_one_direction_leaves_the_other_open(join):
-    joined = await join()
-    await send_all(joined.client, b"question")
-    assert await read_all(joined.upstream) == b"question"
-    await joined.upstream.send(b"a late ")
-    await joined.upstream.send(b"answer")
-    assert not joined.over.is_set()
-    joined.upstream.shut_write()
-    assert await read_all(joined.client) == b"a late answer"
-    assert await joined.ended() == "eof"
-    assert (joined.tally.up, joined.tally.down) == (8, 13)
+async def test_one_direction_goes_on_after_the_others_end() -> None:
+    joined = Joined(await plain(), await plain(), Pipes())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(joined.run)
+        await joined.client.send(b"question")
+        joined.client.shut_write()
+        assert await read_to_end(joined.origin) == b"question"
+        for _ in range(3):
+            await joined.origin.send(b"x" * 100_000)
+            got = b""
+            while len(got) < 100_000:
+                got += await joined.client.receive()
+        joined.origin.shut_write()
+        assert await joined.client.receive() == b""
+    assert joined.why == "eof"
+    joined.close()
 
 
-async def test_a_tunnel_without_bytes_ends_after_its_idle_time(join, nursery, autojump_clock):
+async def test_silence_of_both_sides_ends_it() -> None:
+    joined = Joined(await plain(), await plain(), Pipes())
     reaper = Reaper()
-    joined = await join()
-    for stream in joined.near:
-        reaper.add(stream)
-    nursery.start_soon(reaper.run)
-    began = trio.current_time()
-    await joined.over.wait()
-    assert joined.why == "idle"
-    assert IDLE <= trio.current_time() - began <= IDLE + 1.0
-    nursery.cancel_scope.cancel()
+    reaper.add(joined.left)
+    reaper.add(joined.right)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reaper.run)
+        await joined.run(idle=0.3)
+        assert joined.why == "idle"
+        nursery.cancel_scope.cancel()
+    joined.close()
 
 
-async def test_bytes_of_either_side_keep_both_directions_alive(join, nursery, autojump_clock):
-    reaper = Reaper()
-    joined = await join()
-    for stream in joined.near:
-        reaper.add(stream)
-    nursery.start_soon(reaper.run)
-    for _ in range(5):
-        await trio.sleep(IDLE * 0.8)
-        await joined.upstream.send(b"tick")
-        assert await joined.client.receive() == b"tick"
-    assert not joined.over.is_set()
-    nursery.cancel_scope.cancel()
+@pytest.mark.parametrize("side", ["client", "origin"])
+async def test_a_reset_of_one_side_ends_both(side: str) -> None:
+    joined = Joined(await plain(), await plain(), Pipes())
+    end = getattr(joined, side)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(joined.run)
+        end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        end.close()
+    assert joined.why not in ("", "eof")
+    joined.close()
 
 
-@pytest.mark.parametrize("side", [0, 1])
-async def test_a_drain_that_closes_one_stream_ends_the_relay_and_says_so(join, side):
-    joined = await join()
-    await wait_all_tasks_blocked()
-    joined.near[side].expire("drain")
-    assert await joined.ended() == "drain"
+@pytest.mark.parametrize("phase", ["idle", "bulk"])
+async def test_a_cut_ends_it_in_every_phase_and_leaks_no_pipe(phase: str) -> None:
+    joined = Joined(await plain(), await plain(), Pipes(2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(joined.run)
+        if phase == "bulk":
+
+            async def flood() -> None:
+                with pytest.raises(relaying.StreamError):
+                    await joined.client.send(bytes(200 * MIB))
+
+            nursery.start_soon(flood)  # and nobody reads: the pipe is full, the splice waits for room
+            await joined.moved(MIB)
+        await trio.testing.wait_all_tasks_blocked()
+        joined.left.expire("revoked")
+        joined.right.expire("revoked")
+        await trio.testing.wait_all_tasks_blocked()
+        joined.client.close()
+    assert joined.why == "revoked"
+    assert joined.pipes._left + len(joined.pipes._free) == 2
+    joined.close()
 
 
-async def test_a_reset_ends_the_relay_with_the_transports_words(join):
-    joined = await join()
-    await wait_all_tasks_blocked()
-    joined.upstream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    joined.upstream.close()
-    assert await joined.ended() == "Connection reset by peer"
+async def test_cancellation_leaks_no_pipe() -> None:
+    joined = Joined(await plain(), await plain(), Pipes(2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(joined.run)
+        nursery.start_soon(joined.client.send, bytes(200 * MIB))
+        await joined.moved(MIB)
+        nursery.cancel_scope.cancel()
+    assert joined.pipes._left + len(joined.pipes._free) == 2
+    for reader, _ in joined.pipes._free:
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+    joined.close()
 
 
-async def test_a_drain_within_a_splice_ends_the_relay_and_loses_no_pipe(join, nursery):
-    joined = await join()
-    sender = trio.CancelScope()
-
-    async def send_for_ever():
-        with sender:
-            await joined.client.send(b"x" * 64 * MIB)
-
-    nursery.start_soon(send_for_ever)
-    received = 0
-    while received < 8 * MIB:
-        received += len(await joined.upstream.receive())
-    sender.cancel()
-    await wait_all_tasks_blocked()  # nobody reads: the splice waits for room
-    joined.near[1].expire("drain")
-    assert await joined.ended() == "drain"
-    assert joined.pipes._left + len(joined.pipes._free) == 16
-
-
-def test_pipes_run_out_at_their_number_and_come_back():
+def test_pipes_are_bounded_and_a_dirty_one_is_replaced() -> None:
     pipes = Pipes(1)
-    first = pipes.borrow()
-    assert first is not None
+    pair = pipes.borrow()
+    assert pair is not None
     assert pipes.borrow() is None
-    pipes.give_back(first, empty=True)
-    assert pipes.borrow() == first
-    pipes.give_back(first, empty=False)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(first[0])
-    again = pipes.borrow()
-    assert again is not None
-    pipes.give_back(again, empty=False)
-
-
-def test_a_pipe_is_non_blocking_and_at_most_as_large_as_wanted():
-    pipes = Pipes(1)
-    reader, writer = pipes.borrow()
-    assert not os.get_blocking(reader)
-    assert not os.get_blocking(writer)
-    assert fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ) <= PIPE_BYTES
-    pipes.give_back((reader, writer), empty=False)
+    os.write(pair[1], b"left over")
+    pipes.give_back(pair, empty=False)
+    fresh = pipes.borrow()
+    assert fresh is not None
+    with pytest.raises(BlockingIOError):
+        os.read(fresh[0], 1)
+    pipes.give_back(fresh, empty=True)
+    assert pipes.borrow() == fresh
+    os.close(fresh[0])
+    os.close(fresh[1])
