@@ -110,8 +110,9 @@ class Connection:
     async def _receive(self) -> bytes:
         """Wait for bytes until the stream's deadline is exactly due, for deadlines nearer than the reaper's sweep."""
         stream = self.stream
-        with trio.move_on_at(stream.deadline):
-            return await stream.receive(SMALL_READ)
+        while current_time() < stream.deadline:  # an upload moves it on
+            with trio.move_on_at(stream.deadline):
+                return await stream.receive(SMALL_READ)
         stream.expire(stream.late)
         raise Late(stream.late)
 

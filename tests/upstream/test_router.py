@@ -265,8 +265,8 @@ async def test_the_first_byte_is_bounded(seconds: float) -> None:
         assert (await plane.event())["attempts"] == 1
 
 
-async def test_the_first_byte_counts_from_the_last_one_of_the_request() -> None:
-    timeouts = Timeouts(first_byte=0.3)
+@pytest.mark.parametrize("timeouts", [Timeouts(first_byte=0.3), Timeouts(idle=0.3)], ids=["first_byte", "idle"])
+async def test_a_request_that_moves_is_neither_idle_nor_waiting_for_its_answer(timeouts: Timeouts) -> None:
     async with open_origin() as origin, open_plane(services=plain(origin.port, timeouts=timeouts)) as plane:
         client = await plane.connect()
         await client.send(b"POST http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\nContent-Length: 8\r\n\r\n")
