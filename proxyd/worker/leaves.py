@@ -1,5 +1,6 @@
 """Server contexts for interception: leaves come from control, contexts are made here and kept within a bound."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,17 @@ RENEW_SECONDS: Final = 300.0
 """A leaf with less time left than this is asked for again."""
 
 
+class _Question:
+    """What was asked of control and not answered yet."""
+
+    __slots__ = ("answered", "asked")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.asked = -math.inf
+        """Monotonic seconds of the last time that it was put."""
+
+
 class Leaves:
     """Leaves and their contexts, the least recently used forgotten first."""
 
@@ -27,7 +39,7 @@ class Leaves:
         self.limit = limit
         self._leaves: OrderedDict[str, InstallLeaf] = OrderedDict()
         self._contexts: OrderedDict[str, SSL.Context] = OrderedDict()
-        self._waiting: dict[str, trio.Event] = {}
+        self._waiting: dict[str, _Question] = {}
         self._refused: dict[str, str] = {}
 
     def install(self, leaf: InstallLeaf) -> None:
@@ -40,9 +52,9 @@ class Leaves:
             self._contexts.pop(leaf.host, None)
             while len(self._leaves) > self.limit:
                 self._leaves.popitem(last=False)
-        event = self._waiting.pop(leaf.host, None)
-        if event is not None:
-            event.set()
+        question = self._waiting.pop(leaf.host, None)
+        if question is not None:
+            question.answered.set()
 
     async def context(self, host: str, caller: str) -> SSL.Context:
         """Return a context whose certificate is for ``host``. ProxyError 503 when none is to be had."""
@@ -52,9 +64,8 @@ class Leaves:
             leaf = await self._ask(host, caller)
         else:
             self._leaves.move_to_end(host)
-            if left < RENEW_SECONDS and host not in self._waiting:
-                self._waiting[host] = trio.Event()  # asked for once; the present one serves meanwhile
-                self._want(host, caller)
+            if left < RENEW_SECONDS:
+                self._put(host, caller)  # the present one serves meanwhile
         context = self._contexts.get(host)
         if context is None:
             context = self._contexts[host] = server_context(leaf.chain_pem, leaf.key_pem)
@@ -65,16 +76,25 @@ class Leaves:
         return context
 
     async def _ask(self, host: str, caller: str) -> InstallLeaf:
-        event = self._waiting.get(host)
-        if event is None:
-            event = self._waiting[host] = trio.Event()
-            self._refused.pop(host, None)
-            self._want(host, caller)
+        question = self._put(host, caller)
         with trio.move_on_after(WAIT_SECONDS):
-            await event.wait()
+            await question.answered.wait()
         leaf = self._leaves.get(host)
         if leaf is None or leaf.expires <= time.time():
-            self._waiting.pop(host, None)
+            if self._waiting.get(host) is question:  # and not one that was put since
+                del self._waiting[host]
             why = self._refused.get(host, "the control process does not answer")
             raise ProxyError(503, Flag.CONFIGURATION, "tls_protocol_error", f"no certificate for {host}: {why}")
         return leaf
+
+    def _put(self, host: str, caller: str) -> _Question:
+        """Ask control once, and again where no answer came in time: a control that restarts forgets questions."""
+        question = self._waiting.get(host)
+        if question is None:
+            question = self._waiting[host] = _Question()
+        now = trio.current_time()
+        if now - question.asked >= WAIT_SECONDS:
+            question.asked = now
+            self._refused.pop(host, None)
+            self._want(host, caller)
+        return question

@@ -70,6 +70,25 @@ async def test_a_refusal_ends_the_wait_and_says_why_and_the_next_asks_anew(leave
     assert len(wanted) == 2
 
 
+async def test_who_asks_as_another_is_refused_gets_the_next_answer(leaves, wanted, nursery, autojump_clock):
+    async def be_refused():
+        with pytest.raises(ProxyError):
+            await leaves.context(HOST, "uid:1")
+
+    async def install():
+        await wait_all_tasks_blocked()
+        leaves.install(lasting(3600))
+
+    nursery.start_soon(be_refused)
+    await wait_all_tasks_blocked()
+    leaves.install(refused("later"))
+    nursery.start_soon(install)
+    began = trio.current_time()
+    await leaves.context(HOST, "uid:2")  # asked before the refused one runs on
+    assert trio.current_time() == began
+    assert wanted == [(HOST, "uid:1"), (HOST, "uid:2")]
+
+
 async def test_a_control_that_does_not_answer_is_given_up_on(leaves, wanted, autojump_clock):
     for _ in range(2):
         began = trio.current_time()
@@ -88,6 +107,35 @@ async def test_a_leaf_near_its_end_serves_while_the_next_is_asked_for_once(leave
     new = await leaves.context(HOST, "uid:1")
     assert new is not old
     assert wanted == [(HOST, "uid:1")]
+
+
+async def test_a_renewal_that_was_lost_is_asked_for_again(leaves, wanted, autojump_clock):
+    leaves.install(lasting(RENEW_SECONDS - 1))
+    for _ in range(2):
+        await leaves.context(HOST, "uid:1")
+    await trio.sleep(WAIT_SECONDS)
+    await leaves.context(HOST, "uid:1")
+    assert len(wanted) == 2
+
+
+async def test_an_unanswered_renewal_does_not_keep_the_leaf_from_being_asked_for_once_expired(
+    leaves, wanted, nursery, autojump_clock
+):
+    leaves.install(lasting(RENEW_SECONDS - 1))
+    await leaves.context(HOST, "uid:1")
+    await trio.sleep(WAIT_SECONDS)
+    leaves._leaves[HOST] = lasting(-1)
+    got = []
+
+    async def ask():
+        got.append(await leaves.context(HOST, "uid:1"))
+
+    nursery.start_soon(ask)
+    await wait_all_tasks_blocked()
+    assert len(wanted) == 2
+    leaves.install(lasting(3600))
+    await wait_all_tasks_blocked()
+    assert len(got) == 1
 
 
 async def test_a_refused_renewal_leaves_the_old_leaf_in_service(leaves, wanted):
