@@ -55,6 +55,19 @@ def test_places_run_out_at_the_limit_and_come_back():
     assert repr(pool) == "<Pool 192.0.2.1:443 open=2 idle=0>"
 
 
+def test_a_connection_released_after_the_request_began_is_asked_like_any_other():
+    pool = make_pool()
+    line = lent(pool)
+    pool.release(line, 10.0)
+    line.alive = False
+    assert pool.take(9.0) is None
+    assert line.closed == 1
+    other = lent(pool)
+    pool.release(other, 10.0)
+    assert pool.take(9.0, 0.02) is other
+    assert other.asked == 0
+
+
 def test_the_latest_used_connection_is_taken_first():
     pool = make_pool()
     old, new = lent(pool), lent(pool)
