@@ -78,7 +78,11 @@ class Pool:
         while self.idle:
             connection = self.idle.pop()
             idle = now - connection.idle_since
-            if idle < limits.idle and not self._expired(connection, now) and (idle < trust > 0 or connection.is_alive()):
+            if (
+                idle < limits.idle
+                and not self._expired(connection, now)
+                and (idle < trust > 0 or connection.is_alive())
+            ):
                 return connection
             connection.close()
             self.open -= 1
