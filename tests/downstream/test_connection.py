@@ -326,8 +326,7 @@ async def test_a_body_that_breaks_off_never_looks_complete_to_the_origin() -> No
         await client.send(post(origin, b"Content-Length: 10") + b"abc")
         await origin.saw(b"abc")
         await client.aclose()
-        with trio.fail_after(1):
-            await origin.wires[0].ended.wait()
+        await cancelled(origin)
         assert origin.requests == []
         assert (await plane.event())["flags"] == "DC"
 
@@ -346,8 +345,9 @@ async def test_a_malformed_later_chunk_is_400_and_the_origin_sees_no_end() -> No
 # --- clients that leave, and slow ones ------------------------------------------------------------
 
 
-async def gone_within_a_second(origin: Origin) -> None:
-    with trio.fail_after(1):
+async def cancelled(origin: Origin) -> None:
+    """A sweep of the reaper is a quarter of a second; a loaded machine gets some more."""
+    with trio.fail_after(3):
         await origin.wires[0].ended.wait()
 
 
@@ -363,7 +363,7 @@ async def test_a_client_that_leaves_cancels_the_attempt(how: str) -> None:
             await client.finish_writing()
         else:
             client.reset()
-        await gone_within_a_second(origin)
+        await cancelled(origin)
         event = await plane.event()
         assert (event["status"], event["flags"]) == (499, "DC")
 
@@ -379,7 +379,7 @@ async def test_a_client_that_leaves_within_the_answer_cancels_the_attempt() -> N
         await client.send(get(origin))
         await client.until(b"abc")
         await client.aclose()
-        await gone_within_a_second(origin)
+        await cancelled(origin)
         assert (await plane.event())["flags"] == "DC"
 
 
@@ -401,7 +401,7 @@ async def test_a_client_that_leaves_a_secure_upstream_leaves_others_alone() -> N
         await leaver.send(b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\n\r\n" % (HOST.encode(), HOST.encode()))
         await leaver.until(b"\r\n\r\n")
         await leaver.finish_writing()  # and goes on reading: the relay is in the middle of it
-        await gone_within_a_second(secure)
+        await cancelled(secure)
         clients = [await plane.connect() for _ in range(5)]
         for client in clients:
             assert (await client.get(b"http://%b/mine" % other.authority)).body == b"/mine"

@@ -37,7 +37,7 @@ from proxyd.worker import link as worker_link
 from proxyd.worker.main import Worker
 
 BLOCK = 64 * 1024
-PATIENCE = 5.0
+PATIENCE = 15.0
 """Seconds after which a wait that a test relies on is a failure."""
 SECRET = b"s3cr3t-of-the-service"
 
