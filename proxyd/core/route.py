@@ -14,6 +14,8 @@ class Judge(Protocol):
 
     judges_paths: bool
     judges_methods: bool
+    ignores_callers: bool
+    """Method and path alone decide."""
     always: bool
     """Allows every request of every caller."""
 

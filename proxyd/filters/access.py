@@ -25,6 +25,12 @@ class _Compiled:
         self.methods = frozenset(method.encode("ascii") for method in rule.methods)
         self.networks: tuple[Network, ...] = networks(rule.cidrs)
 
+    @property
+    def judges_callers(self) -> bool:
+        """Whether the answer depends on more than method and path."""
+        rule = self.rule
+        return bool(rule.hosts or rule.uids or rule.gids or rule.users or rule.cidrs)
+
     def fits_peer(self, peer: Peer, host: str, port: int) -> bool:
         rule = self.rule
         if rule.hosts and not any(pattern.matches(host, port, any_port=True) for pattern in rule.hosts):
@@ -53,6 +59,7 @@ class RuleJudge:
         self.judges_paths = any(rule.rule.paths for rule in self._rules)
         self.judges_methods = any(rule.methods for rule in self._rules)
         first = self._rules[0].rule if self._rules else None
+        self.ignores_callers = not any(rule.judges_callers for rule in self._rules)
         self.always = first is not None and first.allow and first.is_unconditional
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
@@ -85,6 +92,7 @@ class OwnUidJudge:
 
     judges_paths = False
     judges_methods = False
+    ignores_callers = False
     always = False
 
     def __init__(self, uid: int) -> None:
@@ -106,6 +114,7 @@ class OpenJudge:
 
     judges_paths = False
     judges_methods = False
+    ignores_callers = True
     always = True
 
     def decide(self, peer: Peer, host: str, port: int, method: bytes, path: bytes) -> bool:
@@ -119,11 +128,35 @@ class OpenJudge:
     tunnel = may
 
 
+MAX_REMEMBERED: Final = 4096
+"""Requests that one route's filter knows to be allowed."""
+
+
 class AccessFilter(Filter):
-    """Refuses what the rules forbid, and paths that rules could misread."""
+    """Refuses what the rules forbid, and paths that rules could misread. One for each route.
+
+    What was allowed once for any caller is remembered by method and path.
+    """
+
+    def __init__(self) -> None:
+        self._allowed: set[tuple[bytes, bytes]] = set()
 
     async def request(self, exchange: Exchange) -> Response | None:
         """ProxyError 400 for an ambiguous path, 403 for a forbidden request."""
+        request = exchange.request
+        judge = exchange.route.judge
+        key = (request.method, request.path)
+        if key not in self._allowed:
+            self._check(exchange)
+            if judge.ignores_callers:
+                if len(self._allowed) >= MAX_REMEMBERED:
+                    self._allowed.clear()
+                self._allowed.add(key)
+        if judge.judges_methods:
+            request.headers = [item for item in request.headers if item[0] not in METHOD_OVERRIDES]
+        return None
+
+    def _check(self, exchange: Exchange) -> None:
         request = exchange.request
         route = exchange.route
         if route.checks_paths:
@@ -131,13 +164,9 @@ class AccessFilter(Filter):
             reason = check_path(request.path, service is not None and service.encoded_slash)
             if reason is not None:
                 raise bad_request(f"the path is ambiguous: {reason}")
-        judge = route.judge
         authority = request.authority
-        if not judge.decide(exchange.peer, authority.host, authority.port, request.method, request.path):
+        if not route.judge.decide(exchange.peer, authority.host, authority.port, request.method, request.path):
             raise denied(refusal(exchange.peer, route.name or str(authority)))
-        if judge.judges_methods:
-            request.headers = [item for item in request.headers if item[0] not in METHOD_OVERRIDES]
-        return None
 
 
 def refusal(peer: Peer, target: str) -> str:

@@ -16,11 +16,11 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from proxyd.core.units import KIB
 from proxyd.net.stream import GONE, LARGE_READ, Broken, Late, Stream, StreamError
 
-PIPE_BYTES: Final = 512 * KIB
-PIPES: Final = 16
+PIPE_BYTES: Final = 256 * KIB
+PIPES: Final = 128
 """Pipes of one worker: half of what the kernel's soft limit of 16,384 pages allows one user."""
 
-FAIR_BYTES: Final = 512 * KIB
+FAIR_BYTES: Final = 256 * KIB
 """Bytes moved without a wait before other tasks run."""
 
 _BULK: Final = 32 * KIB

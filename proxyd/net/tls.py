@@ -58,8 +58,17 @@ class TlsStream(Stream):
 
     async def receive(self, size: int = SMALL_READ) -> bytes:
         """Wait for data unless TLS holds some; ``b""`` is close_notify."""
-        if not self.tls.pending():
-            await self._readable()
+        if self.ended is None and not self.tls.pending():
+            try:
+                await wait_readable(self.sock)
+                if self.ended is None:
+                    return self.tls.recv(size)
+            except (SSL.WantReadError, SSL.WantWriteError):
+                pass  # session tickets, or part of a record
+            except SSL.ZeroReturnError:
+                return b""
+            except _IO_ERRORS as error:
+                raise self._failure(error) from None
         return await self._receive(size)
 
     async def receive_ready(self, size: int = LARGE_READ) -> bytes:
