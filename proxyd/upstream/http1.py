@@ -20,9 +20,6 @@ _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _FINE: Final = 1.0
 """Waits shorter than this get a real cancel scope; longer ones are left to the reaper's sweep."""
 
-TRUST_SECONDS: Final = 0.02
-"""An idempotent request takes a connection idle for less than this without a liveness check."""
-
 
 class Connection:
     """A connection of one pool. The pool owns it; the router borrows it for one exchange."""

@@ -69,19 +69,18 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {self.key.address}:{self.key.port} open={self.open} idle={len(self.idle)}>"
 
-    def take(self, now: float, trust: float = 0.0) -> Poolable | None:
+    def take(self, now: float) -> Poolable | None:
         """Return an idle connection that is young enough and alive, closing those that are not.
 
-        One that was idle for less than ``trust`` seconds is not asked whether it lives.
+        Every one is asked, however short it was idle: bytes that came unasked would answer the next request.
         """
         limits = self.limits
         while self.idle:
             connection = self.idle.pop()
-            idle = now - connection.idle_since
             if (
-                idle < limits.idle
+                now - connection.idle_since < limits.idle
                 and not self._expired(connection, now)
-                and (idle < trust > 0 or connection.is_alive())
+                and connection.is_alive()
             ):
                 return connection
             connection.close()

@@ -17,7 +17,7 @@ from proxyd.core.message import Response
 from proxyd.core.service import Endpoint, Service
 from proxyd.net.stream import NEVER
 from proxyd.upstream.connector import Connector
-from proxyd.upstream.http1 import TRUST_SECONDS, Connection
+from proxyd.upstream.http1 import Connection
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
@@ -140,9 +140,7 @@ class Router:
         return found
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
-        first = exchange.attempts == 1
-        now = exchange.started if first else current_time()
-        found = pool.take(now, TRUST_SECONDS if first and exchange.request.method in IDEMPOTENT else 0.0)
+        found = pool.take(exchange.started if exchange.attempts == 1 else current_time())
         if found is None:
             return None
         assert isinstance(found, Connection)

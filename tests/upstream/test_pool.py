@@ -106,13 +106,13 @@ def test_an_idle_connection_past_its_bounds_is_not_taken(limits, changes, now):
     assert (connection.closed, pool.open) == (1, 0)
 
 
-@pytest.mark.parametrize(("now", "asked"), [(1.4, 0), (1.5, 1)])
-def test_only_a_connection_idle_for_a_moment_is_trusted_unasked(now, asked):
+@pytest.mark.parametrize("now", [0.9, 1.0, 1.4])
+def test_a_connection_is_asked_whether_it_lives_however_short_it_was_idle(now):
     pool = make_pool()
     connection = lent(pool)
     pool.release(connection, 1.0)
-    assert pool.take(now, trust=0.5) is connection
-    assert connection.asked == asked
+    assert pool.take(now) is connection
+    assert connection.asked == 1
 
 
 @pytest.mark.parametrize(("requests", "kept"), [(2, True), (3, False)])

@@ -81,11 +81,33 @@ async def test_an_idle_connection_that_the_origin_closed_is_not_used(method: byt
         async with open_plane(services=services) as plane:
             client = await plane.connect()
             assert (await ask(client, host=host)).status == 200
-            await trio.sleep(0.05)  # the origin's FIN is there, and the time of blind trust over
+            await trio.sleep(0.05)  # the origin's FIN is there
             assert (await ask(client, method, b"body", host=host)).status == 200
             event = await plane.event(1)
             assert (event["attempts"], event["reused"]) == (1, False)
             assert len(origin.wires) == 2
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_response_that_nobody_asked_for_answers_no_later_request(tls: bool) -> None:
+    late = trio.Event()
+
+    async def twice(origin: Origin, wire: Wire) -> None:
+        while await read_request(origin, wire) is not None:
+            await wire.send(OK)
+            if len(origin.requests) == 1:
+                await trio.sleep(0.005)  # the connection is idle in its pool by then
+                await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npoisoned")
+                late.set()
+
+    async with open_origin(twice, tls=server_context(HOST) if tls else None) as origin:
+        services = secure(origin.port) if tls else plain(origin.port)
+        async with open_plane(services=services) as plane:
+            client = await plane.connect()
+            host = NAME if tls else b"plain.example"
+            assert (await ask(client, host=host)).body == b"ok"
+            await late.wait()
+            assert [(await ask(client, host=host)).body for _ in range(3)] == [b"ok"] * 3
 
 
 @pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE"])
