@@ -181,10 +181,10 @@ class Controller:
         await self.supervisor.notify("RELOADING=1")
         try:
             outcome = await self._replace(former)
+            event = self.tools.log.info if outcome.ok else self.tools.log.error
+            event("reloaded" if outcome.ok else "reload_failed", version=outcome.version, problems=outcome.problems)
         finally:
             await self.supervisor.notify("READY=1")
-        event = self.tools.log.info if outcome.ok else self.tools.log.error
-        event("reloaded" if outcome.ok else "reload_failed", version=outcome.version, problems=outcome.problems)
         return outcome
 
     async def _replace(self, former: Settings) -> Outcome:
