@@ -92,7 +92,6 @@ class Exchange:
         "endpoint",
         "error",
         "first_byte_seconds",
-        "flags",
         "gone",
         "id",
         "interim",
@@ -113,7 +112,6 @@ class Exchange:
         "snapshot",
         "started",
         "stream",
-        "uploaded",
     )
 
     def __init__(self, peer: Peer, snapshot: "Snapshot", request: Request, started: float, mode: str) -> None:
@@ -138,7 +136,6 @@ class Exchange:
         self.response_started = False
         """A response head is on its way: from here an error can only cut the stream."""
         self.error: ProxyError | None = None
-        self.flags: list[str] | None = None
         self.deadline = 0.0
         """Monotonic seconds by which all must be over; 0: none."""
         self.endpoint: str | None = None
@@ -159,8 +156,6 @@ class Exchange:
         """The wait that is no socket (pool, dial), if any."""
         self.gone = False
         """The client left."""
-        self.uploaded = True
-        """The request body was read to its end."""
 
     def abandon(self) -> None:
         """The client left: end whatever the exchange waits for."""

@@ -75,7 +75,6 @@ class Connection:
                 exchange.request_bytes = len(ready)
             else:
                 self._arm(exchange, now, exchange.route.timeouts.idle, "idle")
-                exchange.uploaded = False
                 self.uploading = True
                 await stream.send(head)
                 exchange.nursery.start_soon(self._upload, exchange)
@@ -204,7 +203,6 @@ class Connection:
                 await stream.send(encode.chunk(piece) if chunked else piece)
             if chunked:
                 await stream.send(encode.last_chunk(body.trailers))
-            exchange.uploaded = True
             self.uploading = False
             self._arm(exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
         except ProxyError as error:  # the client's side failed: nothing can complete this request

@@ -60,8 +60,3 @@ def proxy_status(pseudonym: str, error: str, detail: str) -> bytes:
         for character in detail.replace("§", "section ")
     )
     return f'{pseudonym}; error={error}; details="{words}"'.encode("ascii")
-
-
-def reason_of(status: int) -> bytes:
-    """Return the registered reason phrase, or an empty one."""
-    return _REASONS.get(status, b"")
