@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     _config(check, "without it: the embedded default")
     _folders(check)
     _json(check)
+    _init_and_doctor(commands)
     execute = _command(commands, "exec", "run a command whose traffic goes through proxyd", _exec)
     _config(execute, "start a private daemon with this configuration, for this command alone")
     _folders(execute)
@@ -103,6 +104,16 @@ def _command(
     parser.set_defaults(function=function)
     _admin(parser, argparse.SUPPRESS)  # a default here would undo what stands before the command
     return parser
+
+
+def _init_and_doctor(commands: Any) -> None:
+    init = _command(commands, "init", "write a commented configuration for the credentials found here", _init)
+    init.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("proxyd.yaml"), help="the file to write"
+    )
+    init.add_argument("--force", action="store_true", help="replace a file that exists")
+    init.add_argument("--stdout", action="store_true", help="print it, write nothing")
+    _json(init)
 
 
 def _authority(commands: Any) -> None:
@@ -147,6 +158,19 @@ def _check(arguments: argparse.Namespace) -> int:
     from proxyd.cli.check import check
 
     return check(arguments.config, _state(arguments), _runtime(arguments), arguments.json)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from proxyd.cli.init import init
+
+    return init(
+        arguments.output,
+        os.environ,
+        Path.home(),
+        force=arguments.force,
+        stdout=arguments.stdout,
+        as_json=arguments.json,
+    )
 
 
 def _exec(arguments: argparse.Namespace) -> int:

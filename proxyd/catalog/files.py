@@ -1,0 +1,206 @@
+"""Credentials in well-known files of a person's home. A value that stands among others is taken out by a command.
+
+What stands in a file is read to learn for which hosts it is; values are looked at only for being there.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from proxyd.catalog.extract import (
+    ExtractError,
+    read_gh,
+    read_git_credentials,
+    read_ini,
+    read_netrc,
+    read_npmrc,
+)
+from proxyd.catalog.found import Findings, Proposal, Remark, Source
+from proxyd.catalog.variables import host_of
+
+PROGRAM: Final = (sys.executable, "-P", "-m", "proxyd.catalog.extract")
+
+_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NPM_TOKEN: Final = re.compile(r"//([^/]+)/(.*):_authToken")
+
+LATER: Final = (
+    (".aws/credentials", "AWS signs its requests (SigV4), which proxyd cannot do yet; leave its hosts out"),
+    (
+        ".config/gcloud",
+        "Google's tokens last an hour. If gcloud is installed, a service for the Google hosts that you call can take "
+        "`command: [gcloud, auth, print-access-token]` with `scheme: bearer`",
+    ),
+    (
+        ".azure",
+        "Azure's tokens last an hour. If az is installed, a service for management.azure.com can take `command: "
+        "[az, account, get-access-token, --query, accessToken, --output, tsv]` with `scheme: bearer`",
+    ),
+    (".kube/config", "Kubernetes: client certificates and exec plugins are not supported yet"),
+    (".config/glab-cli/config.yml", "glab's token: put it into GITLAB_TOKEN and run init again"),
+    (".config/pip/pip.conf", "an index URL with a password in it belongs into ~/.netrc, which init reads"),
+)
+"""Files and folders that are named and not used."""
+
+
+def search(home: Path, variables: Mapping[str, str], findings: Findings) -> None:
+    """Add what the files of ``home`` hold to ``findings``."""
+    config = Path(variables.get("XDG_CONFIG_HOME") or home / ".config")
+    gh = Path(variables.get("GH_CONFIG_DIR") or config / "gh")
+    for path, look in (
+        (gh / "hosts.yml", _gh),
+        (home / ".npmrc", _npmrc),
+        (home / ".pypirc", _pypirc),
+        (Path(variables.get("NETRC") or home / ".netrc"), _netrc),
+        (home / ".git-credentials", _git),
+        (Path(variables.get("DOCKER_CONFIG") or home / ".docker") / "config.json", _docker),
+    ):
+        if path.is_file():
+            _try(path, look, variables, findings)
+    for name, why in LATER:
+        if (home / name).exists():
+            findings.remarks.append(Remark(f"~/{name}", why))
+
+
+def _try(
+    path: Path,
+    look: Callable[[Path, Mapping[str, str], Findings], None],
+    variables: Mapping[str, str],
+    findings: Findings,
+) -> None:
+    if not str(path).isprintable():
+        return
+    try:
+        look(path, variables, findings)
+    except ExtractError as error:
+        findings.remarks.append(Remark(_shown(path), f"it is not read: {error}"))
+
+
+def _netrc(path: Path, _: Mapping[str, str], findings: Findings) -> None:
+    for host, (login, password) in read_netrc(path).items():
+        _basic(path, "netrc", host, bool(login and password), findings)
+
+
+def _git(path: Path, _: Mapping[str, str], findings: Findings) -> None:
+    for host, (login, password) in read_git_credentials(path).items():
+        _basic(path, "git-credentials", host, bool(login and password), findings)
+
+
+def _basic(path: Path, kind: str, named: str, whole: bool, findings: Findings) -> None:
+    """Propose Basic, which is what curl and git make of such an entry."""
+    host, found = host_of(named), f"{_shown(path)}, {named}"
+    if not host or not named.isprintable():
+        findings.remarks.append(Remark(_shown(path), "an entry's machine is no host that a service can have"))
+    elif not whole:
+        findings.remarks.append(Remark(found, "the entry has no login and password"))
+    else:
+        name = _name(host)
+        sources = tuple(
+            Source(f"{name}/{part}", command=(*PROGRAM, kind, str(path), named, part)) for part in ("login", "password")
+        )
+        scheme = f"{{scheme: basic, user_secret: {name}/login, secret: {name}/password}}"
+        findings.propose(Proposal(name, found, (host,), "", scheme, sources, encoded_slash=kind != "netrc"))
+
+
+def _gh(path: Path, _: Mapping[str, str], findings: Findings) -> None:
+    for host, token in read_gh(path).items():
+        found = f"{_shown(path)}, {host}"
+        api = "api.github.com" if host == "github.com" else host_of(host)
+        if not api:
+            continue
+        if any(api in other.hosts for other in findings.proposals):
+            continue  # the variable that gh prefers is proposed already
+        if not token:
+            why = "gh keeps this token in the keyring, which a daemon cannot open; `gh auth token` prints it"
+            findings.remarks.append(Remark(found, why))
+            continue
+        name = "github" if host == "github.com" else _name(api)
+        findings.propose(
+            Proposal(
+                name,
+                found,
+                (api, "uploads.github.com") if host == "github.com" else (api,),
+                "" if host == "github.com" else f"https://{api}/api/v3",
+                f"{{scheme: bearer, secret: {name}/token}}",
+                (Source(f"{name}/token", command=(*PROGRAM, "gh", str(path), host)),),
+            )
+        )
+
+
+def _npmrc(path: Path, variables: Mapping[str, str], findings: Findings) -> None:
+    pairs = read_npmrc(path)
+    for key, value in pairs.items():
+        match = _NPM_TOKEN.fullmatch(key)
+        if match is None:
+            if key.endswith((":_auth", ":_password")):
+                why = "an _auth or _password entry: write that service by hand with `scheme: basic`"
+                findings.remarks.append(Remark(_shown(path), why))
+            continue
+        host = host_of(match[1])
+        if not host or not key.isprintable() or not value:
+            continue
+        reference = _REFERENCE.fullmatch(value)
+        name = _name(host)
+        if reference is None:
+            source = Source(f"{name}/token", command=(*PROGRAM, "npmrc", str(path), key))
+        elif variables.get(reference[1]):
+            source = Source(f"{name}/token", env=reference[1])
+        else:
+            why = f"it names the variable {reference[1]}, which is not set; set it and run init again"
+            findings.remarks.append(Remark(f"{_shown(path)}, {host}", why))
+            continue
+        findings.propose(
+            Proposal(
+                name,
+                f"{_shown(path)}, {host}",
+                (host,),
+                f"https://{host}/{match[2].strip('/')}".rstrip("/"),
+                f"{{scheme: bearer, secret: {name}/token}}",
+                (source,),
+                encoded_slash=True,
+                note="npm insists on a token of its own: leave any text in .npmrc, it is replaced.",
+            )
+        )
+
+
+def _pypirc(path: Path, _: Mapping[str, str], findings: Findings) -> None:
+    parser = read_ini(path)
+    for section in parser.sections():
+        if not parser.get(section, "password", fallback="") or not section.isprintable():
+            continue
+        host = host_of(parser.get(section, "repository", fallback=""))
+        found = f"{_shown(path)}, [{section}]"
+        if not host:
+            why = "it names no https repository; add `repository = https://…/` there and run init again"
+            findings.remarks.append(Remark(found, why))
+            continue
+        name = _name(host)
+        sources = tuple(
+            Source(f"{name}/{part}", command=(*PROGRAM, "ini", str(path), section, part))
+            for part in ("username", "password")
+        )
+        scheme = f"{{scheme: basic, user_secret: {name}/username, secret: {name}/password}}"
+        findings.propose(Proposal(name, found, (host,), "", scheme, sources))
+
+
+def _docker(path: Path, _: Mapping[str, str], findings: Findings) -> None:
+    try:
+        auths = json.loads(path.read_bytes()).get("auths") or {}
+        hosts = sorted(host for host in auths if isinstance(host, str) and host.isprintable())
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise ExtractError(f"{path}: not a Docker configuration") from None
+    if hosts:
+        why = f"registries ({', '.join(hosts)}) hand out tokens for each image, which proxyd cannot do yet"
+        findings.remarks.append(Remark(_shown(path), why))
+
+
+def _name(host: str) -> str:
+    """Return a service's name for ``host``."""
+    return host.replace(":", "-")
+
+
+def _shown(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

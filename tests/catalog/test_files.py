@@ -1,0 +1,117 @@
+import json
+
+import pytest
+
+from proxyd.catalog.document import document
+from proxyd.catalog.extract import main
+from proxyd.catalog.files import search
+from proxyd.catalog.found import Findings
+
+SECRET = "s3cret-value"
+
+
+def found(home, variables=None, findings=None):
+    findings = findings or Findings()
+    search(home, variables or {}, findings)
+    return findings
+
+
+def write(home, name, text):
+    path = home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def value_of(source, capsys):
+    """Run the command that init proposes and return what it prints."""
+    assert main(source.command[4:]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "host", "values"),
+    [
+        (".netrc", f"machine a.example login me password {SECRET}", "a.example", ["me", SECRET]),
+        (".git-credentials", f"https://me:{SECRET}@a.example:8443", "a.example:8443", ["me", SECRET]),
+        (".npmrc", f"//a.example/npm/:_authToken={SECRET}", "a.example", [SECRET]),
+        (".pypirc", f"[x]\nrepository=https://a.example/\nusername=u\npassword={SECRET}", "a.example", ["u", SECRET]),
+        (".config/gh/hosts.yml", f"github.com: {{oauth_token: {SECRET}}}", "api.github.com", [SECRET]),
+        (".config/gh/hosts.yml", f"ghe.example: {{oauth_token: {SECRET}}}", "ghe.example", [SECRET]),
+    ],
+)
+def test_an_entry_becomes_a_service_whose_command_finds_its_value(tmp_path, capsys, name, text, host, values):
+    write(tmp_path, name, text)
+    findings = found(tmp_path)
+    (proposal,) = findings.proposals
+    assert proposal.hosts[0] == host
+    assert [value_of(source, capsys) for source in proposal.sources] == values
+    assert SECRET not in document(findings)
+
+
+def test_npms_reference_to_a_variable_stays_one(tmp_path):
+    write(tmp_path, ".npmrc", "//a.example/:_authToken=${NPM_TOKEN}")
+    assert found(tmp_path, {"NPM_TOKEN": SECRET}).proposals[0].sources[0].env == "NPM_TOKEN"
+    assert "NPM_TOKEN, which is not set" in found(tmp_path).remarks[0].why
+
+
+def test_a_host_is_proposed_once(tmp_path):
+    write(tmp_path, ".netrc", "machine a.example login x password y")
+    write(tmp_path, ".git-credentials", "https://x:y@a.example")
+    findings = found(tmp_path)
+    assert len(findings.proposals) == 1
+    assert "belongs to the service a.example already" in findings.remarks[0].why
+
+
+def test_ghs_file_is_left_alone_when_a_variable_serves_its_host(tmp_path):
+    write(tmp_path, ".netrc", "machine api.github.com login x password y")
+    findings = found(tmp_path)
+    write(tmp_path, ".config/gh/hosts.yml", f"github.com: {{oauth_token: {SECRET}}}")
+    before = len(findings.proposals)
+    assert len(found(tmp_path, findings=findings).proposals) == before
+
+
+def test_a_token_in_the_keyring_is_a_remark(tmp_path):
+    write(tmp_path, ".config/gh/hosts.yml", "github.com: {user: me}")
+    assert "keyring" in found(tmp_path).remarks[0].why
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [(".aws/credentials", "SigV4"), (".config/gcloud", "gcloud"), (".kube/config", "Kubernetes")]
+)
+def test_what_needs_more_than_a_static_credential_is_a_remark(tmp_path, name, word):
+    write(tmp_path, name, SECRET)
+    findings = found(tmp_path)
+    assert findings.proposals == []
+    assert word in findings.remarks[0].why
+
+
+def test_registries_of_docker_are_named(tmp_path):
+    write(tmp_path, ".docker/config.json", json.dumps({"auths": {"registry.example": {"auth": SECRET}}}))
+    assert "registry.example" in found(tmp_path).remarks[0].why
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".netrc", f"machine a.example {SECRET} login"),
+        (".pypirc", SECRET),
+        (".docker/config.json", SECRET),
+        (".docker/config.json", "[]"),
+        (".config/gh/hosts.yml", f"{{{SECRET}"),
+    ],
+)
+def test_a_broken_file_is_a_remark_that_shows_nothing(tmp_path, name, text):
+    write(tmp_path, name, text)
+    findings = found(tmp_path)
+    assert findings.proposals == []
+    assert SECRET not in document(findings)
+
+
+@pytest.mark.parametrize("machine", ["a:b:c", "host_name/x", "-x", "..", "a{b}.example"])
+def test_machines_that_are_no_hosts_are_not_proposed(tmp_path, machine):
+    write(tmp_path, ".netrc", f"machine {machine} login x password {SECRET}")
+    assert found(tmp_path).proposals == []
+
+
+def test_an_empty_home_holds_nothing(tmp_path):
+    assert found(tmp_path) == Findings()
