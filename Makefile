@@ -11,7 +11,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 PYTEST ?= -n 2
 
-TEST_TOOLS := curl wget git go=golang-go openssl
+TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
 
 .PHONY: demo test test-all lint typecheck bench clean help
 

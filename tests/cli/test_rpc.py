@@ -46,3 +46,10 @@ def test_somebody_else_s_daemon_is_asked_only_when_it_was_named(daemon, monkeypa
     with pytest.raises(CommandError, match="runs as uid"):
         rpc.call(daemon.path, "environment", any_owner=False)
     assert rpc.call(daemon.path, "environment") == {}
+
+
+def test_root_asks_the_service_whatever_user_it_has(daemon, monkeypatch):
+    daemon.answers["status"] = {}
+    monkeypatch.setattr(rpc, "ROOT", os.geteuid() + 1)
+    monkeypatch.setattr(rpc.os, "geteuid", lambda: rpc.ROOT)
+    assert rpc.call(daemon.path, "status", any_owner=False) == {}

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-DEBIAN_PACKAGES = {"curl": "curl", "wget": "wget", "git": "git", "go": "golang-go", "openssl": "openssl"}
+DEBIAN_PACKAGES = {"go": "golang-go", "systemd-analyze": "systemd", "systemd-nspawn": "systemd-container"}
+"""Where the package has another name than the program."""
 
 
 def require_tool(name: str) -> str:
