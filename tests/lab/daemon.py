@@ -133,7 +133,9 @@ class Admin:
 class Daemon:
     """``proxyd run`` with one configuration in one folder. Use as a context manager: leaving it always stops it."""
 
-    def __init__(self, folder: Path, config: Configuration, variables: Mapping[str, str] = SECRETS) -> None:
+    def __init__(
+        self, folder: Path, config: Configuration, variables: Mapping[str, str] = SECRETS, program: str = PROXYD
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = config
@@ -142,6 +144,7 @@ class Daemon:
         self.notices: list[str] = []
         """What the daemon told its supervisor (systemd's words), in order."""
         self._variables = dict(variables)
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr = folder / "stderr.log"
         self._notify: socket.socket | None = None
@@ -157,7 +160,7 @@ class Daemon:
         self._notify.bind(str(self.folder / "notify.sock"))
         self._notify.settimeout(0.1)
         variables = environment(self.folder, {**self._variables, "NOTIFY_SOCKET": str(self.folder / "notify.sock")})
-        command = [PROXYD, "run", "-c", str(self.file)]
+        command = [self._program, "run", "-c", str(self.file)]
         command += ["--state-dir", str(self.folder / "state"), "--runtime-dir", str(self.folder / "run")]
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
