@@ -27,6 +27,7 @@ _CREDENTIALS: Final = struct.Struct("=iII")
 _NOBODY: Final = 0xFFFFFFFF
 
 _MAPPED: Final = "::ffff:"
+_MAPPED_PREFIX: Final = b"\0" * 10 + b"\xff\xff"
 
 
 def tcp_uid(sock: socket.socket) -> int | None:
@@ -63,7 +64,11 @@ def find_uid(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     fields = _ANSWER.unpack_from(answer)
     state, inode, uid = int(fields[6]), int(fields[19]), int(fields[18])
     # Where no connection fits, the kernel looks for a listener at the client's address: that is somebody else.
-    if fields[1] != _SOCK_DIAG_BY_FAMILY or fields[9:13] != (sport, dport, source, destination):
+    # A caller's IPv6 socket may hold the IPv4 connection (Java's always do); it is reported with mapped addresses.
+    ends = {(sport, dport, source, destination)}
+    if family == socket.AF_INET:
+        ends.add((sport, dport, _MAPPED_PREFIX + source[:4], _MAPPED_PREFIX + destination[:4]))
+    if fields[1] != _SOCK_DIAG_BY_FAMILY or fields[9:13] not in ends:
         return None
     return uid if state in _OPEN_STATES and inode else None  # no inode: closed by its owner, then reported as root's
 

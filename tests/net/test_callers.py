@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import struct
@@ -32,6 +33,19 @@ def pair(request):
 def test_the_uid_of_a_local_caller_is_known(pair):
     _, accepted = pair
     assert tcp_uid(accepted) == os.getuid()
+
+
+def test_the_uid_of_a_caller_with_an_ipv6_socket_on_an_ipv4_connection_is_known():
+    """As Java's sockets are."""
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(socket.socket(socket.AF_INET6))
+            client.connect((f"::ffff:{server.getsockname()[0]}", server.getsockname()[1]))
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+        accepted, _ = server.accept()
+        with accepted:
+            assert tcp_uid(accepted) == os.getuid()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make another user's socket")
