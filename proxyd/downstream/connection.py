@@ -43,6 +43,7 @@ class Connection:
         "exchange",
         "listener",
         "mode",
+        "opened",
         "plane",
         "scheme",
         "stream",
@@ -66,6 +67,8 @@ class Connection:
         """The exchange or tunnel that runs now."""
         self.tunnelled = False
         """An opaque tunnel runs on this connection."""
+        self.opened: Exchange | None = None
+        """The intercepted tunnel that no request has come through yet."""
 
     def __repr__(self) -> str:
         return f"<Connection {self.wire_peer.text} {self.mode} {self.exchange!r}>"
@@ -80,6 +83,8 @@ class Connection:
             pass  # the client left between requests, or the reaper ended an idle connection
         finally:
             self.stream.close()
+            if self.opened is not None and not self.plane.draining:
+                tunnel.unused(self, self.opened)
 
     def handover(self, stream: Stream) -> None:
         """Go on with another stream over the same socket (TLS)."""
@@ -95,6 +100,7 @@ class Connection:
         started, raw = await self._read_head(view)
         if not raw:
             return False
+        self.opened = None
         view = self.plane.view  # a reload may have come during the wait
         limits = view.limits
         try:

@@ -170,6 +170,7 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange) -
             await stream.handshake()  # type: ignore[attr-defined]
             connection.mode = "intercept"
             connection.scheme = b"https"
+            connection.opened = exchange
             return True
         raise ProxyError(408, Flag.DOWNSTREAM_TIMEOUT, "tls_protocol_error", "the TLS handshake took too long")
     except StreamError as error:
@@ -180,6 +181,16 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange) -
         return _report(connection, exchange, 400, failure)
     except ProxyError as error:
         return _report(connection, exchange, error.status, error)
+
+
+def unused(connection: "Connection", exchange: Exchange) -> None:
+    """Report an intercepted tunnel that ended before any request: GnuTLS judges certificates after the handshake."""
+    detail = (
+        "the client ended the connection after the TLS handshake, without a request "
+        "(does it trust proxyd's CA? `proxyd ca export`)"
+    )
+    gone = ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
+    _report(connection, exchange, 499, gone)
 
 
 async def _refuse_name(connection: "Connection", exchange: Exchange, why: str) -> bool:

@@ -368,6 +368,32 @@ async def test_a_client_that_does_not_trust_the_leaf_is_told_about_the_ca() -> N
         assert "proxyd ca export" in event["detail"]
 
 
+async def test_a_client_that_leaves_after_the_handshake_without_a_request_is_reported() -> None:
+    """GnuTLS judges the certificate when the handshake is over, and leaves without an alert."""
+    async with (
+        open_origin(tls=server_context(HOST)) as origin,
+        open_plane(services=tickets(origin), leaves=(HOST,)) as plane,
+    ):
+        tls = await intercepted(plane)
+        await tls.client.aclose()
+        event = await plane.event()
+        assert (event["kind"], event["status"], event["flags"]) == ("tunnel", 499, "DC")
+        assert "proxyd ca export" in event["detail"]
+
+
+async def test_an_intercepted_tunnel_that_carried_a_request_is_no_event_of_its_own() -> None:
+    async with (
+        open_origin(tls=server_context(HOST)) as origin,
+        open_plane(services=tickets(origin), leaves=(HOST,)) as plane,
+    ):
+        tls = await intercepted(plane)
+        await tls.ask(b"GET /v2/ HTTP/1.1\r\nHost: %b\r\n\r\n" % NAME, b"ok")
+        await tls.client.aclose()
+        again = await intercepted(plane)
+        await again.client.aclose()
+        assert [(await plane.event(number))["kind"] for number in range(2)] == ["http", "tunnel"]
+
+
 async def test_an_unknown_host_may_be_intercepted() -> None:
     async with (
         open_origin(tls=server_context("127.0.0.1")) as origin,
