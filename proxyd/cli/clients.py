@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proxyd.cli.exits import CommandError
 from proxyd.cli.paths import private
-from proxyd.cli.variables import TRUSTSTORE_PASSWORD, Client, wgetrc
+from proxyd.cli.variables import TRUSTSTORE_PASSWORD, Client, php_ini, wgetrc
 
 FOLDER: Final = "client"
 WGETRC_BYTES: Final = 1024 * 1024
@@ -35,11 +35,15 @@ def make_client(answer: Any, runtime: Path, variables: Mapping[str, str]) -> Cli
     except OSError as error:
         raise CommandError(f"{bundle}: {error.strerror}; the daemon writes it when it starts") from None
     rc = wgetrc(proxy, str(bundle), _own_wgetrc(variables)).encode(errors="surrogateescape")
+    ini = php_ini(str(bundle)).encode()
+    php = private(folder / f"{hashlib.sha256(ini).hexdigest()[:16]}-php")
+    _keep(php, "proxyd.ini", ini, lambda: ini)
     return Client(
         proxy=proxy,
         ca_bundle=str(bundle),
         wgetrc=str(_keep(folder, "wgetrc", rc, lambda: rc)),
         truststore=str(_keep(folder, "truststore.p12", pem, lambda: truststore(pem))),
+        php_folder=str(php),
         secret_variables=names,
     )
 

@@ -55,19 +55,22 @@ class Client:
     """A wgetrc that names proxy and bundle: wget has no variable for roots."""
     truststore: str
     """The bundle as PKCS#12, for Java."""
+    php_folder: str
+    """A folder with an ini file that names the bundle: PHP has no variable for roots."""
     secret_variables: tuple[str, ...] = ()
     """Variables that the daemon reads secrets from."""
 
 
-def client_variables(client: Client, java_options: str = "") -> dict[str, str]:
-    """Return the variables to set; ``java_options`` is what JAVA_TOOL_OPTIONS held before."""
+def client_variables(client: Client, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables to set; what ``base`` has in those that hold several things stays before ours."""
     variables = dict.fromkeys(_both_cases(PROXY_VARIABLES), client.proxy)
     variables.update(dict.fromkeys(NPM_PROXY_VARIABLES, client.proxy))
     variables.update(dict.fromkeys(NO_PROXY_VARIABLES, ""))
     variables.update(dict.fromkeys(BUNDLE_VARIABLES, client.ca_bundle))
     variables["NODE_USE_ENV_PROXY"] = "1"
     variables["WGETRC"] = client.wgetrc
-    variables["JAVA_TOOL_OPTIONS"] = f"{java_options} {_java(client)}".strip()
+    variables["JAVA_TOOL_OPTIONS"] = f"{base.get('JAVA_TOOL_OPTIONS', '')} {_java(client)}".strip()
+    variables["PHP_INI_SCAN_DIR"] = f"{base.get('PHP_INI_SCAN_DIR', '')}:{client.php_folder}"  # empty: its own folder
     variables.update(dict.fromkeys(client.secret_variables, PLACEHOLDER))
     return variables
 
@@ -75,7 +78,7 @@ def client_variables(client: Client, java_options: str = "") -> dict[str, str]:
 def child_environment(base: Mapping[str, str], client: Client) -> dict[str, str]:
     """Return ``base`` changed so that a child of ours goes through proxyd and holds no secret."""
     environment = {name: value for name, value in base.items() if name not in REMOVED}
-    return environment | client_variables(client, base.get("JAVA_TOOL_OPTIONS", ""))
+    return environment | client_variables(client, base)
 
 
 def wgetrc(proxy: str, ca_bundle: str, own: str = "") -> str:
@@ -83,6 +86,12 @@ def wgetrc(proxy: str, ca_bundle: str, own: str = "") -> str:
     ours = ("use_proxy = on", f"http_proxy = {proxy}", f"https_proxy = {proxy}", "no_proxy =")
     lines = [*own.splitlines(), *ours, f"ca_certificate = {ca_bundle}"]
     return "\n".join(lines) + "\n"
+
+
+def php_ini(ca_bundle: str) -> str:
+    """Return an ini file for PHP's curl and its streams."""
+    quoted = '"' + ca_bundle.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"curl.cainfo = {quoted}\nopenssl.cafile = {quoted}\n"
 
 
 def shell_exports(variables: Mapping[str, str], removed: Iterable[str] = REMOVED) -> str:

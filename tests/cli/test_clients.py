@@ -23,8 +23,10 @@ def test_files_are_made_once_and_for_their_owner_alone(answer, tmp_path):
     assert first == second
     assert first.secret_variables == ("TOKEN",)
     made = sorted((tmp_path / "run" / "client").iterdir())
-    assert [str(path) for path in made] == sorted([first.wgetrc, first.truststore])
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in made)
+    assert [str(path) for path in made] == sorted([first.wgetrc, first.truststore, first.php_folder])
+    files = [path for path in (tmp_path / "run" / "client").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
     assert made[0].parent.stat().st_mode & 0o777 == 0o700
 
 

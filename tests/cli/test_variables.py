@@ -8,11 +8,12 @@ from proxyd.cli.variables import (
     Client,
     child_environment,
     client_variables,
+    php_ini,
     shell_exports,
     wgetrc,
 )
 
-CLIENT = Client("http://127.0.0.1:3128", "/s/ca-bundle.pem", "/r/wgetrc", "/r/trust.p12", ("TICKETS_TOKEN",))
+CLIENT = Client("http://127.0.0.1:3128", "/s/ca-bundle.pem", "/r/wgetrc", "/r/trust.p12", "/r/php", ("TICKETS_TOKEN",))
 PROXY, BUNDLE = CLIENT.proxy, CLIENT.ca_bundle
 
 TABLE = {
@@ -25,7 +26,7 @@ TABLE = {
     "CARGO_HTTP_CAINFO": BUNDLE, "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": BUNDLE,
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": BUNDLE, "HTTPLIB2_CA_CERTS": BUNDLE, "BUNDLE_SSL_CA_CERT": BUNDLE,
     "HEX_CACERTS_PATH": BUNDLE, "PERL_LWP_SSL_CA_FILE": BUNDLE, "JULIA_SSL_CA_ROOTS_PATH": BUNDLE,
-    "NODE_USE_ENV_PROXY": "1", "WGETRC": "/r/wgetrc", "TICKETS_TOKEN": PLACEHOLDER,
+    "NODE_USE_ENV_PROXY": "1", "WGETRC": "/r/wgetrc", "PHP_INI_SCAN_DIR": ":/r/php", "TICKETS_TOKEN": PLACEHOLDER,
     "JAVA_TOOL_OPTIONS": (
         "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=3128 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128 "
         "-Dhttp.nonProxyHosts= -Djavax.net.ssl.trustStore=/r/trust.p12 -Djavax.net.ssl.trustStoreType=PKCS12 "
@@ -35,7 +36,7 @@ TABLE = {
 
 
 def test_every_variable_is_as_the_table_says():
-    assert client_variables(CLIENT) == TABLE
+    assert client_variables(CLIENT, {}) == TABLE
 
 
 def test_a_child_keeps_what_is_its_own_and_loses_what_would_defeat_the_proxy():
@@ -54,14 +55,22 @@ def test_java_keeps_its_options_and_ours_come_last():
     assert child["JAVA_TOOL_OPTIONS"] == f"-Xmx1g {TABLE['JAVA_TOOL_OPTIONS']}"
 
 
+def test_php_keeps_the_folders_that_it_read_before():
+    assert child_environment({"PHP_INI_SCAN_DIR": "/own"}, CLIENT)["PHP_INI_SCAN_DIR"] == "/own:/r/php"
+
+
+def test_php_reads_the_bundles_path_whatever_it_holds():
+    assert php_ini('/a "b"/c.pem').splitlines()[0] == 'curl.cainfo = "/a \\"b\\"/c.pem"'
+
+
 def test_java_options_with_spaces_are_quoted():
-    client = Client(PROXY, BUNDLE, "/r/wgetrc", "/a b/trust.p12")
-    assert '"-Djavax.net.ssl.trustStore=/a b/trust.p12"' in client_variables(client)["JAVA_TOOL_OPTIONS"]
+    client = Client(PROXY, BUNDLE, "/r/wgetrc", "/a b/trust.p12", "/r/php")
+    assert '"-Djavax.net.ssl.trustStore=/a b/trust.p12"' in client_variables(client, {})["JAVA_TOOL_OPTIONS"]
 
 
 def test_an_ipv6_proxy_is_a_host_for_java():
-    client = Client("http://[::1]:3128", BUNDLE, "/r/wgetrc", "/r/t.p12")
-    assert "-Dhttps.proxyHost=::1 -Dhttps.proxyPort=3128" in client_variables(client)["JAVA_TOOL_OPTIONS"]
+    client = Client("http://[::1]:3128", BUNDLE, "/r/wgetrc", "/r/t.p12", "/r/php")
+    assert "-Dhttps.proxyHost=::1 -Dhttps.proxyPort=3128" in client_variables(client, {})["JAVA_TOOL_OPTIONS"]
 
 
 def test_the_user_s_wgetrc_is_kept_and_loses():

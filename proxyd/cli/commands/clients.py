@@ -43,7 +43,7 @@ def _env(arguments: argparse.Namespace) -> int:
     from proxyd.cli.variables import client_variables, shell_exports
 
     client = make_client(call(arguments, "environment"), runtime_dir(arguments), os.environ)
-    variables = client_variables(client, os.environ.get("JAVA_TOOL_OPTIONS", ""))
+    variables = client_variables(client, os.environ)
     if arguments.json:
         return print_json(variables)
     print(shell_exports(variables), end="")
