@@ -88,6 +88,7 @@ class Connection:
 
     def handover(self, stream: Stream) -> None:
         """Go on with another stream over the same socket (TLS)."""
+        self.stream.unwatch()
         self.stream.ended = "handed over"
         stream.stall = self.stream.stall
         self.stream = stream

@@ -98,6 +98,8 @@ async def relay(client: Stream, upstream: Stream, idle: float, pipes: Pipes, tal
     def down(size: int) -> None:
         tally.down += size
 
+    client.unwatch()
+    upstream.unwatch()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one_way, client, upstream, up)
         await one_way(upstream, client, down)

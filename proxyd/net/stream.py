@@ -11,9 +11,20 @@ from collections.abc import Callable
 from typing import Final
 
 import trio
-from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    Task,
+    checkpoint,
+    current_task,
+    notify_closing,
+    reschedule,
+    wait_task_rescheduled,
+    wait_writable,
+)
 
 from proxyd.core.units import KIB
+from proxyd.net import readiness
 
 NEVER: Final = math.inf
 
@@ -46,7 +57,21 @@ class Broken(StreamError):
 class Stream:
     """A TCP or Unix socket. The creator registers it with the reaper and closes it."""
 
-    __slots__ = ("_burst", "busy_since", "deadline", "ended", "hangup", "late", "sent", "sock", "stall")
+    __slots__ = (
+        "_burst",
+        "_readiness",
+        "busy_since",
+        "deadline",
+        "ended",
+        "hangup",
+        "late",
+        "over",
+        "ready",
+        "sent",
+        "sock",
+        "stall",
+        "waiter",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -64,22 +89,62 @@ class Stream:
         """Seconds that a send may wait for room, each time; what is sent at once costs no clock."""
         self.sent = 0
         """Bytes handed to the kernel or to TLS so far."""
+        self.ready = False
+        """Bytes may be there: an edge was seen (net.readiness) and no read has found the socket empty since."""
+        self.over = False
+        """The peer's FIN, or a failure, was seen."""
+        self.waiter: Task | None = None
+        """The task that waits for an edge."""
+        self._readiness: readiness.Readiness | None = None
         self._burst = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} fd={self.sock.fileno()} ended={self.ended!r}>"
 
     async def receive(self, size: int = SMALL_READ) -> bytes:
-        """Wait for data, then return up to ``size`` bytes; ``b""`` is the peer's FIN."""
-        sock = self.sock
+        """Wait for data unless it is known to be there, then return up to ``size`` bytes; ``b""`` is the peer's FIN."""
         while True:
+            if not self.ready:
+                await self.readable()
+            elif self._burst >= BURST:
+                self._burst = 0
+                await checkpoint()
+            else:
+                self._burst += 1
             try:
-                await wait_readable(sock)
-                return sock.recv(size)
+                data = self.sock.recv(size)
             except BlockingIOError:
-                continue
-            except GONE as error:
+                self.ready = False
+            except OSError as error:
                 raise self._failure(error) from None
+            else:
+                if len(data) < size:  # the socket is empty
+                    self.ready = self.over
+                return data
+
+    async def readable(self) -> None:
+        """Wait for an edge. For who has just found the socket empty, or has not looked yet."""
+        if self.ended is not None:
+            raise Late(self.ended)
+        if self._readiness is None:
+            self._readiness = readiness.current()
+            self._readiness.watch(self.sock.fileno(), self)
+        assert self.waiter is None, "one task reads"
+        self.waiter = current_task()
+        await wait_task_rescheduled(self._withdraw)
+        if self.ended is not None:
+            raise Late(self.ended)
+
+    def unwatch(self) -> None:
+        """Take no more edges: the socket is read past this stream from here on (a relay, TLS)."""
+        if self._readiness is not None:
+            self._readiness.forget(self.sock.fileno(), self)
+            self._readiness = None
+        self.ready = False
+
+    def _withdraw(self, _: RaiseCancelT) -> Abort:
+        self.waiter = None
+        return Abort.SUCCEEDED
 
     async def receive_ready(self, size: int = LARGE_READ) -> bytes:
         """As receive, but try first; a long run without a wait still lets other tasks run."""
@@ -88,10 +153,9 @@ class Stream:
             try:
                 return self.sock.recv(size)
             except BlockingIOError:
-                pass
+                self.ready = False
             except OSError as error:
                 raise self._failure(error) from None
-        self._burst = 0
         return await self.receive(size)
 
     def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
@@ -166,7 +230,11 @@ class Stream:
         """Close now and tell waiters why."""
         if self.ended is None:
             self.ended = reason
-            notify_closing(self.sock)
+            self.unwatch()
+            if self.waiter is not None:
+                reschedule(self.waiter)
+                self.waiter = None
+            notify_closing(self.sock)  # who waits for room, or in a relay
             self._dispose()
 
     def close(self) -> None:
