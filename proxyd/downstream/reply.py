@@ -56,7 +56,9 @@ async def write(stream: Stream, exchange: Exchange, response: Response, via: byt
             head = _head(response, via, modern=modern, keep=keep)
         exchange.response_bytes = len(ready)
         if len(ready) <= ONE_WRITE:
-            await stream.send(head + ready)
+            rest = stream.send_nowait(head + ready)
+            if rest:
+                await stream.send(rest)
         else:
             await stream.send(head)
             await stream.send(ready)

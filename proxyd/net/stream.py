@@ -6,6 +6,7 @@ for places where data cannot be there yet; ``receive_ready`` tries first. Both r
 """
 
 import math
+import select
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +35,8 @@ LARGE_READ: Final = 64 * KIB
 GONE: Final = (OSError, trio.ClosedResourceError, ValueError)
 """What a socket meets that was closed: in use, during a wait, before it (trio refuses descriptor -1 by ValueError)."""
 
+_LIFE_SIGNS: Final = select.POLLIN | select.POLLRDHUP
+
 BURST: Final = 16
 """Calls that a task makes without a wait before it lets others run (HOUSE: fairness)."""
 
@@ -59,6 +62,7 @@ class Stream:
 
     __slots__ = (
         "_burst",
+        "_poll",
         "_readiness",
         "busy_since",
         "deadline",
@@ -96,6 +100,8 @@ class Stream:
         self.waiter: Task | None = None
         """The task that waits for an edge."""
         self._readiness: readiness.Readiness | None = None
+        self._poll: select.poll | None = None
+        """Made for connections that are asked whether they live."""
         self._burst = 0
 
     def __repr__(self) -> str:
@@ -105,7 +111,13 @@ class Stream:
         """Wait for data unless it is known to be there, then return up to ``size`` bytes; ``b""`` is the peer's FIN."""
         while True:
             if not self.ready:
-                await self.readable()
+                if self._readiness is None:
+                    self._watch()
+                assert self.waiter is None, "one task reads"
+                self.waiter = current_task()
+                await wait_task_rescheduled(self._withdraw)
+                if self.ended is not None:
+                    raise Late(self.ended)
             elif self._burst >= BURST:
                 self._burst = 0
                 await checkpoint()
@@ -122,18 +134,11 @@ class Stream:
                     self.ready = self.over
                 return data
 
-    async def readable(self) -> None:
-        """Wait for an edge. For who has just found the socket empty, or has not looked yet."""
+    def _watch(self) -> None:
         if self.ended is not None:
             raise Late(self.ended)
-        if self._readiness is None:
-            self._readiness = readiness.current()
-            self._readiness.watch(self.sock.fileno(), self)
-        assert self.waiter is None, "one task reads"
-        self.waiter = current_task()
-        await wait_task_rescheduled(self._withdraw)
-        if self.ended is not None:
-            raise Late(self.ended)
+        self._readiness = readiness.current()
+        self._readiness.watch(self.sock.fileno(), self)
 
     def unwatch(self) -> None:
         """Take no more edges: the socket is read past this stream from here on (a relay, TLS)."""
@@ -167,22 +172,27 @@ class Stream:
         except OSError as error:
             raise self._failure(error) from None
 
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``."""
+    def send_nowait(self, data: bytes) -> bytes:
+        """Send what there is room for now and return the rest; for exchanges, which wait for other things anyway."""
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
-            sent = 0
+            return data
         except OSError as error:
             raise self._failure(error) from None
         self.sent += sent
-        if sent == len(data):
-            self._burst += 1
-            if self._burst >= BURST:
-                self._burst = 0
-                await checkpoint()
+        return b"" if sent == len(data) else data[sent:]
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        rest = self.send_nowait(data)
+        if rest:
+            await self._send_rest(memoryview(rest))
             return
-        await self._send_rest(memoryview(data)[sent:])
+        self._burst += 1
+        if self._burst >= BURST:
+            self._burst = 0
+            await checkpoint()
 
     async def _send_rest(self, rest: memoryview) -> None:
         sock = self.sock
@@ -211,13 +221,13 @@ class Stream:
 
     def is_alive(self) -> bool:
         """Whether an idle stream can carry another request: open and silent. Reads nothing away."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        if self.ended is not None:
+            return False  # and the number may be another socket's by now
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self.sock.fileno(), _LIFE_SIGNS)
+        return not poll.poll(0)
 
     def shut_write(self) -> None:
         """Send FIN; the other direction goes on."""

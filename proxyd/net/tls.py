@@ -106,6 +106,18 @@ class TlsStream(Stream):
         except _IO_ERRORS as error:
             raise self._failure(error) from None
 
+    def send_nowait(self, data: bytes) -> bytes:
+        """Send what there is room for now and return the rest."""
+        self._check_open()
+        try:
+            sent = self.tls.send(data)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return data
+        except _IO_ERRORS as error:
+            raise self._failure(error) from None
+        self.sent += sent
+        return b"" if sent == len(data) else data[sent:]
+
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
         rest: bytes | memoryview = data
@@ -222,6 +234,10 @@ class MemoryTlsStream(TlsStream):
         """As TlsStream: what is decrypted already comes first."""
         return await self._receive(size)
 
+    def send_nowait(self, data: bytes) -> bytes:
+        """Send nothing: the BIO is flushed by ``send``."""
+        return data
+
     async def send(self, data: bytes) -> None:
         """Encrypt and send all of ``data``, in pieces so that the BIO stays small."""
         rest = memoryview(data)
@@ -233,6 +249,10 @@ class MemoryTlsStream(TlsStream):
             self.sent += sent
             rest = rest[sent:]
             await self._flush()
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await checkpoint()
 
     def is_alive(self) -> bool:
         """Only upstream connections are asked, and those are never on memory BIOs."""
@@ -265,7 +285,9 @@ class MemoryTlsStream(TlsStream):
             except SSL.WantReadError:
                 return
             before = self.sent
-            await Stream.send(self, data)
+            rest = Stream.send_nowait(self, data)
+            if rest:
+                await self._send_rest(memoryview(rest))
             self.sent = before  # counted in plain bytes
 
     def _goodbye(self) -> None:

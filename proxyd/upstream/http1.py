@@ -57,34 +57,70 @@ class Connection:
         The connection goes back to its pool when the response body ends, or is closed when it cannot. ProxyError
         says whether a retry is safe; the connection is discarded then.
         """
-        request = exchange.request
-        exchange.stream = stream = self.stream
-        self.held = True
-        self.requests += 1
+        stream = self.stream
         sent_before = stream.sent
-        now = exchange.started if exchange.reused and exchange.attempts == 1 else current_time()
         try:
-            ready = request.body.take_ready()
-            extra = via
-            if ready or ready is None or request.method in _HAS_BODY or request.upgrade is not None:
-                extra += _request_framing(exchange, ready)
-            head = encode.request_head(request.method, path, host, headers, extra)
-            if ready is not None:
-                self._arm(exchange, now, exchange.route.timeouts.first_byte, "first_byte")
-                await stream.send(head + ready if ready else head)
-                exchange.request_bytes = len(ready)
-            else:
-                self._arm(exchange, now, exchange.route.timeouts.idle, "idle")
-                self.uploading = True
-                await stream.send(head)
+            now = exchange.started if exchange.reused and exchange.attempts == 1 else current_time()
+            message = self._begin(exchange, now, host, headers, path, via)
+            rest = stream.send_nowait(message)
+            if rest:
+                await stream.send(rest)
+            if self.uploading:
                 exchange.nursery.start_soon(self._upload, exchange)
-            return await self._answer(exchange, limits, now)
+            buffer = self.buffer
+            interim = searched = 0
+            while True:
+                end = buffer.find(END, searched) if buffer else -1
+                if end < 0:
+                    if len(buffer) > limits.head_bytes:
+                        raise _too_long(limits.head_bytes)
+                    near = stream.deadline - now < _FINE
+                    data = await (self._receive() if near else stream.receive(SMALL_READ))
+                    if not data:
+                        raise Broken("closed within the response head" if buffer else "closed before the response")
+                    searched = max(0, len(buffer) - 3)
+                    buffer = buffer + data if buffer else data
+                    continue
+                raw = buffer[: end + 4]
+                head = parse_response(
+                    raw, exchange.request.method, limit=limits.head_bytes, max_fields=limits.head_fields
+                )
+                self.buffer = buffer = buffer[end + 4 :]
+                searched = 0
+                if head.status >= 200 or head.status == 101:
+                    response = self._response(exchange, head, now)
+                    response.raw_head = raw
+                    return response
+                interim += 1  # RFC 9110 §15.2
+                if interim > limits.interim_responses:
+                    raise bad_response(f"more than {limits.interim_responses} interim responses")
+                if exchange.interim is not None:
+                    await exchange.interim(head.status, head.headers)
         except StreamError as error:
             self.drop()
             raise self._failed(exchange, error, untouched=stream.sent == sent_before) from error
         except BaseException:
             self.drop()
             raise
+
+    def _begin(self, exchange: Exchange, now: float, host: bytes, headers: Headers, path: bytes, via: bytes) -> bytes:
+        """Lend the connection, set its deadline, and return what to send: the head, with the body where it is ready."""
+        request = exchange.request
+        exchange.stream = self.stream
+        self.held = True
+        self.requests += 1
+        ready = request.body.take_ready()
+        if ready or ready is None or request.method in _HAS_BODY or request.upgrade is not None:
+            via += _request_framing(exchange, ready)
+        head = encode.request_head(request.method, path, host, headers, via)
+        timeouts = exchange.route.timeouts
+        if ready is None:
+            self.uploading = True
+            self._arm(exchange, now, timeouts.idle, "idle")
+            return head
+        self._arm(exchange, now, timeouts.first_byte, "first_byte")
+        exchange.request_bytes = len(ready)
+        return head + ready if ready else head
 
     def drop(self) -> None:
         """Close the connection and give its place back; once."""
@@ -112,44 +148,9 @@ class Connection:
         stream.expire(stream.late)
         raise Late(stream.late)
 
-    async def _answer(self, exchange: Exchange, limits: Limits, started: float) -> Response:
-        """Read heads until one is final; interim ones are passed on (RFC 9110 §15.2)."""
-        stream = self.stream
-        interim = 0
-        searched = 0
-        buffer = self.buffer
-        while True:
-            end = buffer.find(END, searched) if buffer else -1
-            if end < 0:
-                if len(buffer) > limits.head_bytes:
-                    raise bad_response(
-                        f"the response head is longer than {limits.head_bytes} bytes",
-                        "http_response_header_section_size",
-                    )
-                near = stream.deadline - started < _FINE
-                data = await (self._receive() if near else stream.receive(SMALL_READ))
-                if not data:
-                    raise Broken("closed within the response head" if buffer else "closed before the response")
-                searched = max(0, len(buffer) - 3)
-                buffer = buffer + data if buffer else data
-                continue
-            raw = buffer[: end + 4]
-            head = parse_response(raw, exchange.request.method, limit=limits.head_bytes, max_fields=limits.head_fields)
-            self.buffer = buffer = buffer[end + 4 :]
-            searched = 0
-            if head.status >= 200 or head.status == 101:
-                now = current_time()
-                exchange.first_byte_seconds = now - started
-                response = self._response(exchange, head, now)
-                response.raw_head = raw
-                return response
-            interim += 1
-            if interim > limits.interim_responses:
-                raise bad_response(f"more than {limits.interim_responses} interim responses")
-            if exchange.interim is not None:
-                await exchange.interim(head.status, head.headers)
-
-    def _response(self, exchange: Exchange, head: ResponseHead, now: float) -> Response:
+    def _response(self, exchange: Exchange, head: ResponseHead, started: float) -> Response:
+        now = current_time()
+        exchange.first_byte_seconds = now - started
         if head.status == 101:
             return self._upgraded(exchange, head)
         data = self.buffer
@@ -243,6 +244,10 @@ def late_error(exchange: Exchange, reason: str) -> ProxyError:
         detail = "nothing moved within `idle`"
         return ProxyError(504, Flag.IDLE_TIMEOUT, "connection_read_timeout", detail, side=Side.UPSTREAM)
     return ProxyError(503, Flag.DRAINING, "proxy_internal_response", f"the exchange was cut: {reason}")
+
+
+def _too_long(limit: int) -> ProxyError:
+    return bad_response(f"the response head is longer than {limit} bytes", "http_response_header_section_size")
 
 
 def _request_framing(exchange: Exchange, ready: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from trio import current_time
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
 from proxyd.core.exchange import Exchange, Injector
+from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.message import Response
 from proxyd.core.service import Endpoint, Service
@@ -89,14 +90,26 @@ class Router:
             exchange.attempts += 1
             index = (offset + exchange.attempts - 1) % len(endpoints) if endpoints else -1
             try:
-                return await self._attempt(exchange, service, index)
+                pool, host, headers, path = self._prepare(exchange, service, index)
+                connection = self._take_idle(exchange, pool) if pool.idle else None
+                if connection is None:
+                    connection = await self._take(exchange, pool)
+                exchange.endpoint = connection.peer
+                response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
             except ProxyError as error:
                 if exchange.attempts >= most or not _may_retry(exchange, error, len(endpoints)):
                     raise
                 exchange.request.body.rewind()
+                continue
+            if connection.requests == 1 and pool.key.name:
+                self.connector.remember(pool.key, connection.stream)
+            return response
 
-    async def _attempt(self, exchange: Exchange, service: Service | None, index: int) -> Response:
-        """Make one attempt, at the service's endpoint ``index``, or at the request's own authority where it is -1."""
+    def _prepare(self, exchange: Exchange, service: Service | None, index: int) -> tuple[Pool, bytes, Headers, bytes]:
+        """Return the pool, and Host, headers and path with the credential, of one attempt.
+
+        It goes to the service's endpoint ``index``, or to the request's own authority where that is -1.
+        """
         request = exchange.request
         authority = request.authority
         secure = request.scheme == b"https"
@@ -116,14 +129,7 @@ class Router:
                 raise self._missing(str(error.args[0])) from None
             except ValueError as error:
                 raise _misconfigured(str(error)) from None
-        connection = self._take_idle(exchange, pool) if pool.idle else None
-        if connection is None:
-            connection = await self._take(exchange, pool)
-        exchange.endpoint = connection.peer
-        response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
-        if secure and connection.requests == 1:
-            self.connector.remember(pool.key, connection.stream)
-        return response
+        return pool, host, headers, path
 
     def _pool(self, exchange: Exchange, authority: Authority, index: int, secure: bool) -> tuple[Pool, bytes]:
         """Return the pool to draw from and the Host field that goes with it; the route remembers both."""

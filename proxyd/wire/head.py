@@ -21,6 +21,9 @@ _TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijk
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
+_STATUS_VERSIONS: Final = {b"HTTP/1.1 ": 11, b"HTTP/1.0 ": 10}
+_CODES: Final = {b"%d" % code: code for code in range(100, 600)}
+_USUAL_REASONS: Final = frozenset({b"OK", b"Created", b"No Content", b"Not Modified", b"Not Found"})
 _OTHER_VERSION: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+\r\n").match
 _ILLEGAL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n").search
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -320,17 +323,15 @@ def parse_response(raw: bytes, method: bytes, *, limit: int, max_fields: int) ->
     if len(raw) > limit:
         raise bad_response(f"the response head is longer than {limit} bytes", "http_response_header_section_size")
     line_end = raw.find(b"\r\n")
-    version = _VERSIONS.get(raw[:8])
-    code = raw[9:12]
+    version = _STATUS_VERSIONS.get(raw[:9])
+    status = _CODES.get(raw[9:12])
     reason = raw[13:line_end]
     if (
         version is None
+        or status is None
         or line_end < 12
-        or raw[8:9] != b" "
-        or not code.isdigit()
-        or not b"1" <= code < b"6"
         or (line_end > 12 and raw[12:13] != b" ")
-        or reason.translate(None, _TEXT)
+        or (reason not in _USUAL_REASONS and reason.translate(None, _TEXT))
     ):
         raise bad_response("the status line is malformed")
     lines = raw[line_end + 2 :]
@@ -343,7 +344,7 @@ def parse_response(raw: bytes, method: bytes, *, limit: int, max_fields: int) ->
         fields = collapsed
     if len(fields) > max_fields:
         raise bad_response(f"the response head has more than {max_fields} fields", "http_response_header_section_size")
-    head = ResponseHead(int(code), reason, version)
+    head = ResponseHead(status, reason, version)
     _sort_response(head, fields, method)
     return head
 

@@ -58,6 +58,9 @@ SUPERVISOR_TO_WORKER: Final = frozenset({messages.Adopt, messages.Drain})
 
 _KINDS: Final[dict[str, type]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 _RECORDS: Final = list[list[Any]]
+_PACKER: Final = msgpack.Packer()
+_EVENTS_HEAD: Final = b"\x92" + msgpack.packb("Events") + b"\x81" + msgpack.packb("events")
+"""``[kind, {field:`` up to the value; the formats are fixarray and fixmap of the msgpack specification."""
 
 
 def encode(message: Message) -> bytes:
@@ -73,6 +76,11 @@ def encode(message: Message) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         problem = type(error).__name__
     raise ValueError(f"{kind.__name__}: not encodable ({problem})")
+
+
+def encode_events(count: int, packed: bytes) -> bytes:
+    """Return the payload of ``Events`` for ``count`` records that are msgpack already, one after the other."""
+    return b"".join((_EVENTS_HEAD, _PACKER.pack_array_header(count), packed))
 
 
 def decode(payload: bytes, allowed: frozenset[type]) -> Message:

@@ -18,7 +18,6 @@ from proxyd.core.messages import (
     ApplySnapshot,
     CredentialApplied,
     Drain,
-    Events,
     InstallLeaf,
     Message,
     Query,
@@ -39,9 +38,6 @@ FROM_CONTROL: Final = frozenset({ApplySnapshot, SetListener, SetCredential, Inst
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
 EVENTS_SECONDS: Final = 0.1
-EVENTS_PER_FRAME: Final = 200
-"""About 64 KiB of access records."""
-
 STATS_SECONDS: Final = 1.0
 MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
@@ -96,8 +92,7 @@ class Links:
     async def flush(self) -> None:
         """Send what waits, before the worker ends."""
         try:
-            while self._events.waiting:
-                await self._send(self._control, Events(self._events.take(EVENTS_PER_FRAME)))
+            await self._send_waiting(self._control)
             await self._send(self._control, self._meter.collect())
         except LinkClosed:
             return
@@ -183,8 +178,11 @@ class Links:
     async def _send_events(self, link: FrameLink) -> None:
         while True:
             await trio.sleep(EVENTS_SECONDS)
-            while self._events.waiting:
-                await self._send(link, Events(self._events.take(EVENTS_PER_FRAME)))
+            await self._send_waiting(link)
+
+    async def _send_waiting(self, link: FrameLink) -> None:
+        while (frame := self._events.take()) is not None:
+            await link.send(ipc.encode_events(*frame))
 
     async def _send_stats(self, link: FrameLink) -> None:
         while True:

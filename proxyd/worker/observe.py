@@ -1,8 +1,10 @@
 """What happened, counted and reported: one event per exchange where the access log is on, and the metrics."""
 
 import time
+from collections import deque
 from typing import Any
 
+import msgpack
 import trio
 
 from proxyd.core import metrics
@@ -14,28 +16,49 @@ from proxyd.worker.meter import Counter, Histogram, Meter
 MAX_EVENTS = 20_000
 """Events that wait for control; past that they are dropped and counted."""
 
+EVENTS_PER_FRAME = 200
+"""About 64 KiB of access records."""
+
 DROPPED_STATUS = 499
 """Logged where the client left before a response (nginx's number)."""
 
 
 class Events:
-    """A bounded queue of records for control."""
+    """A bounded queue of records for control, packed at once while they are warm: small, and quick to send."""
 
     def __init__(self, meter: Meter) -> None:
-        self.waiting: list[list[Any]] = []
+        self.waiting = 0
+        self._packer = msgpack.Packer(autoreset=False, unicode_errors="replace")
+        self._open = 0
+        """Records in the packer."""
+        self._frames: deque[tuple[int, bytes]] = deque()
         self._dropped = meter.counter(metrics.EVENTS_DROPPED, "worker_queue_full")
 
     def add(self, record: list[Any]) -> None:
         """Queue a record, or drop and count it."""
-        if len(self.waiting) < MAX_EVENTS:
-            self.waiting.append(record)
-        else:
+        if self.waiting >= MAX_EVENTS:
             self._dropped.value += 1
+            return
+        self._packer.pack(record)
+        self.waiting += 1
+        self._open += 1
+        if self._open == EVENTS_PER_FRAME:
+            self._seal()
 
-    def take(self, count: int) -> list[list[Any]]:
-        """Remove and return up to ``count`` records, oldest first."""
-        taken, self.waiting = self.waiting[:count], self.waiting[count:]
-        return taken
+    def take(self) -> tuple[int, bytes] | None:
+        """Remove and return up to EVENTS_PER_FRAME records, oldest first: how many, and their msgpack bytes."""
+        if not self._frames:
+            if not self._open:
+                return None
+            self._seal()
+        frame = self._frames.popleft()
+        self.waiting -= frame[0]
+        return frame
+
+    def _seal(self) -> None:
+        self._frames.append((self._open, self._packer.bytes()))
+        self._packer.reset()
+        self._open = 0
 
     def notice(self, level: str, name: str, detail: str) -> None:
         """Queue something that an operator should know."""

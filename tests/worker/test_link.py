@@ -28,9 +28,11 @@ from proxyd.net.frames import FrameLink
 from proxyd.net.framing import LinkClosed
 from proxyd.wire import ipc
 from proxyd.worker import link as module
-from proxyd.worker.link import EVENTS_PER_FRAME, Links
+from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
+from proxyd.worker.observe import EVENTS_PER_FRAME
 from proxyd.worker.observe import Events as EventQueue
+from tests.worker.packed import records
 
 
 class Subject:
@@ -155,7 +157,7 @@ async def test_a_full_queue_of_questions_is_noticed_and_waits_for_nobody(monkeyp
     wired = Wired()
     for _ in range(3):
         wired.links.want_leaf("api.example", "uid:1")
-    assert [record[3] for record in wired.events.waiting] == ["leaf_questions_full"] * 2
+    assert [record[3] for record in records(wired.events)] == ["leaf_questions_full"] * 2
     wired.control.close()
     wired.links._control.close()
 
@@ -164,7 +166,7 @@ async def test_a_control_that_breaks_a_rule_is_cut_off_and_the_worker_goes_on(wi
     await wired.control.send(ipc.encode(Ready(1)))
     with pytest.raises(LinkClosed):
         await wired.receive(Adopt)
-    assert any(record[3] == "control_frame" for record in wired.events.waiting)
+    assert any(record[3] == "control_frame" for record in records(wired.events))
     await adopt_and_ask(wired, nursery)
 
 

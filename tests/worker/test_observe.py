@@ -15,6 +15,7 @@ from proxyd.filters.access import OpenJudge
 from proxyd.worker import observe
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import DROPPED_STATUS, Events, Observer
+from tests.worker.packed import records
 
 HOST = "api.example"
 
@@ -31,7 +32,7 @@ class Watched:
         return {(name, *labels): count for name, labels, count in self.meter.collect().counters}
 
     def record(self):
-        [[kind, *values]] = self.events.take(10)
+        [[kind, *values]] = records(self.events)
         assert kind == ACCESS
         return dict(zip(ACCESS_FIELDS, values, strict=True))
 
@@ -134,7 +135,7 @@ async def test_a_record_tells_what_happened_in_milliseconds(watched):
 async def test_where_the_access_log_is_off_nothing_is_recorded(watched):
     watched.observer.done(exchange(access_log=False))
     watched.observer.tunnel(exchange(access_log=False), "tunnel", 200)
-    assert watched.events.waiting == []
+    assert watched.events.waiting == 0
 
 
 @pytest.mark.parametrize(("endpoint", "origin"), [(None, "proxyd"), ("192.0.2.1:443", "upstream")])
@@ -157,15 +158,29 @@ def test_events_past_the_bound_are_dropped_and_counted_and_the_oldest_kept(monke
     for number in range(5):
         events.add([number])
     assert meter.collect().counters == [[metrics.EVENTS_DROPPED.name, ["worker_queue_full"], 2]]
-    assert events.take(2) == [[0], [1]]
-    assert events.take(9) == [[2]]
-    assert events.take(9) == []
+    assert records(events) == [[0], [1], [2]]
+    assert events.take() is None
+
+
+def test_events_leave_in_frames_of_a_bounded_number():
+    events = Events(Meter())
+    for number in range(observe.EVENTS_PER_FRAME + 1):
+        events.add([number])
+    assert [count for count, _ in iter(events.take, None)] == [observe.EVENTS_PER_FRAME, 1]
+    assert events.waiting == 0
+
+
+def test_text_that_is_no_unicode_loses_its_odd_characters_and_no_record():
+    events = Events(Meter())
+    events.add(["\udcff"])
+    events.add(["x"])
+    assert records(events) == [["?"], ["x"]]
 
 
 def test_a_notice_has_its_fields():
     events = Events(Meter())
     events.notice("warning", "name", "detail")
-    [[kind, *values]] = events.take(1)
+    [[kind, *values]] = records(events)
     assert kind == NOTICE
     assert dict(zip(NOTICE_FIELDS, values, strict=True)) | {"time": 0} == {
         "time": 0,
