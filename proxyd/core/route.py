@@ -33,23 +33,26 @@ class Judge(Protocol):
 
 
 class Filter:
-    """One concern of an exchange. Subclasses override only what they need; a hook left alone is never called."""
+    """One concern of an exchange. Subclasses override only what they need; a hook left alone is never called.
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    A hook that waits is an ``async def``; one that never does is a plain function, and costs no coroutine.
+    """
+
+    def request(self, exchange: Exchange) -> Awaitable[Response | None] | Response | None:
         """Look at or change the request; a response ends the chain. Raises ProxyError to refuse."""
         return None
 
-    async def response(self, exchange: Exchange) -> None:
+    def response(self, exchange: Exchange) -> Awaitable[None] | None:
         """Look at or change the response; runs in reverse order where the request hook ran."""
-        return
+        return None
 
     def done(self, exchange: Exchange) -> None:
         """Called always, once, last; never waits."""
         return
 
 
-RequestHook = Callable[[Exchange], Awaitable[Response | None]]
-ResponseHook = Callable[[Exchange], Awaitable[None]]
+RequestHook = Callable[[Exchange], Awaitable[Response | None] | Response | None]
+ResponseHook = Callable[[Exchange], Awaitable[None] | None]
 DoneHook = Callable[[Exchange], None]
 
 
@@ -75,7 +78,11 @@ class Chain:
         """Run the request hooks, the router, and the response hooks in reverse."""
         due = len(self.response_hooks)
         for hook, ran in self.steps:
-            early = await hook(exchange)
+            early = hook(exchange)
+            if early is None:
+                continue
+            if not isinstance(early, Response):
+                early = await early
             if early is not None:
                 exchange.response = early
                 due = ran
@@ -83,7 +90,9 @@ class Chain:
         else:
             exchange.response = await router(exchange)
         for index in range(due - 1, -1, -1):
-            await self.response_hooks[index](exchange)
+            waits = self.response_hooks[index](exchange)
+            if waits is not None:
+                await waits
         return exchange.response
 
 

@@ -141,7 +141,7 @@ class AccessFilter(Filter):
     def __init__(self) -> None:
         self._allowed: set[tuple[bytes, bytes]] = set()
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    def request(self, exchange: Exchange) -> Response | None:
         """ProxyError 400 for an ambiguous path, 403 for a forbidden request."""
         request = exchange.request
         judge = exchange.route.judge

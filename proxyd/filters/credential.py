@@ -14,7 +14,7 @@ _PRIVATE: Final = frozenset({b"authorization", b"cookie"})
 class CredentialFilter(Filter):
     """Chooses the service's credential, unless the client may keep its own and sent one."""
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    def request(self, exchange: Exchange) -> Response | None:
         """ProxyError 400 when Connection names the credential's field."""
         route = exchange.route
         injector = route.injector

@@ -13,7 +13,7 @@ class LoopFilter(Filter):
     def __init__(self, pseudonym: str) -> None:
         self._pseudonym = pseudonym.lower().encode("ascii")
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    def request(self, exchange: Exchange) -> Response | None:
         """ProxyError 508 where Via names this instance."""
         via = exchange.request.via
         if via is not None:

@@ -20,6 +20,9 @@ _TEXT: Final = (
     b"application/x-www-form-urlencoded",
 )
 
+_BY_FREQUENCY: Final = b'"e ta,oi:nsr{}hldcu10mfp[]g2wyb-v3.k5_4689/7jxqzSTACEIMPDNRBOLFHGUWVYKXJQZ'
+"""What JSON and English are made of, the most frequent byte first; a byte that is not here is rarer still."""
+
 _Span = tuple[int, int]
 """Start and end of one occurrence."""
 
@@ -100,6 +103,11 @@ class Masker:
                     break
                 at = data.find(needle[:1], at + 1)
         return best
+
+
+def rarest(needle: bytes) -> bytes:
+    """Return the byte of ``needle`` that JSON and English text are least likely to hold."""
+    return max((needle[at : at + 1] for at in range(len(needle))), key=lambda byte: _BY_FREQUENCY.find(byte) % 256)
 
 
 def maskable(headers: Headers, status: int) -> bool:

@@ -11,7 +11,7 @@ from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.message import Body, BytesBody
 from proxyd.core.route import Filter
-from proxyd.filters.mask import Masker, maskable
+from proxyd.filters.mask import Masker, maskable, rarest
 
 
 class Masking:
@@ -80,10 +80,12 @@ class ReflectionFilter(Filter):
 
     def __init__(self, limit: int, masked: Callable[[int], None]) -> None:
         self._limit = limit
+        self._sought: tuple[tuple[bytes, ...], list[tuple[bytes, bytes]]] = ((), [])
+        """The needles of the last response, each with its rarest byte."""
         self._masked = masked
         """Told how many echoes were masked, once per response that had some."""
 
-    async def response(self, exchange: Exchange) -> None:
+    def response(self, exchange: Exchange) -> None:
         """Mask headers, then the body where it can be searched."""
         needles = exchange.secrets
         response = exchange.response
@@ -91,11 +93,14 @@ class ReflectionFilter(Filter):
             return
         body = response.body
         length = body.length
-        if type(body) is BytesBody and not _shows(needles, response.raw_head) and not _shows(needles, body.peek()):
+        if self._sought[0] is not needles:
+            self._sought = (needles, [(rarest(needle), needle) for needle in needles])
+        sought = self._sought[1]
+        if type(body) is BytesBody and not _shows(sought, response.raw_head) and not _shows(sought, body.peek()):
             return
         masker = Masker(needles)
         response.headers, hits = masker.mask_headers(response.headers)
-        if _shows(needles, response.reason):
+        if _shows(sought, response.reason):
             response.reason = b""
         searched = (length is None or 0 < length <= self._limit) and maskable(response.headers, response.status)
         ready = body.take_ready() if searched else None
@@ -108,9 +113,12 @@ class ReflectionFilter(Filter):
             self._masked(hits)
 
 
-def _shows(needles: tuple[bytes, ...], data: bytes) -> bool:
-    """Whether one of the needles is in ``data``: the common answer, no, must cost next to nothing."""
-    for needle in needles:  # noqa: SIM110 - a generator costs more than the search
-        if needle in data:
+def _shows(sought: list[tuple[bytes, bytes]], data: bytes) -> bool:
+    """Whether one of the needles is in ``data``: the common answer, no, must cost next to nothing.
+
+    One byte is looked for by memchr, ten times as fast as a string; where it is absent, so is its needle.
+    """
+    for byte, needle in sought:  # noqa: SIM110 - a generator costs more than the search
+        if byte in data and needle in data:
             return True
     return False

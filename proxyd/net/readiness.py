@@ -67,6 +67,7 @@ class Readiness:
                         one.waiter = None
                         reschedule(task)
         finally:
+            self._watched.clear()  # streams that outlive the run have nothing to take back
             self._epoll.close()
 
 

@@ -40,25 +40,25 @@ def exchange(headers=(), *, method=b"GET", keep=False, auth=True, nominated=None
 )
 async def test_the_services_credential_is_chosen_unless_the_client_may_keep_its_own(options, chosen):
     made = exchange(**options)
-    await CredentialFilter().request(made)
+    CredentialFilter().request(made)
     assert made.credential is (made.route.injector if chosen else None)
 
 
 async def test_choosing_leaves_the_request_as_it_is():
     made = exchange([OWN])
-    await CredentialFilter().request(made)
+    CredentialFilter().request(made)
     assert made.request.headers == [OWN]
 
 
 async def test_a_connection_field_that_names_the_credentials_field_is_refused():
     with pytest.raises(ProxyError) as caught:
-        await CredentialFilter().request(exchange(nominated=frozenset({b"authorization", b"x"})))
+        CredentialFilter().request(exchange(nominated=frozenset({b"authorization", b"x"})))
     assert caught.value.status == 400
-    await CredentialFilter().request(exchange(nominated=frozenset({b"x"})))
+    CredentialFilter().request(exchange(nominated=frozenset({b"x"})))
 
 
 async def test_trace_carries_no_credential_of_anybody():
     made = exchange([OWN, (b"cookie", b"a=b"), (b"accept", b"*/*")], method=b"TRACE", keep=True)
-    await CredentialFilter().request(made)
+    CredentialFilter().request(made)
     assert made.credential is None
     assert made.request.headers == [(b"accept", b"*/*")]

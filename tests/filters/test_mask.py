@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.filters.mask import Masker, maskable
+from proxyd.filters.mask import Masker, maskable, rarest
 
 SECRET = b"s3cr3t-t0k3n-value"
 STARS = b"*" * len(SECRET)
@@ -144,3 +144,10 @@ def test_text_without_a_coding_is_searched(kind, coding):
 )
 def test_anything_else_is_not(headers, status):
     assert not maskable(headers, status)
+
+
+@pytest.mark.parametrize(
+    ("needle", "byte"), [(b"ghp_secret", b"_"), (b"e1Xe", b"X"), (b"\x80ab", b"\x80"), (b"aaa", b"a")]
+)
+def test_the_rarest_byte_of_a_needle(needle, byte):
+    assert rarest(needle) == byte

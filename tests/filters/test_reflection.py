@@ -44,7 +44,7 @@ async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=10
     if isinstance(body, BytesBody):
         response.raw_head = b"".join(b"%b: %b\r\n" % item for item in headers) + reason
     counts = []
-    await ReflectionFilter(limit, counts.append).response(exchange)
+    ReflectionFilter(limit, counts.append).response(exchange)
     pieces = []
     while piece := await response.body.read():
         pieces.append(piece)
@@ -132,7 +132,7 @@ async def test_giving_up_is_passed_on_to_the_body():
     exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
     exchange.secrets = (SECRET,)
     response = exchange.response = Response(200, list(TEXT), body)
-    await ReflectionFilter(1000, [].append).response(exchange)
+    ReflectionFilter(1000, [].append).response(exchange)
     assert response.body.take_pending() == b"a"
     response.body.abandon()
     assert body.abandoned
