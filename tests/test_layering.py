@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "proxyd"
+PLUGINS = ROOT.parent / "plugins" / "proxyd_plugins"
 
 ROWS = (
     {"core"},
@@ -49,3 +50,15 @@ def test_imports_point_down(path):
         if own == "control" and other in ROOMS_OF_CONTROL:
             continue
         raise AssertionError(f"{relative}:{line}: {own} imports {other}, which is not below it")
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda p: str(p.relative_to(PLUGINS)))
+def test_plugins_import_the_sdk_and_nothing_else_of_proxyd(path):
+    for line, other in imports(path):
+        assert other == "sdk", f"{path.name}:{line}: a plugin imports proxyd.{other}; it may import proxyd.sdk alone"
+
+
+def test_proxyd_does_not_import_its_plugins():
+    for path in ROOT.rglob("*.py"):
+        assert "import proxyd_plugins" not in path.read_text(), path
+        assert "from proxyd_plugins" not in path.read_text(), path

@@ -75,15 +75,16 @@ def test_the_wheel_holds_the_program_and_what_it_reads(dist):
 def test_every_file_of_the_package_is_in_the_wheel(dist):
     with zipfile.ZipFile(dist / f"{NAME}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
-    files = [path for path in (ROOT / "proxyd").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert {path.relative_to(ROOT).as_posix() for path in files} <= names
+    for base, package in ((ROOT, "proxyd"), (ROOT / "plugins", "proxyd_plugins")):
+        files = [path for path in (base / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        assert {path.relative_to(base).as_posix() for path in files} <= names
 
 
 def test_the_sdist_holds_sources_examples_documents_and_packaging(dist):
     with tarfile.open(dist / f"{NAME}.tar.gz") as sdist:
         names = {name.removeprefix(f"{NAME}/") for name in sdist.getnames()}
     assert {"LICENSE", "README.md", "pyproject.toml", "conf/schema.json", "conf/minimal.yaml"} <= names
-    assert {"plugins/__init__.py", "docs/configuration.md", "packaging/systemd/proxyd.service"} <= names
+    assert {"plugins/proxyd_plugins/__init__.py", "docs/configuration.md", "packaging/systemd/proxyd.service"} <= names
     top = {name.split("/")[0] for name in names}
     assert top == {
         *("proxyd", "plugins", "conf", "docs", "packaging"),
