@@ -12,7 +12,8 @@ BACKLOG: Final = 64
 PATH_BYTES: Final = 107
 """sun_path of unix(7), its NUL left out."""
 PROBE_SECONDS: Final = 1.0
-
+BESIDE: Final = ".next"
+"""Name of a socket that is to take another's place: shorter than any name that one chooses, for sun_path's sake."""
 
 Tcp = socket.socket
 """A listening TCP socket."""
@@ -29,6 +30,14 @@ class UnixListener:
     path: Path
     sock: socket.socket
     inode: tuple[int, int]
+    place: Path | None = None
+    """Where it is meant to be, as long as that is another's."""
+
+    def promote(self) -> None:
+        """Take its place, in one step: whoever connects meets the one or the other."""
+        if self.place is not None:
+            self.path.rename(self.place)
+            self.path, self.place = self.place, None
 
     def close(self) -> None:
         """Stop listening; remove the file unless it is somebody else's by now."""
@@ -36,6 +45,13 @@ class UnixListener:
         with contextlib.suppress(FileNotFoundError):
             if _inode(self.path) == self.inode:
                 self.path.unlink()
+
+
+def bind_beside(path: Path) -> UnixListener:
+    """Listen next to ``path``, where another still serves; ``promote`` takes its place. BindError."""
+    listener = bind_unix(path.with_name(BESIDE))
+    listener.place = path
+    return listener
 
 
 def bind_unix(path: Path) -> UnixListener:
@@ -54,24 +70,6 @@ def bind_unix(path: Path) -> UnixListener:
         raise BindError(f"admin.socket {path}: {error.strerror}") from error
     finally:
         os.umask(mask)
-
-
-def bind_http(address: str) -> socket.socket:
-    """Listen on ``host:port``; BindError says why it is not possible."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.bind((host, int(port)))
-        sock.listen(BACKLOG)
-    except (OSError, ValueError, OverflowError) as error:
-        sock.close()
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BindError(f"admin.http {address}: {why}") from error
-    return sock
 
 
 def host_port(sock: socket.socket) -> str:

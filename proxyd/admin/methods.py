@@ -12,6 +12,9 @@ from proxyd.admin.service import Service
 
 CALL_SECONDS: Final = 60.0
 """The longest call: a reload runs the commands of its secrets, 10 s each by default, side by side."""
+UPGRADE_SECONDS: Final = 60.0
+MAX_UPGRADE_SECONDS: Final = 600.0
+MAX_DRAIN_SECONDS: Final = 7 * 86400.0
 
 Method = Callable[[], Awaitable[Any]]
 
@@ -30,6 +33,7 @@ class Methods:
             "config": ("the configuration in use, secrets as names", service.config),
             "reload": ("read the configuration again", service.reload),
             "stop": ("drain and end", service.stop),
+            "upgrade": ("have the program on disk take over: [seconds to get ready, seconds to drain]", self._upgrade),
             "environment": ("what a client's environment needs", service.environment),
             "ca": ("the certificate that clients must trust", self._ca),
         }
@@ -39,6 +43,8 @@ class Methods:
         entry = self._table.get(call.method)
         if entry is None:
             raise RpcError("unknown_method", f"there is no method {call.method[:64]!r}", self._nearest(call.method))
+        if call.method == "upgrade":
+            return await self._upgrade(*call.params)
         if call.params:
             raise RpcError("invalid_params", f"{call.method} takes no parameters, got {len(call.params)}")
         _, method = entry
@@ -48,6 +54,13 @@ class Methods:
 
     def _nearest(self, name: str) -> str | None:
         return next(iter(difflib.get_close_matches(name[:64], self._table, 1)), None)
+
+    async def _upgrade(self, seconds: Any = UPGRADE_SECONDS, drain: Any = None, *_: Any) -> dict[str, Any]:
+        if type(seconds) not in (int, float) or not 1 <= seconds <= MAX_UPGRADE_SECONDS:
+            raise RpcError("invalid_params", f"seconds: expected 1 to {MAX_UPGRADE_SECONDS:.0f}")
+        if drain is not None and (type(drain) not in (int, float) or not 0 <= drain <= MAX_DRAIN_SECONDS):
+            raise RpcError("invalid_params", f"drain: expected 0 to {MAX_DRAIN_SECONDS:.0f} seconds")
+        return await self._service.upgrade(float(seconds), drain)
 
     async def _version(self) -> dict[str, str]:
         return {"version": proxyd.__version__}

@@ -1,15 +1,15 @@
 """Both admin addresses of one daemon."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Final
 
 import msgpack
 import trio
 
-from proxyd.admin.bind import BindError, Tcp, UnixListener, bind_http, bind_unix, host_port
+from proxyd.admin.bind import BindError, Tcp, UnixListener, bind_beside, bind_unix, host_port
 from proxyd.admin.methods import Methods
 from proxyd.admin.service import Service
 from proxyd.admin.unix import UnixServer
@@ -19,39 +19,55 @@ __all__ = ["Addresses", "BindError", "serve"]
 PROBE_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the admin side listens."""
+    """Where the admin side listens, and the change of hands between two generations of the daemon."""
 
-    socket: str
-    http: str = ""
-    """``host:port``; empty: nowhere."""
+    def __init__(self, listener: UnixListener, tcp: Tcp | None) -> None:
+        self.socket = str(listener.place or listener.path)
+        self.http = host_port(tcp) if tcp is not None else ""
+        """``host:port``; empty: nowhere."""
+        self.serves_http = trio.Event()
+        self.until_retired = trio.CancelScope()
+        self._listener = listener
+
+    def promote(self) -> None:
+        """Take the socket's place from a former generation, and serve HTTP from now on."""
+        self._listener.promote()
+        self.serves_http.set()
+
+    def retire(self) -> None:
+        """Leave HTTP to the next generation; on the socket its clients find that one by themselves."""
+        self.until_retired.cancel()
 
 
 async def serve(
     service: Service,
     socket: str,
-    http: str,
+    http: Tcp | None,
     report: Callable[[str, str], None],
+    takeover: str = "",
     *,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Bind both addresses (BindError), tell ``task_status`` what they became, and serve until cancelled.
+    """Bind the socket (BindError), tell ``task_status`` where all is, and serve until cancelled.
 
-    ``socket`` is a path, ``http`` is ``host:port`` or empty; ``report`` takes an event's name and its detail for the
-    daemon's log. The addresses stay as they are until the process ends: a reload that changes them takes effect at
-    the next start.
+    ``socket`` is a path, ``http`` a listening socket or None, closed at the end; ``report`` takes an event's name and
+    its detail for the daemon's log. ``takeover`` ``later`` and ``now`` allow that another generation of this daemon
+    serves at the path: its place is taken by ``promote``, or at once. The addresses stay as they are until the
+    process ends: a reload that changes them takes effect at the next start.
     """
-    listener = bind_unix(Path(socket))
     try:
-        tcp = bind_http(http) if http else None
+        listener = bind_beside(Path(socket)) if takeover else bind_unix(Path(socket))
         try:
-            await _serve(service, listener, tcp, report, task_status)
+            addresses = Addresses(listener, http)
+            if takeover != "later":
+                addresses.promote()
+            await _serve(service, listener, http, report, addresses, task_status)
         finally:
-            if tcp is not None:
-                tcp.close()
+            listener.close()
     finally:
-        listener.close()
+        if http is not None:
+            http.close()
 
 
 async def _serve(
@@ -59,14 +75,24 @@ async def _serve(
     listener: UnixListener,
     tcp: Tcp | None,
     report: Callable[[str, str], None],
+    addresses: Addresses,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
-    bound = Addresses(str(listener.path), host_port(tcp) if tcp is not None else "")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(UnixServer(Methods(service), report).serve, listener.sock)
         if tcp is not None:
-            nursery.start_soon(_serve_http, service, tcp, partial(socket_answers, listener.path))
-        task_status.started(bound)
+            answers = partial(socket_answers, Path(addresses.socket))
+            nursery.start_soon(_serve_http_while_ours, service, tcp, answers, addresses)
+        task_status.started(addresses)
+
+
+async def _serve_http_while_ours(
+    service: Service, tcp: Tcp, answers: Callable[[], Awaitable[bool]], addresses: Addresses
+) -> None:
+    with addresses.until_retired:
+        await addresses.serves_http.wait()
+        tcp.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        await _serve_http(service, tcp, answers)
 
 
 async def _serve_http(service: Service, tcp: Tcp, answers: Callable[[], Awaitable[bool]]) -> None:

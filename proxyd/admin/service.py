@@ -30,6 +30,12 @@ class Service(Protocol):
         """Begin to drain and end; returns at once."""
         ...
 
+    async def upgrade(self, seconds: float, drain: float | None) -> dict[str, Any]:
+        """Have the program on disk take over within ``seconds``: ``{ok, generation}`` and ``drain_seconds`` or
+        ``problem``. ``drain``: what connections of this generation may take to end; None: ``upgrade_drain``.
+        """
+        ...
+
     async def is_ready(self) -> bool:
         """Whether every worker has applied a snapshot."""
         ...

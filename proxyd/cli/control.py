@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 
 from proxyd.admin import server
+from proxyd.admin.bind import Tcp
 from proxyd.admin.service import Service
 from proxyd.control.main import Options, StartError, run
 
@@ -15,14 +16,15 @@ from proxyd.control.main import Options, StartError, run
 async def serve_admin(
     service: Service,
     socket: str,
-    http: str,
+    http: Tcp | None,
     report: Callable[[str, str], None],
+    takeover: str,
     *,
     task_status: trio.TaskStatus[server.Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the admin addresses; StartError when one cannot be had."""
     try:
-        await server.serve(service, socket, http, report, task_status=task_status)
+        await server.serve(service, socket, http, report, takeover, task_status=task_status)
     except server.BindError as error:
         raise StartError(str(error)) from error
 

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.views",
+    "proxyd.cli.commands.upgrade",
     "proxyd.cli.commands.calls",
 )
 """Modules of commands in the order of ``--help``; each has ``add(commands)``."""

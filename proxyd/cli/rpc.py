@@ -37,14 +37,14 @@ class CallError(CommandError):
         super().__init__(text)
 
 
-def call(path: Path, method: str, *params: object, any_owner: bool = True) -> Any:
+def call(path: Path, method: str, *params: object, any_owner: bool = True, seconds: float = CALL_SECONDS) -> Any:
     """Make one call and return its result; Unreachable or CallError.
 
     ``any_owner`` False refuses a daemon that runs as neither root nor this user: whoever is asked for a proxy gets
     to see traffic. Root asks the service, which has a user of its own: nobody else places a socket in root's folder.
     """
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(CALL_SECONDS)
+        sock.settimeout(seconds)
         try:
             sock.connect(os.fspath(path))
             if not any_owner:
@@ -52,7 +52,7 @@ def call(path: Path, method: str, *params: object, any_owner: bool = True) -> An
             sock.sendall(msgpack.packb([0, 1, method, list(params)]))
             return _answer(sock, path, method)
         except TimeoutError:
-            raise Unreachable(path, f"no answer in {CALL_SECONDS:.0f} s") from None
+            raise Unreachable(path, f"no answer in {seconds:.0f} s") from None
         except OSError as error:
             raise Unreachable(path, error.strerror or str(error)) from None
 

@@ -1,6 +1,8 @@
 """``proxyd run``: this process becomes the supervisor."""
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from proxyd.cli.paths import private
@@ -19,8 +21,33 @@ def run(config: Path | None, state: Path, runtime: Path, admin: str) -> int:
             control_command=control_command(config, private(state), private(runtime), admin),
             worker_main=_worker_main,
             preload=_preload,
+            command=own_command(sys.orig_argv, sys.executable),
+            environ=own_environment(),
         )
     )
+
+
+def own_command(words: Sequence[str], interpreter: str) -> list[str]:
+    """Return what starts this very program again from disk; ``words`` is the command line as the kernel got it.
+
+    A script that the kernel has started by its first line is started that way again: an upgrade of the package may
+    bring a script that names another interpreter.
+    """
+    script = Path(words[1]) if len(words) > 1 else None
+    if script is not None and script.is_file() and os.access(script, os.X_OK):
+        with script.open("rb") as file:
+            line = file.readline(512).split()
+        if line[:1] == [b"#!" + os.fsencode(words[0])]:
+            return [str(script.absolute()), *words[2:]]
+    return [interpreter, *words[1:]]
+
+
+def own_environment() -> dict[str, str]:
+    """Return the environment that this program was started with, without what only this start was told."""
+    from proxyd.supervisor.activation import VARIABLES
+    from proxyd.supervisor.succession import ROLE
+
+    return {name: value for name, value in os.environ.items() if name not in (ROLE, *VARIABLES)}
 
 
 def control_command(config: Path | None, state: Path, runtime: Path, admin: str) -> list[str]:

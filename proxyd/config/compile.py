@@ -59,6 +59,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
         drain_old=document.drain_old,
         drain_timeout=document.drain_timeout,
+        upgrade_drain=document.upgrade_drain,
     )
 
 

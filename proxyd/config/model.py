@@ -364,3 +364,5 @@ class Document(Section):
     """How long a tunnel or stream goes on after a reload that forbids it."""
     drain_timeout: TimeLimitOrNone = 30.0
     """How long exchanges may still take after SIGTERM."""
+    upgrade_drain: TimeLimitOrNone = 3600.0
+    """How long tunnels and exchanges of the former generation may go on after `proxyd upgrade`."""

@@ -16,6 +16,7 @@ import trio
 
 from proxyd.certs.authority import Authority
 from proxyd.control.compose import Instance, compose, intercepted_hosts, intercepts_all
+from proxyd.control.generations import Generations
 from proxyd.control.leaves import Leaves
 from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
@@ -102,6 +103,7 @@ class Controller:
         self.notes: list[str] = []
         """What the last reload could not change or finish."""
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
+        self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self._leaves = Leaves(tools.authority)
         self._version = 0
         self._changed = trio.Event()
@@ -113,7 +115,7 @@ class Controller:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the supervisor until its link ends. ``start`` brings the first configuration in."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = self.generations.nursery = nursery
             nursery.start_soon(self.supervisor.pulse)
             nursery.start_soon(self.secrets.run)
             nursery.start_soon(self._renew_leaves)
@@ -134,6 +136,7 @@ class Controller:
             refused = next((link for link in self.links.values() if link.refused == self._version), None)
             if refused is not None:
                 self.notes = [f"{refused.title} cannot use the configuration: {refused.why}"]
+                await self.supervisor.failed(self.notes[0])
                 self.tools.log.error("snapshot_refused", worker=refused.index, detail=refused.why)
                 return
             await changed.wait()
@@ -177,7 +180,7 @@ class Controller:
         if former is None:
             return Outcome(False, 0, ["proxyd is still starting; try again when it is ready"])
         if self.is_draining:
-            return Outcome(False, self._version, ["proxyd is shutting down"])
+            return Outcome(False, self._version, [self._why_draining])
         await self.supervisor.notify("RELOADING=1")
         try:
             outcome = await self._replace(former)
@@ -225,7 +228,7 @@ class Controller:
                 raise SettingsError([str(error)]) from error
             if self.is_draining:  # the order to drain came right behind the sockets
                 close_fds([socket.fd for socket in sockets.values()])
-                raise SettingsError(["proxyd is shutting down"])
+                raise SettingsError([self._why_draining])
         # From here on nothing fails and nothing waits.
         former, self.sockets = self.sockets, sockets
         self.settings = settings
@@ -297,9 +300,23 @@ class Controller:
                 with contextlib.suppress(trio.WouldBlock):  # a reload that waits will read the same file
                     self._jobs_out.send_nowait(_Job())
             case Drain():
-                self.is_draining = True
-                self._release_sockets()  # as long as one process holds them the kernel takes connections
-                self._tell()
+                self._retire()
+            case _:
+                self.generations.handle(message, fds)
+
+    def _retire(self) -> None:
+        """Serve those workers alone that are there, until they are gone."""
+        self.is_draining = True
+        self._release_sockets()  # as long as one process holds them the kernel takes connections
+        self._tell()
+
+    @property
+    def _why_draining(self) -> str:
+        return (
+            "another generation has taken over; call again"
+            if self.generations.is_retired
+            else "proxyd is shutting down"
+        )
 
     def _adopt(self, link: WorkerLink) -> None:
         if self._nursery is None:

@@ -23,9 +23,11 @@ from proxyd.certs.export import export
 from proxyd.certs.root import AuthorityError
 from proxyd.control.compose import Instance
 from proxyd.control.controller import Controller, Tools
+from proxyd.control.generations import Admin
 from proxyd.control.read import FirstReading, SettingsError, Source, read
 from proxyd.control.reports import Reports
 from proxyd.control.service import ControlService, Facts
+from proxyd.control.supervisor import BindFailed, SupervisorLink
 from proxyd.control.workers import WorkerLink
 from proxyd.core.settings import Settings
 from proxyd.net.frames import FrameLink
@@ -35,6 +37,9 @@ from proxyd.wire import ipc
 
 SUPERVISOR_FD: Final = "PROXYD_SUPERVISOR_FD"
 """Environment variable with the number of the link to the supervisor."""
+TAKEOVER: Final = "PROXYD_TAKEOVER"
+"""Environment variable that says how to come by an admin socket that a former generation still serves: ``later``, when
+the supervisor says Promote; ``now``; empty: not at all."""
 
 ADMIN_SOCKET: Final = "admin.sock"
 """In the runtime folder, where the configuration names no other."""
@@ -61,6 +66,8 @@ class Options:
     runtime_dir: Path
     admin_socket: str = ""
     """Overrides the configuration's; empty: it does not."""
+    takeover: str = ""
+    """What TAKEOVER says."""
 
     @property
     def source(self) -> Source:
@@ -68,7 +75,7 @@ class Options:
         return Source(self.config, self.state_dir, self.runtime_dir)
 
 
-class AdminAddresses(Protocol):
+class AdminAddresses(Admin, Protocol):
     """Where the admin side listens, as bound."""
 
     @property
@@ -83,9 +90,10 @@ class AdminAddresses(Protocol):
 
 
 ServeAdmin = Callable[..., Awaitable[Any]]
-"""``serve(service, socket, http, report, *, task_status)``: bind the socket at the path ``socket`` and, unless it is
-empty, ``http`` (``host:port``), call ``task_status.started`` with AdminAddresses and serve until cancelled. StartError
-when an address cannot be had. ``report`` takes an event's name and its detail."""
+"""``serve(service, socket, http, report, takeover, *, task_status)``: bind the socket at the path ``socket``, call
+``task_status.started`` with AdminAddresses and serve until cancelled, HTTP too unless the listening socket ``http`` is
+None. StartError when the path cannot be had. ``report`` takes an event's name and its detail, ``takeover`` is
+TAKEOVER's value."""
 
 
 def run(options: Options, serve_admin: ServeAdmin) -> int:
@@ -95,6 +103,7 @@ def run(options: Options, serve_admin: ServeAdmin) -> int:
     set_name("proxyd-control")
     link = socket.socket(fileno=int(os.environ.pop(SUPERVISOR_FD)))
     link.set_inheritable(False)
+    options = replace(options, takeover=os.environ.pop(TAKEOVER, ""))
     return trio.run(serve, options, serve_admin, link, FirstReading(options.source))
 
 
@@ -104,7 +113,9 @@ async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.so
         settings = await reading.result()
         controller, facts = _prepare(options, supervisor)
     except (SettingsError, StartError) as error:
-        supervisor.close()
+        link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
+        await SupervisorLink(link, lambda *_: None).failed(str(error))
+        link.close()
         return _fail(error, EXIT_CONFIG if isinstance(error, SettingsError) else EXIT_FAILED)
     code = 0
     async with trio.open_nursery() as nursery:
@@ -114,6 +125,7 @@ async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.so
         try:
             await _start(controller, facts, settings, options, partial(nursery.start, serve_admin))
         except (SettingsError, StartError) as error:
+            await controller.supervisor.failed(str(error))
             code = _fail(error, EXIT_FAILED)
             nursery.cancel_scope.cancel()
     return code
@@ -152,11 +164,24 @@ async def _start(
     """Bind the admin addresses, then bring the configuration in. StartError or SettingsError: one was not possible."""
     path = options.admin_socket or settings.admin_socket or str(options.runtime_dir.absolute() / ADMIN_SOCKET)
     report = partial(_report, controller.tools.log)
-    bound = await start_admin(ControlService(controller, facts), path, settings.admin_http, report)
+    http = await _bind_http(controller, settings.admin_http)
+    bound = await start_admin(ControlService(controller, facts), path, http, report, options.takeover)
+    controller.generations.admin = bound
     facts.admin_socket, facts.admin_http = bound.socket, bound.http
     if bound.http:
         controller.tools.instance = replace(controller.tools.instance, own=(bound.http,))
     await controller.start(settings)
+
+
+async def _bind_http(controller: Controller, address: str) -> socket.socket | None:
+    """Have the supervisor listen: it keeps the socket for the next control. StartError."""
+    if not address:
+        return None
+    try:
+        bound = await controller.supervisor.bind_admin(address)
+    except BindFailed as error:
+        raise StartError(str(error)) from error
+    return socket.socket(fileno=bound.fd)
 
 
 async def _run_controller(
@@ -171,6 +196,7 @@ async def _end_on_signal(controller: Controller, scope: trio.CancelScope) -> Non
         async for _ in signals:
             controller.is_draining = True
             await controller.leave(LEAVE_SECONDS)
+            await controller.generations.flush()
             scope.cancel()
 
 

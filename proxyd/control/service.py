@@ -11,6 +11,7 @@ import trio
 
 import proxyd
 from proxyd.control.controller import Controller
+from proxyd.control.supervisor import UpgradeFailed
 from proxyd.control.workers import WorkerLink
 from proxyd.core import metrics
 from proxyd.core.metrics import Metric
@@ -70,6 +71,8 @@ class ControlService:
             "ca_fingerprint": authority.fingerprint,
             "ca_ends": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(authority.expires)),
             "dumpable": is_dumpable_wanted(),
+            "generation": control.generations.number,
+            "draining": self._draining(),
             "totals": self._totals(),
             "listeners": self._listeners(settings),
             "workers": await self._workers(),
@@ -119,6 +122,18 @@ class ControlService:
         await self._controller.supervisor.shutdown(seconds)
         return {"ok": True, "drain_seconds": seconds}
 
+    async def upgrade(self, seconds: float, drain: float | None) -> dict[str, Any]:
+        """Have the program on disk take over; ``drain`` None: what the configuration gives tunnels to end."""
+        settings = self._controller.settings
+        if settings is None:
+            return {"ok": False, "generation": 0, "problem": "proxyd is still starting; try again when it is ready"}
+        try:
+            limit = settings.upgrade_drain if drain is None else drain
+            generation = await self._controller.supervisor.upgrade(seconds, limit)
+        except UpgradeFailed as error:
+            return {"ok": False, "generation": self._controller.generations.number, "problem": str(error)}
+        return {"ok": True, "generation": generation, "drain_seconds": limit}
+
     async def is_ready(self) -> bool:
         """Whether every worker has applied a snapshot."""
         return self._controller.is_ready
@@ -161,6 +176,14 @@ class ControlService:
             "connections": totals[metrics.DOWNSTREAM_CONNECTIONS.name],
             "active": sum(sum(series.values()) for series in active.values()),
         }
+
+    def _draining(self) -> list[dict[str, int]]:
+        """Former generations, and what they still carry: their controls report it each second."""
+        connections = self._gauge(metrics.DOWNSTREAM_ACTIVE)
+        return [
+            {"generation": number, "workers": workers, "connections": int(connections.get(-number, 0))}
+            for number, workers in self._controller.generations.draining
+        ]
 
     def _listeners(self, settings: Settings | None) -> list[dict[str, str]]:
         sockets = self._controller.sockets

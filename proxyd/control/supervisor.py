@@ -9,13 +9,28 @@ from typing import Final
 
 import trio
 
-from proxyd.core.messages import Bind, Bound, Message, Notify, Pulse, Shutdown, WorkerStarted
+from proxyd.core.messages import (
+    FDS,
+    Bind,
+    BindAdmin,
+    Bound,
+    Failed,
+    Message,
+    Notify,
+    Promoted,
+    Pulse,
+    Shutdown,
+    Upgrade,
+    Upgraded,
+)
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import LinkClosed, close_fds
 from proxyd.wire import ipc
 
 BIND_SECONDS: Final = 10.0
 PULSE_SECONDS: Final = 1.0
+UPGRADE_GRACE: Final = 15.0
+"""Beyond an upgrade's own deadline: the exec, and the admin addresses' change of hands."""
 
 
 class BindFailed(Exception):
@@ -36,6 +51,10 @@ class Socket:
         return os.fstat(self.fd).st_ino
 
 
+class UpgradeFailed(Exception):
+    """The program on disk has not taken over; nothing has changed. The text says why."""
+
+
 class SupervisorLink:
     """Asks and tells. ``handle`` gets every message that is no answer, with its descriptors, which become its own."""
 
@@ -43,31 +62,66 @@ class SupervisorLink:
         self._link = link
         self._handle = handle
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[trio.Event, list[tuple[Bound, list[int]]]]] = {}
+        self._waiting: dict[int, tuple[trio.Event, list[tuple[Message, list[int]]]]] = {}
 
     async def bind(
         self, listeners: Sequence[tuple[str, str]], workers: int, drain_timeout: float
     ) -> Mapping[str, Socket]:
         """Listen on exactly these (name, address); return the sockets by name, now the caller's. BindFailed."""
-        number = next(self._ids)
-        event, answers = self._waiting[number] = trio.Event(), []
+        return await self._bind(
+            lambda number: Bind(number, list(listeners), workers, drain_timeout), [name for name, _ in listeners]
+        )
+
+    async def bind_admin(self, address: str) -> Socket:
+        """Listen on an admin HTTP address; the socket is the caller's. BindFailed."""
+        (socket,) = (await self._bind(lambda number: BindAdmin(number, address), None)).values()
+        return socket
+
+    async def upgrade(self, seconds: float, drain: float) -> int:
+        """Have the program on disk take over; return its generation. UpgradeFailed."""
         try:
-            with trio.move_on_after(BIND_SECONDS):
-                await self._link.send(ipc.encode(Bind(number, list(listeners), workers, drain_timeout)))
-                await event.wait()
+            answer, _ = await self._ask(lambda number: Upgrade(number, seconds, drain), seconds + UPGRADE_GRACE)
+        except LinkClosed as error:
+            raise UpgradeFailed(f"the supervisor is gone: {error}") from error
+        if not isinstance(answer, Upgraded):
+            raise UpgradeFailed(f"the supervisor does not answer within {seconds + UPGRADE_GRACE:g} s")
+        if answer.error:
+            raise UpgradeFailed(answer.error)
+        return answer.generation
+
+    async def promoted(self) -> None:
+        """Say that the admin addresses are this control's."""
+        await self._send(Promoted())
+
+    async def failed(self, why: str) -> None:
+        """Say why control cannot start."""
+        await self._send(Failed(why))
+
+    async def _bind(self, ask: Callable[[int], Message], names: Sequence[str] | None) -> Mapping[str, Socket]:
+        try:
+            bound, fds = await self._ask(ask, BIND_SECONDS)
         except LinkClosed as error:
             raise BindFailed(f"the supervisor is gone: {error}") from error
-        finally:
-            del self._waiting[number]
-        if not answers:
+        if not isinstance(bound, Bound):
             raise BindFailed(f"the supervisor does not answer within {BIND_SECONDS:g} s")
-        bound, fds = answers[0]
         if bound.error:
             raise BindFailed(bound.error)
-        if [name for name, _ in bound.listeners] != [name for name, _ in listeners]:
+        if len(fds) != 1 if names is None else [name for name, _ in bound.listeners] != names:
             close_fds(fds)
             raise BindFailed("the supervisor has bound other listeners than it was told")
         return {name: Socket(address, fd) for (name, address), fd in zip(bound.listeners, fds, strict=True)}
+
+    async def _ask(self, ask: Callable[[int], Message], seconds: float) -> tuple[Message | None, list[int]]:
+        """Send what ``ask`` makes of a number; return its answer and descriptors, or None. LinkClosed."""
+        number = next(self._ids)
+        event, answers = self._waiting[number] = trio.Event(), []
+        try:
+            with trio.move_on_after(seconds):
+                await self._link.send(ipc.encode(ask(number)))
+                await event.wait()
+        finally:
+            del self._waiting[number]
+        return answers[0] if answers else (None, [])
 
     async def notify(self, text: str) -> None:
         """Pass a line on to systemd."""
@@ -97,16 +151,16 @@ class SupervisorLink:
             self._link.close()
 
     def _on_message(self, message: Message) -> None:
-        if isinstance(message, Bound):
-            fds = self._link.take_fds(len(message.listeners))
-            if message.id not in self._waiting:  # it came too late: the next Bind replaces it
-                close_fds(fds)
-                return
+        count = len(message.listeners) if isinstance(message, Bound) else FDS.get(type(message), 0)
+        fds = self._link.take_fds(count) if count else []
+        if not isinstance(message, Bound | Upgraded):
+            self._handle(message, fds)
+        elif message.id in self._waiting:
             event, answers = self._waiting[message.id]
             answers.append((message, fds))
             event.set()
-            return
-        self._handle(message, self._link.take_fds(1) if isinstance(message, WorkerStarted) else [])
+        else:  # it came too late: the next Bind replaces it
+            close_fds(fds)
 
     async def _send(self, message: Message) -> None:
         with contextlib.suppress(LinkClosed):  # ``run`` sees it too and ends the process

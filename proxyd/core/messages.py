@@ -53,9 +53,14 @@ class InstallLeaf:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Stop accepting, finish what runs, exit by ``seconds`` from now."""
+    """Stop accepting, finish what runs, exit by ``seconds`` from now.
+
+    ``gentle``: others accept in the worker's place, so an idle connection stays open until its next response, which
+    says ``Connection: close``, or until its idle timeout.
+    """
 
     seconds: float
+    gentle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,37 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class BindAdmin:
+    """Listen on this admin HTTP address; answered by Bound with one entry. The socket outlives control."""
+
+    id: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Start the program anew from disk and let it take over; answered by Upgraded, by then or at the deadline."""
+
+    id: int
+    seconds: float
+    """What the new generation may take until it is ready."""
+    drain: float
+    """What the tunnels of this generation may take to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Control cannot start, and ends: it has said why on standard error, and says it here."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """The admin addresses are this control's now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell systemd: ``READY=1``, ``RELOADING=1`` (the supervisor adds MONOTONIC_USEC), ``STATUS=…``."""
 
@@ -204,6 +240,43 @@ class Reload:
     """SIGHUP arrived."""
 
 
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """Answer to Upgrade: ``generation`` serves now; with ``error`` it is the old one, untouched."""
+
+    id: int
+    generation: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Which generation this control belongs to, and (generation, workers left) of each that drains."""
+
+    number: int
+    draining: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Take the admin addresses over: no other generation is asked from now on. Answered by Promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Another generation serves from now on; look after your workers until they are gone.
+
+    The one descriptor beside the frame is a link to the new control: statistics go up there, too.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """A retired control: its statistics come by the one descriptor beside the frame."""
+
+    generation: int
+
+
 # --- supervisor -> worker -------------------------------------------------------------------------
 
 
@@ -212,11 +285,12 @@ class Adopt:
     """A new control process: its link is the one descriptor beside the frame; the former link is dead."""
 
 
-FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1}
+FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retire: 1, Predecessor: 1}
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
     ApplySnapshot | SetListener | SetCredential | InstallLeaf | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
-    | Bind | Notify | Shutdown | Pulse | Bound | WorkerStarted | WorkerExited | Reload | Adopt
+    | Bind | BindAdmin | Upgrade | Failed | Promoted | Notify | Shutdown | Pulse
+    | Bound | WorkerStarted | WorkerExited | Reload | Upgraded | Generations | Promote | Retire | Predecessor | Adopt
 )  # fmt: skip

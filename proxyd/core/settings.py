@@ -62,3 +62,5 @@ class Settings:
     access_log: AccessLog | None = None
     drain_old: float = 300.0
     drain_timeout: float = 30.0
+    upgrade_drain: float = 3600.0
+    """Seconds that tunnels and exchanges of a former generation may go on after an upgrade in place."""

@@ -77,7 +77,7 @@ class Connection:
         """Serve until the end; the stream is closed then."""
         self.stream.stall = self.plane.view.limits.idle_timeout
         try:
-            while await self._next() and not self.plane.draining:
+            while await self._next() and not self.plane.closing:
                 pass
         except StreamError:
             pass  # the client left between requests, or the reaper ended an idle connection

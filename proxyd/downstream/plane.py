@@ -34,6 +34,9 @@ class Plane(Protocol):
     reaper: Reaper
     pipes: Pipes
     draining: bool
+    """Nothing more is accepted: every response says ``Connection: close``."""
+    closing: bool
+    """Besides, no connection is left to wait for its next request."""
 
     def next_id(self) -> str:
         """Return a fresh request id."""

@@ -72,6 +72,11 @@ class FrameReader:
         """Whether a frame has begun and is not complete."""
         return bool(self._buffer)
 
+    @property
+    def buffered(self) -> bytes:
+        """The beginning of a frame that is not complete."""
+        return bytes(self._buffer)
+
     def close(self) -> None:
         """Close the descriptors that nobody took and drop what is buffered."""
         close_fds(self._fds)

@@ -12,6 +12,7 @@ DUMPABLE_VARIABLE: Final = "PROXYD_DUMPABLE"
 
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _FALLBACK_DESCRIPTORS: Final = 4096
 
 
@@ -43,6 +44,11 @@ def raise_nofile() -> int:
 def set_name(name: str) -> None:
     """Set what ``ps -o comm`` and ``top`` show; the kernel keeps 15 bytes."""
     _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()[:15]))
+
+
+def become_subreaper() -> None:
+    """Become the parent of those descendants whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def close_descriptors(keep: Collection[int]) -> None:

@@ -12,7 +12,7 @@ from proxyd.supervisor.notice import say
 
 _FIRST: Final = 3
 _MAX_INHERITED: Final = 1024
-_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ def take_inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
     The variables are removed, so that no child takes them for its own. Descriptors that do not listen on TCP or a
     Unix stream are closed and said.
     """
-    pid, count, names = (environ.pop(variable, "") for variable in _VARIABLES)
+    pid, count, names = (environ.pop(variable, "") for variable in VARIABLES)
     if pid != str(os.getpid()) or not count.isdigit():
         return []
     numbers = range(_FIRST, _FIRST + min(int(count), _MAX_INHERITED))

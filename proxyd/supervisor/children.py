@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -23,6 +23,8 @@ from proxyd.wire import ipc
 
 LINGER: Final = 5.0
 """Seconds that a child has to exit after it closed its link."""
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 _YOUNG: Final = 10.0
 _FIRST_DELAY: Final = 0.1
@@ -72,6 +74,25 @@ class Control(Child):
     is_bound: bool = False
     """It has had a successful Bind, so it takes workers."""
 
+    @property
+    def next_deadline(self) -> float:
+        """When ``check`` has something to do; infinity: never."""
+        return min(self.kill_at, self.silent_at)
+
+    def check(self, now: float) -> None:
+        """Kill it when it is late or silent."""
+        if self.next_deadline > now:
+            return
+        late = self.kill_at <= now
+        self.kill_at = self.silent_at = math.inf
+        self.abort("it did not end in time" if late else "it was silent for too long")
+
+    def end(self, now: float, seconds: float) -> None:
+        """Tell it to end within ``seconds``."""
+        self.kill(signal.SIGTERM)
+        self.kill_at = min(self.kill_at, now + seconds)
+        self.silent_at = math.inf
+
 
 @dataclass(slots=True, eq=False)
 class Worker(Child):
@@ -107,13 +128,13 @@ def describe_exit(status: int) -> tuple[int, str]:
     return 128 - code, f"killed by {name}"
 
 
-def execute_control(options: Options) -> Control:
+def execute_control(options: Options, variables: Mapping[str, str] = NOTHING) -> Control:
     """Execute control in a process group of its own, so that the terminal's signals come to us alone."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
             os.set_inheritable(theirs.fileno(), True)
-            environment = {**os.environ, **options.environment, SUPERVISOR_FD: str(theirs.fileno())}
+            environment = {**os.environ, **options.environment, **variables, SUPERVISOR_FD: str(theirs.fileno())}
             command = list(options.control_command)
             pid = os.posix_spawnp(
                 command[0],

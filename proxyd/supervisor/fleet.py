@@ -79,11 +79,15 @@ class Fleet:
                 worker.kill_at = math.inf
                 worker.abort("it did not end in time")
 
-    def drain(self, seconds: float, now: float) -> None:
+    def drain(self, seconds: float, now: float, *, gentle: bool = False) -> None:
         """Have every worker finish within ``seconds``; none is replaced from here on."""
         self._due.clear()
         for worker in self:
-            self._retire(worker, seconds, now)
+            self._retire(worker, seconds, now, gentle=gentle)
+
+    def adopt(self, worker: Worker) -> None:
+        """Take in a worker that another fleet forked."""
+        self._workers[worker.pid] = worker
 
     def kill(self) -> None:
         """Kill every worker at once."""
@@ -106,7 +110,7 @@ class Fleet:
         self._started(worker, control_end)
 
     @staticmethod
-    def _retire(worker: Worker, seconds: float, now: float) -> None:
+    def _retire(worker: Worker, seconds: float, now: float, *, gentle: bool = False) -> None:
         worker.is_retiring = True
         worker.kill_at = min(worker.kill_at, now + seconds + DRAIN_GRACE)
-        worker.tell(Drain(seconds))
+        worker.tell(Drain(seconds, gentle))

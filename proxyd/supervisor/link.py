@@ -22,7 +22,9 @@ MAX_QUEUED_FRAMES: Final = 4096
 
 
 @dataclass(slots=True)
-class _Outgoing:
+class Outgoing:
+    """What is left of a frame to send."""
+
     rest: bytes
     fds: list[int]
     """Duplicates, closed once they went."""
@@ -31,12 +33,16 @@ class _Outgoing:
 class BufferedLink:
     """Sends and receives frames on a non-blocking socket, which it owns; descriptors are sent, never accepted."""
 
-    def __init__(self, sock: socket.socket, max_frame: int) -> None:
+    def __init__(
+        self, sock: socket.socket, max_frame: int, received: bytes = b"", queue: Sequence[Outgoing] = ()
+    ) -> None:
+        """``received`` and ``queue`` are what ``pending`` said of the same link before an exec."""
         sock.setblocking(False)
         self._sock = sock
         self._reader = FrameReader(max_frame, accepts_fds=False)
-        self._queue: deque[_Outgoing] = deque()
-        self._queued = 0
+        self._reader.feed(received)
+        self._queue: deque[Outgoing] = deque(queue)
+        self._queued = sum(len(outgoing.rest) for outgoing in queue)
 
     def __repr__(self) -> str:
         return f"<BufferedLink fd={self.fileno()} queued={self._queued}>"
@@ -66,7 +72,7 @@ class BufferedLink:
         if self._queued + len(frame) > MAX_QUEUED or len(self._queue) >= MAX_QUEUED_FRAMES:
             raise LinkClosed("the peer does not read")
         self._queued += len(frame) - sent
-        self._queue.append(_Outgoing(frame[sent:], [] if sent else _duplicates(fds)))
+        self._queue.append(Outgoing(frame[sent:], [] if sent else _duplicates(fds)))
 
     def flush(self) -> None:
         """Send what is queued, as far as the peer takes it. Raises LinkClosed when the peer is gone."""
@@ -96,6 +102,11 @@ class BufferedLink:
         if not data:
             return None
         return self._reader.feed(data, fds)
+
+    @property
+    def pending(self) -> tuple[bytes, list[Outgoing]]:
+        """The beginning of a frame that was received, and what is still to be sent."""
+        return self._reader.buffered, list(self._queue)
 
     @property
     def violation(self) -> str | None:

@@ -59,9 +59,20 @@ class Listening:
 class Listeners:
     """All listening sockets, and those inherited that no listener has claimed yet."""
 
-    def __init__(self, inherited: Sequence[Inherited] = ()) -> None:
-        self._listening: list[Listening] = []
+    def __init__(self, inherited: Sequence[Inherited] = (), listening: Sequence[Listening] = ()) -> None:
+        """``listening`` is what another process of ours has bound already."""
+        self._listening = list(listening)
         self._unclaimed = list(inherited)
+
+    @property
+    def listening(self) -> tuple[Listening, ...]:
+        """What is listened on."""
+        return tuple(self._listening)
+
+    @property
+    def unclaimed(self) -> tuple[Inherited, ...]:
+        """What was inherited and belongs to no listener."""
+        return tuple(self._unclaimed)
 
     def change(self, wanted: Sequence[tuple[str, str]]) -> list[Listening]:
         """Listen on exactly these (name, address); return them in the same order.

@@ -7,6 +7,10 @@ from typing import Final
 SUPERVISOR_FD: Final = "PROXYD_SUPERVISOR_FD"
 """Environment variable that tells control the number of its link to the supervisor."""
 
+TAKEOVER: Final = "PROXYD_TAKEOVER"
+"""Environment variable that tells control how it comes by the admin socket: ``later`` puts its own in the place of
+another that is served there when Promote comes, ``now`` does so at once, empty: nobody else may serve there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -24,6 +28,10 @@ class Options:
     preload: Callable[[], None]
     """Import what workers need, called once after control was started and before the first fork. It must start
     neither trio nor a thread."""
+    command: Sequence[str] = ()
+    """What starts this program again from disk, for an upgrade; empty: it cannot be upgraded in place."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The environment that this program was started with."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Additions to control's environment."""
     control_silence: float = 15.0

@@ -18,6 +18,7 @@ class Signals:
         self._write.setblocking(False)
         self._former: dict[int, Any] = {number: signal.signal(number, _ignore) for number in HANDLED}
         self._former_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # those that an exec has kept waiting come now
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""

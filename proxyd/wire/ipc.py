@@ -50,10 +50,33 @@ WORKER_TO_CONTROL: Final = frozenset(
         messages.Answer,
     }
 )
-CONTROL_TO_SUPERVISOR: Final = frozenset({messages.Bind, messages.Notify, messages.Shutdown, messages.Pulse})
-SUPERVISOR_TO_CONTROL: Final = frozenset(
-    {messages.Bound, messages.WorkerStarted, messages.WorkerExited, messages.Reload, messages.Drain}
+CONTROL_TO_SUPERVISOR: Final = frozenset(
+    {
+        messages.Bind,
+        messages.BindAdmin,
+        messages.Upgrade,
+        messages.Failed,
+        messages.Promoted,
+        messages.Notify,
+        messages.Shutdown,
+        messages.Pulse,
+    }
 )
+SUPERVISOR_TO_CONTROL: Final = frozenset(
+    {
+        messages.Bound,
+        messages.WorkerStarted,
+        messages.WorkerExited,
+        messages.Reload,
+        messages.Drain,
+        messages.Upgraded,
+        messages.Generations,
+        messages.Promote,
+        messages.Retire,
+        messages.Predecessor,
+    }
+)
+RETIRED_TO_CONTROL: Final = frozenset({messages.Stats})
 SUPERVISOR_TO_WORKER: Final = frozenset({messages.Adopt, messages.Drain})
 
 _KINDS: Final[dict[str, type]] = {kind.__name__: kind for kind in typing.get_args(Message)}

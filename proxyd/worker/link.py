@@ -62,8 +62,8 @@ class Subject(Protocol):
         """Take a leaf certificate."""
         ...
 
-    def drain(self, seconds: float) -> None:
-        """Stop accepting and end within ``seconds``."""
+    def drain(self, seconds: float, *, gentle: bool) -> None:
+        """Stop accepting and end within ``seconds``; ``gentle`` leaves idle connections their next request."""
         ...
 
     def answer(self, what: str) -> object:
@@ -120,7 +120,7 @@ class Links:
             while True:
                 message = ipc.decode(await link.receive(), FROM_SUPERVISOR)
                 if isinstance(message, Drain):
-                    self._subject.drain(message.seconds)
+                    self._subject.drain(message.seconds, gentle=message.gentle)
                 elif isinstance(message, Adopt):
                     fd = link.take_fds(1)[0]
                     former = self._control
@@ -170,7 +170,7 @@ class Links:
         elif isinstance(message, InstallLeaf):
             subject.install_leaf(message)
         elif isinstance(message, Drain):
-            subject.drain(message.seconds)
+            subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):
             return Answer(message.id, subject.answer(message.what))
         return None

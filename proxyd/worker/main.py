@@ -60,6 +60,7 @@ class Worker:
         self.reaper = Reaper()
         self.pipes = Pipes()
         self.draining = False
+        self.closing = False
         self._meter = Meter()
         self._events = Events(self._meter)
         self._prefix = secrets.token_hex(4)
@@ -134,18 +135,25 @@ class Worker:
         """Take a leaf certificate."""
         self._leaves.install(leaf)
 
-    def drain(self, seconds: float) -> None:
-        """Stop accepting, close idle connections, and end when the rest has finished, ``seconds`` from now at most."""
+    def drain(self, seconds: float, *, gentle: bool) -> None:
+        """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.
+
+        Idle connections are closed at once; ``gentle`` leaves them to their next request, which is answered with
+        ``Connection: close``, and to their idle timeout: no client meets a closed connection that it would not have
+        met otherwise.
+        """
         if not self.draining:
             self.draining = True
             for sock in self._accepting.values():
                 listen.stop(sock)
             self._accepting.clear()
+        if not gentle and not self.closing:
+            self.closing = True
             for connection in self._connections:
                 if connection.exchange is None:
                     connection.stream.expire("drain")
-            if not self._connections:
-                self._drained.set()
+        if not self._connections:
+            self._drained.set()
         self._nursery.start_soon(self._exit_after, seconds)
 
     def answer(self, what: str) -> object:

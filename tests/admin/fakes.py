@@ -26,6 +26,10 @@ class FakeService:
         self.calls.append("stop")
         return True
 
+    async def upgrade(self, seconds, drain):
+        self.calls.append(("upgrade", seconds, drain))
+        return {"ok": True, "generation": 2, "drain_seconds": 5.0}
+
     async def is_ready(self):
         return self.ready
 

@@ -4,7 +4,18 @@ import stat
 
 import pytest
 
-from proxyd.admin.bind import BindError, bind_http, bind_unix, host_port
+from proxyd.admin.bind import BindError, bind_beside, bind_unix, host_port
+
+
+def reaches(path, listener):
+    """Whether who connects to ``path`` is accepted by ``listener``."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        try:
+            listener.sock.accept()[0].close()
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_the_socket_is_for_its_owner_alone_and_the_umask_stays(tmp_path):
@@ -55,20 +66,26 @@ def test_a_path_that_cannot_be_bound_is_named(tmp_path, name, why):
         bind_unix(tmp_path / name)
 
 
-def test_an_http_address_in_use_is_named():
-    first = bind_http("127.0.0.1:0")
-    with pytest.raises(BindError, match=f"admin.http {host_port(first)}: Address already in use"):
-        bind_http(host_port(first))
-    first.close()
+def test_a_socket_beside_another_takes_its_place_without_a_gap(tmp_path):
+    path = tmp_path / "admin.sock"
+    former, latter = bind_unix(path), bind_beside(path)
+    assert reaches(path, former)
+    latter.promote()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["admin.sock"]
+    assert reaches(path, latter)
+    former.close()
+    assert path.exists()
+    latter.close()
+    assert not path.exists()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:none", "127.0.0.1:70000", "nohost.invalid.:1"])
-def test_an_http_address_that_is_none_is_named(address):
-    with pytest.raises(BindError, match=r"admin\.http"):
-        bind_http(address)
+def test_a_socket_that_never_takes_the_other_s_place_leaves_nothing(tmp_path):
+    former, latter = bind_unix(tmp_path / "admin.sock"), bind_beside(tmp_path / "admin.sock")
+    latter.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["admin.sock"]
+    former.close()
 
 
 def test_an_ipv6_address_keeps_its_brackets():
-    sock = bind_http("[::1]:0")
-    assert host_port(sock).startswith("[::1]:")
-    sock.close()
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
+        assert host_port(sock).startswith("[::1]:")

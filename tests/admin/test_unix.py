@@ -80,7 +80,7 @@ async def test_methods_lists_itself(server):
     async with server.client() as client:
         names = [entry["name"] for entry in (await client.call("methods"))[3]]
     assert names == [
-        "version", "methods", "status", "services", "pools", "config", "reload", "stop", "environment", "ca",
+        "version", "methods", "status", "services", "pools", "config", "reload", "stop", "upgrade", "environment", "ca",
     ]  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from tests.admin.fakes import FakeService
 
 async def test_an_admin_address_that_cannot_be_had_ends_the_start(tmp_path):
     with pytest.raises(StartError, match=r"admin\.socket .*absent"):
-        await serve_admin(FakeService(), str(tmp_path / "absent" / "a.sock"), "", lambda *_: None)
+        await serve_admin(FakeService(), str(tmp_path / "absent" / "a.sock"), None, lambda *_: None, "")
 
 
 async def test_the_admin_side_tells_where_it_listens(tmp_path):
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(serve_admin, FakeService(), str(tmp_path / "a.sock"), "", lambda *_: None)
+        bound = await nursery.start(serve_admin, FakeService(), str(tmp_path / "a.sock"), None, lambda *_: None, "")
         assert (bound.socket, bound.http) == (str(tmp_path / "a.sock"), "")
         nursery.cancel_scope.cancel()
 

@@ -69,6 +69,10 @@ EXAMPLES = (
     messages.WantLeaf("a.example", "uid:1000"),
     Answer(1, {"pools": [{"key": b"k"}]}),
     Bind(1, [("apps", "127.0.0.1:3128")], 2, 30.0),
+    messages.BindAdmin(2, "127.0.0.1:0"),
+    messages.Upgrade(3, 60.0, 3600.0),
+    messages.Failed("the address is in use"),
+    messages.Promoted(),
     messages.Notify("READY=1"),
     messages.Shutdown(30.0),
     Pulse(),
@@ -76,6 +80,11 @@ EXAMPLES = (
     WorkerStarted(0, 77),
     messages.WorkerExited(0, 77, "killed by SIGKILL"),
     messages.Reload(),
+    messages.Upgraded(3, 2, "it was not ready in time"),
+    messages.Generations(2, [(1, 4)]),
+    messages.Promote(),
+    messages.Retire(),
+    messages.Predecessor(1),
     messages.Adopt(),
 )
 

@@ -57,8 +57,8 @@ class Subject:
     def install_leaf(self, leaf):
         self.done.append(leaf)
 
-    def drain(self, seconds):
-        self.done.append(("drain", seconds))
+    def drain(self, seconds, *, gentle):
+        self.done.append(("drain", seconds, gentle))
 
     def answer(self, what):
         return {"what": what}
@@ -122,7 +122,7 @@ async def test_credentials_leaves_and_drains_reach_the_subject(wired):
     await wired.send(Drain(2.5))
     await wired.send(Query(9, "pools"))
     assert await wired.receive(Answer) == Answer(9, {"what": "pools"})
-    assert wired.subject.done == [credential, leaf, ("drain", 2.5)]
+    assert wired.subject.done == [credential, leaf, ("drain", 2.5, False)]
 
 
 async def test_a_listener_arrives_with_its_descriptor(wired):
@@ -208,9 +208,9 @@ async def test_the_lifeline_drains_and_its_end_is_the_order_to_exit(nursery):
         over.set()
 
     nursery.start_soon(run)
-    await supervisor.send(ipc.encode(Drain(4.0)))
+    await supervisor.send(ipc.encode(Drain(4.0, gentle=True)))
     await wait_all_tasks_blocked()
-    assert wired.subject.done == [("drain", 4.0)]
+    assert wired.subject.done == [("drain", 4.0, True)]
     assert not over.is_set()
     supervisor.close()
     await over.wait()
