@@ -10,14 +10,21 @@ import idna
 from proxyd.config.problems import Mistake, kind_of
 from proxyd.core.authority import DEFAULT_PORTS, normalise_host, parse_authority
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern
+from proxyd.core.snapshot import UNIX
+
+DEFAULT_GATEWAY: Final = f"{UNIX}gateway.sock"
+"""Where a gateway listens that names no address; relative to the runtime folder."""
 
 _A_HOST: Final = "a host such as api.example.com, *.example.com, api.example.com:8443 or [::1]:8080"
 _AN_ADDRESS: Final = "an address such as 127.0.0.1:3128 or [::1]:3128"
+_A_LISTENER: Final = "an address such as 127.0.0.1:3128 or unix:gateway.sock"
+_AN_ORIGIN: Final = "an origin such as https://app.example.com or http://localhost:5173"
 _AN_ENDPOINT: Final = "an endpoint such as 192.0.2.7:8443 or backend.example.com:443"
 _A_BASE_URL: Final = "a URL such as https://api.example.com/v2"
 _A_CIDR: Final = "a range such as 10.0.0.0/8, or one address"
 _A_PATH: Final = "a path such as /v2/"
 
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+")  # RFC 3986 §3.3
 _TRICKS: Final = re.compile(r"%(?:2e|5c)|;", re.IGNORECASE)
@@ -65,6 +72,33 @@ def listen_address(value: object) -> str:
         raise Mistake("a listener is bound to an IP address or localhost, not to a name", _AN_ADDRESS)
     port = 0 if port_text == "0" else _port(port_text, _AN_ADDRESS)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listener_address(value: object) -> str:
+    """Read the address of a listener of applications: as above, or ``unix:`` and a path."""
+    text = _text(value, _A_LISTENER)
+    if not text.startswith(UNIX):
+        return listen_address(text)
+    path = text.removeprefix(UNIX)
+    if not path or path.endswith("/") or not path.isprintable():
+        raise Mistake("not the path of a socket", _A_LISTENER)
+    return text
+
+
+def web_origin(value: object) -> str:
+    """Read the origin of a web page as browsers write it (RFC 6454 §6.2)."""
+    text = _text(value, _AN_ORIGIN).lower()
+    scheme, separator, rest = text.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        raise Mistake("not an origin; each is written out, '*' and null are refused", _AN_ORIGIN)
+    bare = rest.rstrip("/")
+    if "/" in bare or "?" in bare or "#" in bare:
+        raise Mistake("an origin has no path", _AN_ORIGIN, f"{scheme}://{bare.partition('/')[0]}")
+    host, port, _ = _host_and_port(bare, f"{scheme}://", _AN_ORIGIN)
+    shown = f"[{host}]" if ":" in host else host
+    if port is None or DEFAULT_PORTS.get(scheme.encode()) == port:
+        return f"{scheme}://{shown}"
+    return f"{scheme}://{shown}:{port}"
 
 
 def endpoint(value: object) -> Endpoint:

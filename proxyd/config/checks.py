@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from proxyd.config import service_checks
-from proxyd.config.addresses import ENCODED_SLASH, cidr, listen_address
+from proxyd.config.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
 from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import size
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed, table
 from proxyd.core.access import networks
 from proxyd.core.limits import Limits
+from proxyd.core.snapshot import UNIX
 
 CONDITIONS: Final = ("services", "hosts", "methods", "paths", "uid", "gid", "user", "cidr")
 MAX_SOCKET_PATH: Final = 107
@@ -36,6 +37,7 @@ def check(tree: Tree) -> None:
 def _check_listeners(tree: Tree) -> None:
     names: dict[str, Trail] = {}
     bound: list[tuple[str, str, int]] = []
+    sockets: dict[str, Trail] = {}
     admin = parsed(listen_address, child(tree.value, "admin", "http"))
     if admin:
         bound.append(_taken("admin.http", admin))
@@ -45,14 +47,48 @@ def _check_listeners(tree: Tree) -> None:
             if name in names:
                 tree.add((*trail, "name"), f"another listener has this name, on line {tree.line(names[name])}")
             names.setdefault(name, (*trail, "name"))
-        address = parsed(listen_address, listener.get("address"))
-        if address:
+        _check_mode(tree, trail, listener)
+        address = parsed(listener_address, listener.get("address", DEFAULT_GATEWAY if _is_gateway(listener) else None))
+        if address and address.startswith(UNIX):
+            _check_socket(tree, trail, address, sockets)
+        elif address:
             taken = _taken(f"the listener on line {tree.line((*trail, 'address'))}", address)
             clash = next((other for other in bound if _clash(other, taken)), None)
             if clash:
                 tree.add((*trail, "address"), f"the address is taken by {clash[0]}")
             bound.append(taken)
         _check_users(tree, trail, listener)
+
+
+def _is_gateway(listener: dict[str, Any]) -> bool:
+    return listener.get("mode") == "gateway"
+
+
+def _check_mode(tree: Tree, trail: Trail, listener: dict[str, Any]) -> None:
+    """Report keys that the other mode has."""
+    if _is_gateway(listener):
+        for key, why in (("users", "a gateway has no proxy authentication"), ("unknown_hosts", "it serves no others")):
+            if key in listener:
+                tree.add((*trail, key), f"{key} is for mode forward: {why}", at_key=True)
+    elif listener.get("mode") == "forward":
+        for key in ("origins", "open"):
+            if key in listener:
+                tree.add((*trail, key), f"{key} is for mode gateway", at_key=True)
+        if "address" not in listener:
+            tree.add((*trail, "address"), describe("the key is missing", "an address such as 127.0.0.1:3128"))
+
+
+def _check_socket(tree: Tree, trail: Trail, address: str, sockets: dict[str, Trail]) -> None:
+    """Report a Unix socket that two listen on, or whose path is too long."""
+    path = address.removeprefix(UNIX)
+    where = (*trail, "address")
+    if path in sockets:
+        tree.add(where, f"the socket is taken by the listener on line {tree.line(sockets[path])}")
+    sockets.setdefault(path, trail)
+    if path == child(tree.value, "admin", "socket") or path == "admin.sock":
+        tree.add(where, "this is the admin socket")
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        tree.add(where, f"the path of a Unix socket has at most {MAX_SOCKET_PATH} bytes")
 
 
 def _taken(owner: str, address: str) -> tuple[str, str, int]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxyd.config.addresses import DEFAULT_GATEWAY
 from proxyd.config.model import (
     AccessSection,
     AnyAuth,
@@ -22,7 +23,7 @@ from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
 from proxyd.core.settings import AccessLog, SecretSource, Settings
-from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
+from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     ports = document.egress.ports
     return Settings(
         source=tree.file,
-        listeners=tuple(_listener(section) for section in document.listeners),
+        listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
         services=tuple(_service(name, section) for name, section in document.services.items()),
         secrets=tuple(_secret(name, section, tree, around) for name, section in document.secrets.items()),
         access=_access(document.access, tree) if document.access else None,
@@ -68,13 +69,22 @@ def default_base(first: HostPattern) -> BaseUrl:
     return BaseUrl("https", first.host, first.port or 443)
 
 
-def _listener(section: ListenerSection) -> Listener:
+def socket_path(address: str, runtime_dir: Path) -> str:
+    """Return a listener's address with the path of a Unix socket made absolute."""
+    if not address.startswith(UNIX):
+        return address
+    return f"{UNIX}{runtime_dir / address.removeprefix(UNIX)}"
+
+
+def _listener(section: ListenerSection, runtime_dir: Path) -> Listener:
     return Listener(
         name=section.name,
         mode=ListenerMode(section.mode),
-        address=section.address,
+        address=socket_path(section.address or DEFAULT_GATEWAY, runtime_dir),
         unknown_hosts=UnknownHosts(section.unknown_hosts),
         users=tuple(ProxyUser(user.name, user.secret) for user in section.users or ()),
+        origins=tuple(section.origins),
+        open=section.open,
     )
 
 

@@ -16,6 +16,7 @@ from proxyd.core.units import DAY, GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE
 
 Name = Annotated[str, Text(names.name, "name", names.NAME_PATTERN)]
 SecretName = Annotated[str, Text(names.name, "secret", names.NAME_PATTERN)]
+ListenerAddress = Annotated[str, Text(addresses.listener_address, "ip:port or unix:path")]
 ListenAddress = Annotated[str, Text(addresses.listen_address, "ip:port")]
 FilePath = Annotated[str, Text(names.path_text, "path")]
 Cidr = Annotated[str, Text(addresses.cidr, "range")]
@@ -56,14 +57,18 @@ class ListenerSection(Section):
 
     name: Name
     """Stands in logs and metrics; unique."""
-    mode: Literal["forward"]
-    """What the listener speaks: `forward` is an HTTP forward proxy (HTTP_PROXY, CONNECT)."""
-    address: ListenAddress
-    """Address to listen on; port 0 lets the kernel choose."""
+    mode: Literal["forward", "gateway"]
+    """`forward`: an HTTP forward proxy (HTTP_PROXY, CONNECT). `gateway`: the services as `http://SERVICE/…`."""
+    address: ListenerAddress = ""
+    """Port 0: chosen by the kernel. `unix:` path: relative to the runtime folder, a gateway's is `gateway.sock`."""
     unknown_hosts: Literal["tunnel", "deny", "intercept"] = "tunnel"
     """CONNECT to a host that is no service: pass the bytes on unread, refuse, or decrypt with the local CA."""
     users: Annotated[list[User], Field(min_length=1)] | None = None
-    """Demand Basic proxy authentication from every client and accept these users."""
+    """Demand Basic proxy authentication from every client and accept these users. Mode `forward`."""
+    origins: Annotated[list[Annotated[str, Text(addresses.web_origin, "origin")]], Field(min_length=1)] = []
+    """Origins of web pages that may use the gateway. Without it: none. Mode `gateway`."""
+    open: bool = False
+    """Demand no token of callers on TCP: every local program may use the gateway. Mode `gateway`."""
 
 
 class AdminSection(Section):

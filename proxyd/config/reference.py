@@ -50,6 +50,8 @@ _FORMS: Final = {
     "range": "CIDR or IP address",
     "host": "host pattern",
     "ip:port": "`ip:port`",
+    "ip:port or unix:path": "`ip:port` or `unix:PATH`",
+    "origin": "origin",
     "host:port": "`host:port`",
     "url": "URL",
     "header": "header name",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from proxyd.core.service import HostPattern
 from proxyd.core.settings import Settings
-from proxyd.core.snapshot import Snapshot, UnknownHosts
+from proxyd.core.snapshot import UNIX, Snapshot, UnknownHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Instance:
 
 def compose(settings: Settings, bound: Mapping[str, str], version: int, instance: Instance) -> Snapshot:
     """Return the snapshot for ``settings`` whose listeners are bound to these addresses (by name)."""
-    egress = replace(settings.egress, own=tuple(dict.fromkeys((*bound.values(), *instance.own, *settings.egress.own))))
+    tcp = (address for address in bound.values() if not address.startswith(UNIX))
+    egress = replace(settings.egress, own=tuple(dict.fromkeys((*tcp, *instance.own, *settings.egress.own))))
     return Snapshot(
         version=version,
         pseudonym=instance.pseudonym,

@@ -35,7 +35,7 @@ from proxyd.core.messages import (
     WorkerStarted,
 )
 from proxyd.core.settings import Settings
-from proxyd.core.snapshot import Snapshot
+from proxyd.core.snapshot import GATEWAY_TOKEN, Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
 from proxyd.telemetry.log import Log
@@ -84,6 +84,8 @@ class Tools:
     kill: Callable[[int], None]
     """End a worker process by its pid."""
     instance: Instance
+    gateway_token: bytes = field(default=b"", repr=False)
+    """What callers of gateways on TCP must send; empty: there is none, and they are refused."""
 
 
 class Controller:
@@ -278,6 +280,8 @@ class Controller:
             link.put(SetListener(name), self.sockets[name].fd)
         for state in credentials:
             link.put(_credential(state))
+        if self.tools.gateway_token:
+            link.put(SetCredential(GATEWAY_TOKEN, self.tools.gateway_token))
         for leaf in leaves:
             link.put(leaf)
         if self.snapshot is not None:

@@ -28,6 +28,7 @@ from proxyd.control.read import FirstReading, SettingsError, Source, read
 from proxyd.control.reports import Reports
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.supervisor import BindFailed, SupervisorLink
+from proxyd.control.token import gateway_token
 from proxyd.control.workers import WorkerLink
 from proxyd.core.settings import Settings
 from proxyd.net.frames import FrameLink
@@ -136,6 +137,7 @@ def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, F
     try:
         options.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = Authority.open(options.state_dir)
+        token = gateway_token(options.runtime_dir)
         ca_path, bundle_path = export(options.state_dir.absolute(), authority.root_pem)
     except AuthorityError as error:
         raise StartError(str(error)) from error
@@ -149,7 +151,7 @@ def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, F
         return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
 
     instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
-    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance)
+    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance, token)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
     return Controller(tools, link, links), Facts(time.time(), str(ca_path), str(bundle_path))
 

@@ -9,6 +9,7 @@ from proxyd.core.headers import Headers
 from proxyd.core.message import Request, Response
 
 if TYPE_CHECKING:
+    from proxyd.core.facade import Facade
     from proxyd.core.route import Route
     from proxyd.core.service import Service
     from proxyd.core.snapshot import Snapshot
@@ -23,13 +24,15 @@ class Peer:
     """IP address, or ``unix``."""
     port: int = 0
     uid: int | None = None
-    """Of a loopback or Unix caller; best effort on TCP (sock_diag)."""
+    """Of a Unix caller (SO_PEERCRED), or of a loopback caller: best effort there (sock_diag)."""
     gid: int | None = None
     pid: int | None = None
     user: str | None = None
     """Name that passed proxy authentication."""
     looked_up: bool = False
-    """Whether uid was asked for already."""
+    """Whether the kernel was asked already."""
+    executable: str | None = None
+    """Of a Unix caller, where an access log asks for it; best effort, a hint and never a proof."""
 
     @property
     def text(self) -> str:
@@ -91,6 +94,7 @@ class Exchange:
         "ended",
         "endpoint",
         "error",
+        "facade",
         "first_byte_seconds",
         "gone",
         "id",
@@ -123,11 +127,13 @@ class Exchange:
         self.ended = started
         """Monotonic seconds when all was over; set before the ``done`` hooks run."""
         self.mode = mode
-        """``plain`` or ``intercept``: how the request came."""
+        """``plain``, ``intercept`` or ``gateway``: how the request came."""
         self.id = ""
         self.route: Route = None  # type: ignore[assignment]
         """The compiled route; set before the first filter."""
         self.service: Service | None = None
+        self.facade: Facade | None = None
+        """Set where the client knows the resource under another URL than the upstream."""
         self.credential: Injector | None = None
         """The chosen credential; None where none is due."""
         self.secrets: tuple[bytes, ...] = ()

@@ -5,10 +5,17 @@ Secrets are not in it: they travel as credentials of their own and are looked up
 
 import enum
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxyd.core.access import Access, ProxyUser
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Service, Timeouts
+
+UNIX: Final = "unix:"
+"""What an address that is a Unix socket's path begins with."""
+
+GATEWAY_TOKEN: Final = "gateway:token"  # noqa: S105 - a name, and one that no configured secret can have
+"""The credential that holds the token of gateways on TCP."""
 
 
 class UnknownHosts(enum.Enum):
@@ -23,6 +30,9 @@ class ListenerMode(enum.Enum):
     """What a listener speaks."""
 
     FORWARD = "forward"
+    """An HTTP forward proxy."""
+    GATEWAY = "gateway"
+    """A plain server in front of the services: their base URLs by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +42,19 @@ class Listener:
     name: str
     mode: ListenerMode
     address: str
-    """``host:port`` as configured (port 0: chosen by the kernel)."""
+    """``host:port`` as configured (port 0: chosen by the kernel), or ``unix:/path``."""
     unknown_hosts: UnknownHosts = UnknownHosts.TUNNEL
     users: tuple[ProxyUser, ...] = ()
     """Basic proxy authentication; empty: not demanded."""
+    origins: tuple[str, ...] = ()
+    """Gateway: origins of web pages that may use it, as browsers write them."""
+    open: bool = False
+    """Gateway on TCP: no token is demanded."""
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.address.startswith(UNIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from proxyd.core.authority import Authority
 from proxyd.core.errors import ProxyError, denied
 from proxyd.core.exchange import Exchange
+from proxyd.core.facade import Facade
 from proxyd.core.limits import Limits
 from proxyd.core.message import Response
 from proxyd.core.route import Route
@@ -25,6 +26,8 @@ class Binding(NamedTuple):
     authority: Authority
     """Of the upstream."""
     route: Route
+    facade: Facade | None = None
+    """Set where the client knows the resource under another URL."""
 
 
 class View:
@@ -38,6 +41,7 @@ class View:
         "bindings",
         "limits",
         "listeners",
+        "named",
         "router",
         "snapshot",
         "unknown",
@@ -54,6 +58,8 @@ class View:
         self.snapshot = snapshot
         self.limits: Limits = snapshot.limits
         self.listeners: dict[str, Listener] = {listener.name: listener for listener in snapshot.listeners}
+        self.named: dict[str, Route] = {service.name: route for service, route in services}
+        """Routes of services by name."""
         self.unknown = unknown
         self.router = router
         self.via = f"via: 1.1 {snapshot.pseudonym}\r\n".encode("ascii")

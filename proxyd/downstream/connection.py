@@ -6,7 +6,7 @@ begins; everything else runs in this task, with deadlines as numbers on the stre
 
 import socket
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 from trio import current_time
@@ -16,8 +16,8 @@ from proxyd.core.errors import Flag, ProxyError, Side, bad_request
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.headers import Headers
 from proxyd.core.message import Body, BytesBody, Request, Response
-from proxyd.core.snapshot import Listener
-from proxyd.core.view import View
+from proxyd.core.snapshot import Listener, ListenerMode
+from proxyd.core.view import Binding, View
 from proxyd.downstream import reply, target, tunnel
 from proxyd.downstream.body import RequestBody
 from proxyd.downstream.plane import Detachable, Plane
@@ -50,6 +50,8 @@ class Connection:
         "tunnelled",
         "wire_peer",
     )
+
+    serves: ClassVar = ListenerMode.FORWARD
 
     def __init__(self, stream: Stream, peer: Peer, listener: Listener, plane: Plane) -> None:
         self.stream = stream
@@ -111,7 +113,7 @@ class Connection:
             if not self.wire_peer.looked_up:
                 self.plane.identify(self.wire_peer, self.stream)
             if head.method == b"CONNECT":
-                return await tunnel.connect(self, view, head, started)
+                return await self._connect(view, head, started)
             exchange = self._exchange(view, head, started)
         except ProxyError as error:
             await self.refuse(view, error, started, raw)
@@ -179,6 +181,10 @@ class Connection:
             side=Side.DOWNSTREAM,
         )
 
+    async def _connect(self, view: View, head: RequestHead, started: float) -> bool:
+        """Serve CONNECT; True when requests follow."""
+        return await tunnel.connect(self, view, head, started)
+
     # --- exchanges --------------------------------------------------------------------------------
 
     def _exchange(self, view: View, head: RequestHead, started: float) -> Exchange:
@@ -193,6 +199,10 @@ class Connection:
         else:
             path = target.origin(head, within)
             binding = target.bind(view, self.scheme, within, head.host, tunnelled=True)
+        return self._begin(view, head, started, binding, path)
+
+    def _begin(self, view: View, head: RequestHead, started: float, binding: Binding, path: bytes) -> Exchange:
+        """Build the exchange of a request whose way is known."""
         body: Body
         if head.framing is Framing.NONE:
             body = BytesBody()
@@ -206,7 +216,8 @@ class Connection:
         request.nominated = head.nominated
         request.via = head.via
         exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
-        exchange.id = plane.next_id()
+        exchange.id = self.plane.next_id()
+        exchange.facade = binding.facade
         exchange.route = binding.route
         exchange.service = binding.route.service
         if head.version == 11:

@@ -38,6 +38,11 @@ class Plane(Protocol):
     closing: bool
     """Besides, no connection is left to wait for its next request."""
 
+    @property
+    def gateway_token(self) -> bytes | None:
+        """What callers of gateways on TCP must send; None where it is not known yet."""
+        ...
+
     def next_id(self) -> str:
         """Return a fresh request id."""
         ...

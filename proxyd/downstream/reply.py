@@ -25,6 +25,8 @@ def error_response(exchange: Exchange, error: ProxyError) -> Response:
         (b"x-request-id", exchange.id.encode("ascii")),
         (b"cache-control", b"no-store"),
     ]
+    if error.status == 401:  # of the gateway; RFC 9110 §15.5.2 demands a challenge
+        headers.append((b"www-authenticate", b'Proxyd-Token realm="proxyd"'))
     if error.status == 407:
         headers.append((b"proxy-authenticate", b'Basic realm="proxyd"'))
     if error.status == 503:

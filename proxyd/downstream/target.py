@@ -4,6 +4,7 @@ from typing import Final
 
 from proxyd.core.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxyd.core.errors import ProxyError, bad_request
+from proxyd.core.facade import Facade
 from proxyd.core.view import MAX_BINDINGS, Binding, View, upstream_of
 from proxyd.wire.head import RequestHead
 
@@ -58,13 +59,17 @@ def _bind(view: View, scheme: bytes, raw: bytes | Authority, host: bytes | None,
     bound = tunnelled or route.service is not None  # an unknown host's Host is replaced (RFC 9112 §3.2.2)
     if bound and host is not None and named != authority:
         raise misdirected(f"Host names another host than {authority}")
+    facade = None
     if route.service is not None:
+        asked, named_as = scheme, authority.host_header(scheme) if isinstance(raw, Authority) else raw
         scheme, authority = upstream_of(route.service, authority)
+        if asked != scheme:
+            facade = Facade(asked, named_as, b"", scheme, authority, b"")
     else:
         refusal = view.check_port(authority.port)
         if refusal is not None:
             raise refusal
-    return Binding(scheme, authority, route)
+    return Binding(scheme, authority, route, facade)
 
 
 def origin(head: RequestHead, within: Authority) -> bytes:

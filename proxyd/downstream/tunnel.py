@@ -224,6 +224,8 @@ async def _first_bytes(connection: "Connection", view: View, silence: float) -> 
             await wait_readable(sock)
         if scope.cancelled_caught:
             return _Silence.SILENT
+        if sock.family == socket.AF_UNIX:  # SO_RCVLOWAT does nothing there: peeking at half a hello would spin
+            return await _first_buffered(connection, view)
         with trio.move_on_after(limits.head_timeout):
             return await _peek(sock, limits.hello_bytes)
         return NotTls("an incomplete ClientHello", True)
@@ -266,6 +268,6 @@ async def _first_buffered(connection: "Connection", view: View) -> _First:
                 return result
             data = await connection.stream.receive(limits.hello_bytes)
             if not data:
-                return NotTls("the client left within its ClientHello", True)
+                return NotTls("the client left within its ClientHello", True) if connection.buffer else _Silence.ENDED
             connection.buffer += data
     return NotTls("an incomplete ClientHello", True)

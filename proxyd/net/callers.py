@@ -4,6 +4,7 @@ Best effort. A TCP caller's uid is that of its socket's creator, asked of the ke
 it is None for callers of another machine or network namespace, and once the caller has closed.
 """
 
+import os
 import socket
 import struct
 from typing import Final
@@ -80,6 +81,18 @@ def unix_peer(sock: socket.socket) -> tuple[int, int, int] | None:
     except (OSError, struct.error):
         return None
     return None if uid == _NOBODY else (uid, gid, pid)
+
+
+def executable(pid: int) -> str | None:
+    """Return the path of the program that runs as ``pid`` now, or None where the kernel does not tell.
+
+    A hint for people who read logs and never a proof: the process that connected may have ended or executed another
+    program since, and other users' processes are told to root alone.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
 
 
 def _endpoint(address: tuple[str, int]) -> tuple[int, bytes, bytes]:

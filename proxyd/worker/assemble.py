@@ -9,12 +9,14 @@ from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
-from proxyd.core.snapshot import Snapshot
+from proxyd.core.snapshot import ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge
+from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
+from proxyd.filters.rewrite import RewriteFilter
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
 from proxyd.upstream.connector import Connector
@@ -65,12 +67,27 @@ class Assembly:
 
     def _filters(self, snapshot: Snapshot, route: Route) -> list[Filter]:
         filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym)]
+        filters += _translation(snapshot, route.service)
         if route.checks_paths or not route.judge.always:
             filters.append(AccessFilter())
         if route.injector is not None:
             masked = self._meter.counter(metrics.MASKED, route.name)
             filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]
         return filters
+
+
+def _translation(snapshot: Snapshot, service: Service | None) -> list[Filter]:
+    """What is needed where clients know the service under another URL: a gateway's, or http in place of https."""
+    if service is None:
+        return []
+    gateways = [listener for listener in snapshot.listeners if listener.mode is ListenerMode.GATEWAY]
+    upgrades = service.base.scheme == "https" and len(gateways) < len(snapshot.listeners)
+    filters: list[Filter] = []
+    if any(listener.origins for listener in gateways):
+        filters.append(CorsFilter())
+    if gateways or upgrades:
+        filters.append(RewriteFilter())
+    return filters
 
 
 def _judge(snapshot: Snapshot, service: Service | None) -> Judge:

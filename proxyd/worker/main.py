@@ -15,10 +15,11 @@ from proxyd.core import metrics
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.messages import InstallLeaf, SetCredential
-from proxyd.core.snapshot import Listener, Snapshot
+from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
+from proxyd.downstream.gateway import GatewayConnection
 from proxyd.net import callers, listen
 from proxyd.net.process import harden, raise_nofile, set_name
 from proxyd.net.reaper import Reaper
@@ -34,6 +35,8 @@ from proxyd.worker.observe import Events, Observer
 from proxyd.worker.revoke import is_forbidden
 
 SMALLEST_READ: Final = 4 * KIB
+UNIX_ADDRESS: Final = "unix"
+"""Stands for the address of a caller on a Unix socket."""
 HOUSEKEEPING_SECONDS: Final = 1.0
 
 
@@ -181,6 +184,10 @@ class Worker:
         if peer.looked_up:
             return
         peer.looked_up = True
+        if stream.sock.family == socket.AF_UNIX:
+            if peer.pid is not None and self.view.snapshot.access_log:
+                peer.executable = callers.executable(peer.pid)
+            return
         if not ipaddress.ip_address(peer.address).is_loopback:
             return
         before = peer.caller
@@ -195,6 +202,11 @@ class Worker:
     def authenticate(self, listener: Listener, value: bytes | None) -> str:
         """Return the proven user. ProxyError 407."""
         return authenticate(listener.users, self._assembly.secrets.values, value)
+
+    @property
+    def gateway_token(self) -> bytes | None:
+        """What callers of gateways on TCP must send; None before control has said it."""
+        return self._assembly.secrets.values.get(GATEWAY_TOKEN)
 
     async def leaf(self, host: str, caller: str) -> SSL.Context:
         """Return a server context for ``host``."""
@@ -242,15 +254,17 @@ class Worker:
         """Take a connection in, or close it at once when that would break a limit."""
         limits = self.view.limits
         listener = self.view.listeners.get(name)
-        peer = Peer(name, address[0], address[1])
+        peer = _unix_peer(name, client) if client.family == socket.AF_UNIX else Peer(name, address[0], address[1])
         full = len(self._connections) >= limits.connections
         if full or listener is None or self._callers[peer.caller] >= limits.connections_per_caller:
             self._meter.counter(metrics.REFUSED_CONNECTIONS, "worker" if full else "caller").value += 1
             client.close()
             return
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stream = Stream(client)
-        connection = Connection(stream, peer, listener, self)
+        serve = GatewayConnection if listener.mode is ListenerMode.GATEWAY else Connection
+        connection = serve(stream, peer, listener, self)
         self._connections.add(connection)
         self._callers[peer.caller] += 1
         self.reaper.add(stream)
@@ -309,3 +323,8 @@ class Worker:
     async def _exit_after(self, seconds: float) -> None:
         await trio.sleep(seconds)
         self._drained.set()
+
+
+def _unix_peer(listener: str, client: socket.socket) -> Peer:
+    uid, gid, pid = callers.unix_peer(client) or (None, None, None)
+    return Peer(listener, UNIX_ADDRESS, 0, uid, gid, pid or None)  # pid 0: of another pid namespace

@@ -1,15 +1,17 @@
 """What a new snapshot says of what runs already."""
 
+from proxyd.core.authority import Authority
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
-from proxyd.core.snapshot import Listener, UnknownHosts
+from proxyd.core.route import Route
+from proxyd.core.snapshot import Listener, ListenerMode, UnknownHosts
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
 
 
 def is_forbidden(connection: Connection, view: View, listener: Listener | None) -> bool:
     """Whether the view would refuse what this connection is doing: its listener, its tunnel, its exchange."""
-    if listener is None:
+    if listener is None or listener.mode is not connection.serves:
         return True
     exchange = connection.exchange
     return exchange is not None and _refuses(exchange, connection, view, listener)
@@ -19,8 +21,8 @@ def _refuses(exchange: Exchange, connection: Connection, view: View, listener: L
     request = exchange.request
     authority = connection.authority or request.authority
     try:
-        route = view.find(authority.host, authority.port)
-    except ProxyError:
+        route = _route(exchange, view, authority, listener)
+    except (ProxyError, KeyError):
         return True
     opaque = request.method == b"CONNECT"
     if route.service is None:
@@ -35,3 +37,14 @@ def _refuses(exchange: Exchange, connection: Connection, view: View, listener: L
         return not judge.tunnel(exchange.peer, authority.host, authority.port)
     target = request.authority
     return not judge.decide(exchange.peer, target.host, target.port, request.method, request.path)
+
+
+def _route(exchange: Exchange, view: View, authority: Authority, listener: Listener) -> Route:
+    """Find the route anew. ProxyError or KeyError where there is none any more."""
+    if listener.mode is not ListenerMode.GATEWAY:
+        return view.find(authority.host, authority.port)
+    route = view.named[exchange.route.name]
+    former = exchange.route.service
+    if route.service is None or former is None or route.service.base != former.base:
+        raise KeyError(route.name)  # the name stands for another place now
+    return route

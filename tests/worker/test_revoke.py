@@ -20,6 +20,8 @@ PEER = Peer("apps", "127.0.0.1", 4000, uid=1000)
 class Busy:
     """A connection as revocation looks at it: what it is doing, and within which tunnel."""
 
+    serves = ListenerMode.FORWARD
+
     def __init__(self, exchange=None, authority=None):
         self.exchange = exchange
         self.authority = authority
