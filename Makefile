@@ -12,6 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST ?= -n 2
 
 TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
+IMAGE_TOOLS := buildah mmdebstrap
 
 .PHONY: demo test test-all lint typecheck bench clean help
 
@@ -20,6 +21,10 @@ help:
 	@echo 'make test       lint, types and tests with the Python at hand'
 	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
 	@echo 'make bench      proxyd beside its peers'
+	@echo 'make dist       wheel and sdist'
+	@echo 'make deb        Debian package, for the release whose Python this is'
+	@echo 'make image      container image as an oci-archive (root)'
+	@echo 'make test-packaging   package and image built, installed and run, under systemd too (root, some minutes)'
 	@echo 'make lint | typecheck | clean'
 
 demo: $(VENV)/.installed
@@ -50,6 +55,25 @@ tests-only: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN) -m bench --setup
 	$(RUN) -m bench
+
+.PHONY: dist deb image test-packaging
+dist: $(VENV)/.installed
+	$(RUN) -m hatchling build
+
+deb: $(VENV)/.packaging
+	PYTHON=$(RUN) packaging/debian/build.sh
+
+image: $(VENV)/.installed
+	.ci/tools $(IMAGE_TOOLS)
+	PYTHON=$(RUN) packaging/container/build.sh
+
+test-packaging: $(VENV)/.packaging
+	.ci/tools $(IMAGE_TOOLS) systemd-nspawn=systemd-container
+	$(RUN) -m pytest packaging/trials
+
+$(VENV)/.packaging: $(VENV)/.installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[packaging]'
+	touch $@
 
 $(VENV)/.installed: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11, 3.12 or 3.13 is found: apt-get install python3 python3-venv'; exit 1; }

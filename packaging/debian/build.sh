@@ -15,7 +15,7 @@ trap 'rm -rf "$stage"' EXIT
 DEB_STAGE=$stage
 DEB_VERSION=$("$python" -c 'import proxyd; print(proxyd.__version__)')
 DEB_PYTHON=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-DEB_RELEASE=1+${DEB_PYTHON#python}
+DEB_RELEASE=1+py${DEB_PYTHON#python}
 DEB_ARCH=$(dpkg --print-architecture)
 export DEB_STAGE DEB_VERSION DEB_PYTHON DEB_RELEASE DEB_ARCH
 

