@@ -1,5 +1,6 @@
 """Loops and hops: a request that carries this instance's pseudonym in Via has been here already (RFC 9110 §7.6.3), and
-Max-Forwards says how many hops a TRACE or OPTIONS has left (§7.6.2)."""
+Max-Forwards says how many hops a TRACE or OPTIONS has left (§7.6.2).
+"""
 
 import re
 from typing import Final

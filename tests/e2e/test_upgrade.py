@@ -1,8 +1,6 @@
 """Upgrade in place: under load no error, tunnels kept; and a new program that fails leaves the old one as it was."""
 
 import json
-import signal
-import socket
 from collections.abc import Iterator
 
 import pytest
