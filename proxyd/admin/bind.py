@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from proxyd.core.settings import Readers
+
 BACKLOG: Final = 64
 PATH_BYTES: Final = 107
 """sun_path of unix(7), its NUL left out."""
 PROBE_SECONDS: Final = 1.0
 BESIDE: Final = ".next"
 """Name of a socket that is to take another's place: shorter than any name that one chooses, for sun_path's sake."""
+NOBODY: Final = Readers()
 
 Tcp = socket.socket
 """A listening TCP socket."""
@@ -47,15 +50,19 @@ class UnixListener:
                 self.path.unlink()
 
 
-def bind_beside(path: Path) -> UnixListener:
+def bind_beside(path: Path, readers: Readers = NOBODY) -> UnixListener:
     """Listen next to ``path``, where another still serves; ``promote`` takes its place. BindError."""
-    listener = bind_unix(path.with_name(BESIDE))
+    listener = bind_unix(path.with_name(BESIDE), readers)
     listener.place = path
     return listener
 
 
-def bind_unix(path: Path) -> UnixListener:
-    """Listen on ``path`` (mode 0600). A socket that nobody answers on is replaced; BindError for anything else."""
+def bind_unix(path: Path, readers: Readers = NOBODY) -> UnixListener:
+    """Listen on ``path``. A socket that nobody answers on is replaced; BindError for anything else.
+
+    The mode is 0600. With readers it is wider, so that they reach the socket, whose server then asks the kernel who
+    they are: 0660 and their group where there is one group and no more, else 0666.
+    """
     if len(os.fsencode(path)) > PATH_BYTES:
         raise BindError(f"admin.socket {path}: longer than {PATH_BYTES} bytes; choose a shorter path")
     _clear(path)
@@ -63,6 +70,7 @@ def bind_unix(path: Path) -> UnixListener:
     mask = os.umask(0o177)
     try:
         sock.bind(str(path))
+        _open_to(path, readers)
         sock.listen(BACKLOG)
         return UnixListener(path, sock, _inode(path))
     except OSError as error:
@@ -96,6 +104,19 @@ def _clear(path: Path) -> None:
         except OSError as error:
             raise BindError(f"admin.socket {path}: {error.strerror or error}; is it another user's?") from error
     raise BindError(f"admin.socket {path}: another proxyd answers there; stop it or choose another path")
+
+
+def _open_to(path: Path, readers: Readers) -> None:
+    if not readers:
+        return
+    if len(readers.gids) == 1 and not readers.uids:
+        try:
+            os.chown(path, -1, readers.gids[0])
+            path.chmod(0o660)
+            return
+        except PermissionError:  # not root, and not of that group
+            pass
+    path.chmod(0o666)
 
 
 def _inode(path: Path) -> tuple[int, int]:

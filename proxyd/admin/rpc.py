@@ -1,14 +1,16 @@
 """MessagePack-RPC as its public specification says, without I/O.
 
 A request is ``[0, msgid, method, params]``, its answer ``[1, msgid, error, result]``; a notification
-``[2, method, params]`` has no answer and is ignored. An error is ``{code, message}``, with ``nearest`` where a name
-was unknown.
+``[2, method, params]`` has no answer: a client's is ignored, the daemon's carry what was subscribed to. An error is
+``{code, message}``, with ``nearest`` where a name was unknown.
 """
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
+
+from proxyd.core.refusal import Refusal
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -17,16 +19,6 @@ NOTIFICATION: Final = 2
 MESSAGE_BYTES: Final = 1024 * 1024
 """The largest request, and the most that is buffered of a connection."""
 LARGEST_MSGID: Final = 2**32 - 1
-
-
-class RpcError(Exception):
-    """A call that failed, in words for whoever made it."""
-
-    def __init__(self, code: str, message: str, nearest: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.nearest = nearest
 
 
 class ProtocolError(Exception):
@@ -65,12 +57,17 @@ def answer(call: Call, result: Any) -> bytes:
     return _pack([RESPONSE, call.msgid, None, result])
 
 
-def failure(call: Call, error: RpcError) -> bytes:
+def failure(call: Call, error: Refusal) -> bytes:
     """Encode why a call failed."""
     fields = {"code": error.code, "message": error.message}
     if error.nearest is not None:
         fields["nearest"] = error.nearest
     return _pack([RESPONSE, call.msgid, fields, None])
+
+
+def notification(method: str, params: list[Any]) -> bytes:
+    """Encode what a client has subscribed to."""
+    return _pack([NOTIFICATION, method, params])
 
 
 def _pack(message: list[Any]) -> bytes:

@@ -10,7 +10,6 @@ import msgpack
 import trio
 
 from proxyd.admin.bind import BindError, Tcp, UnixListener, bind_beside, bind_unix, host_port
-from proxyd.admin.methods import Methods
 from proxyd.admin.service import Service
 from proxyd.admin.unix import UnixServer
 
@@ -53,11 +52,13 @@ async def serve(
 
     ``socket`` is a path, ``http`` a listening socket or None, closed at the end; ``report`` takes an event's name and
     its detail for the daemon's log. ``takeover`` ``later`` and ``now`` allow that another generation of this daemon
-    serves at the path: its place is taken by ``promote``, or at once. The addresses stay as they are until the
-    process ends: a reload that changes them takes effect at the next start.
+    serves at the path: its place is taken by ``promote``, or at once. The addresses, and the socket's mode, which
+    follows the service's readers, stay as they are until the process ends: a reload that changes them takes effect at
+    the next start.
     """
     try:
-        listener = bind_beside(Path(socket)) if takeover else bind_unix(Path(socket))
+        bind = bind_beside if takeover else bind_unix
+        listener = bind(Path(socket), service.readers())
         try:
             addresses = Addresses(listener, http)
             if takeover != "later":
@@ -79,7 +80,7 @@ async def _serve(
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(UnixServer(Methods(service), report).serve, listener.sock)
+        nursery.start_soon(UnixServer(service, report).serve, listener.sock)
         if tcp is not None:
             answers = partial(socket_answers, Path(addresses.socket))
             nursery.start_soon(_serve_http_while_ours, service, tcp, answers, addresses)

@@ -1,10 +1,17 @@
 """What the admin side asks of control: the shape of its service object."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+from proxyd.core.settings import Readers
+from proxyd.telemetry.recent import Filter, Subscription
 
 
 class Service(Protocol):
-    """Control's answers. Every value is plain: what JSON and MessagePack both carry; secrets appear as names."""
+    """Control's answers. Every value is plain: what JSON and MessagePack both carry; secrets appear as names.
+
+    Refusal (core.refusal): what was asked for is not possible.
+    """
 
     async def status(self) -> dict[str, Any]:
         """The daemon at a glance: version, processes, listeners as bound, problems."""
@@ -14,8 +21,40 @@ class Service(Protocol):
         """The configured services."""
         ...
 
+    async def service(self, name: str) -> dict[str, Any]:
+        """One service in detail. Refusal: there is none of this name."""
+        ...
+
     async def pools(self) -> list[Any]:
         """Upstream pools of all workers."""
+        ...
+
+    async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
+        """The latest exchanges that are wanted, the oldest first."""
+        ...
+
+    def subscribe(self, wanted: Filter, kinds: Sequence[str], buffer: int) -> Subscription:
+        """Listen to exchanges and notices. TooManySubscribers."""
+        ...
+
+    async def certificates(self) -> list[Any]:
+        """The local CA and its leaves."""
+        ...
+
+    async def workers(self) -> list[Any]:
+        """The workers in detail."""
+        ...
+
+    async def memory(self) -> dict[str, Any]:
+        """Memory of all processes."""
+        ...
+
+    async def log_level(self, level: str | None) -> dict[str, Any]:
+        """The level of the daemon's log, after it was set unless ``level`` is None."""
+        ...
+
+    def readers(self) -> Readers:
+        """Who may look, beside root and the daemon's user."""
         ...
 
     async def config(self) -> dict[str, Any]:
@@ -24,6 +63,10 @@ class Service(Protocol):
 
     async def reload(self) -> dict[str, Any]:
         """Read the configuration again: ``{ok, version, problems}``."""
+        ...
+
+    async def drain(self, *, exit: bool = False, seconds: float | None = None) -> dict[str, Any]:  # noqa: A002
+        """Stop accepting; with ``exit`` end when what runs has finished. Returns at once."""
         ...
 
     async def stop(self) -> Any:

@@ -1,4 +1,7 @@
-"""The admin socket: MessagePack-RPC for the daemon's own user and root, one call after the other per connection."""
+"""The admin socket: MessagePack-RPC, one call after the other per connection.
+
+Root and the daemon's own user may do everything, readers that the configuration names may look, others are refused.
+"""
 
 import os
 import socket
@@ -9,33 +12,47 @@ from typing import Final
 
 import trio
 
-from proxyd.admin.methods import Methods
-from proxyd.admin.rpc import Call, Decoder, ProtocolError, RpcError, answer, failure
+from proxyd.admin.method import Role
+from proxyd.admin.methods import answer_call
+from proxyd.admin.rpc import Call, Decoder, ProtocolError, answer, failure
+from proxyd.admin.service import Service
+from proxyd.admin.session import Session
+from proxyd.core.refusal import Refusal
 
 CONNECTIONS: Final = 64
+READER_CONNECTIONS: Final = 32
+"""Of those, what readers may have."""
 IDLE_SECONDS: Final = 300.0
-"""A connection without a call is closed after this."""
+"""A connection without a call or a subscription is closed after this."""
 WRITE_SECONDS: Final = 10.0
 """A client that does not read its answer is closed after this."""
+STALL_SECONDS: Final = 600.0
+"""A subscriber that reads nothing is closed after this; until then what does not fit its buffer is dropped."""
 READ_BYTES: Final = 64 * 1024
+ROOT: Final = 0
 
 _UCRED: Final = struct.Struct("3i")
+_GID: Final = struct.Struct("I")
+_SO_PEERGROUPS: Final = 59
+"""Linux 4.13; the socket module does not name it."""
+_GROUPS_BYTES: Final = 1024
+"""The most that Python's getsockopt takes: 256 groups."""
 
 Report = Callable[[str, str], None]
 """Takes an event's name and its detail, for the daemon's log."""
 
 
 class UnixServer:
-    """Serves ``methods`` to everyone whom the kernel names as root or as ``uid``."""
+    """Answers for ``service`` everyone whom the kernel names as root, as ``uid``, or as a reader."""
 
     def __init__(
-        self, methods: Methods, report: Report, *, uid: int | None = None, connections: int = CONNECTIONS
+        self, service: Service, report: Report, *, uid: int | None = None, connections: int = CONNECTIONS
     ) -> None:
-        self._methods = methods
+        self._service = service
         self._report = report
         self._uid = os.geteuid() if uid is None else uid
-        self._limit = connections
-        self._open = 0
+        self._limits = {Role.FULL: connections, Role.READER: min(READER_CONNECTIONS, connections)}
+        self._open = dict.fromkeys(Role, 0)
 
     async def serve(self, sock: socket.socket) -> None:
         """Accept on ``sock`` until cancelled; closes it."""
@@ -46,49 +63,119 @@ class UnixServer:
         """Serve one connection to its end."""
         async with stream:
             uid = peer_uid(stream.socket)
-            if uid not in (0, self._uid):
-                self._report("admin_refused", f"uid {uid} is neither root nor the daemon's")
+            role = self._role(uid, stream.socket)
+            if role is None:
+                self._report("admin_refused", f"uid {uid} is neither root, nor the daemon's, nor one of admin.readers")
                 return
-            if self._open >= self._limit:
-                self._report("admin_refused", f"{self._limit} connections are open")
+            if self._open[role] >= self._limits[role] or sum(self._open.values()) >= self._limits[Role.FULL]:
+                self._report("admin_refused", f"{self._limits[role]} connections are open")
                 return
-            self._open += 1
+            self._open[role] += 1
+            connection = _Connection(stream, Session(self._service, role, uid), self._report)
             try:
-                await self._converse(stream)
-            except (trio.BrokenResourceError, ProtocolError):
-                return  # the other side is gone, or does not speak the protocol: there is nobody to tell
+                await connection.run()
             finally:
-                self._open -= 1
+                self._open[role] -= 1
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    def _role(self, uid: int, sock: trio.socket.SocketType) -> Role | None:
+        if uid in (ROOT, self._uid):
+            return Role.FULL
+        readers = self._service.readers()
+        if uid in readers.uids or (readers.gids and not peer_gids(sock).isdisjoint(readers.gids)):
+            return Role.READER
+        return None
+
+
+class _Connection:
+    """One client's conversation."""
+
+    def __init__(self, stream: trio.SocketStream, session: Session, report: Report) -> None:
+        self._stream = stream
+        self._session = session
+        self._report = report
+        self._writing = trio.Lock()
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Serve until the client leaves, breaks a rule or takes too long."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                await self._converse(nursery)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._session.close()
+
+    async def _converse(self, nursery: trio.Nursery) -> None:
         decoder = Decoder()
         while True:
-            with trio.move_on_after(IDLE_SECONDS) as idle:
-                data = await stream.receive_some(READ_BYTES)
+            with trio.CancelScope(deadline=self._deadline()) as idle:
+                data = await self._receive()
             if idle.cancelled_caught or not data:
                 return
-            for call in decoder.feed(data):
-                reply = await self._reply(call)
-                with trio.move_on_after(WRITE_SECONDS) as writing:
-                    await stream.send_all(reply)
-                if writing.cancelled_caught:
-                    return
+            try:
+                calls = decoder.feed(data)
+            except ProtocolError:  # there is nobody who would understand why
+                return
+            for call in calls:
+                await self._send(await self._reply(call))
+                for number, subscription in self._session.started:
+                    nursery.start_soon(self._session.pass_on, number, subscription, self._notify)
+                self._session.started.clear()
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(READ_BYTES))
+        except trio.BrokenResourceError:
+            return b""
+
+    async def _notify(self, data: bytes) -> None:
+        await self._send(data, STALL_SECONDS)
+
+    async def _send(self, data: bytes, seconds: float = WRITE_SECONDS) -> None:
+        """Send whole messages; a client that takes too long, or is gone, ends the connection."""
+        async with self._writing:
+            with trio.move_on_after(seconds) as writing:
+                try:
+                    await self._stream.send_all(data)
+                except trio.BrokenResourceError:
+                    self._scope.cancel()
+            if writing.cancelled_caught:
+                self._scope.cancel()
+
+    def _deadline(self) -> float:
+        return float("inf") if self._session.listens else trio.current_time() + IDLE_SECONDS
 
     async def _reply(self, call: Call) -> bytes:
         try:
-            return answer(call, await self._methods.call(call))
-        except RpcError as error:
+            return answer(call, await answer_call(call, self._session))
+        except Refusal as error:
             return failure(call, error)
         except Exception as error:  # noqa: BLE001 - one call's bug must not end the admin socket
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{frame.filename}:{frame.lineno}"
             self._report("admin_call_failed", f"{call.method}: {type(error).__name__} at {place}")
             return failure(
-                call, RpcError("internal", f"{call.method} failed inside proxyd; the daemon's log says where")
+                call, Refusal("internal", f"{call.method} failed inside proxyd; the daemon's log says where")
             )
 
 
 def peer_uid(sock: trio.socket.SocketType) -> int:
     """Return the uid that the kernel recorded for the other end of a Unix socket."""
-    _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return int(uid)
+    return _credentials(sock)[0]
+
+
+def peer_gids(sock: trio.socket.SocketType) -> frozenset[int]:
+    """Return the groups that the kernel recorded for the other end, its first and its supplementary ones."""
+    gids = {_credentials(sock)[1]}
+    try:
+        packed = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+        gids.update(gid for (gid,) in _GID.iter_unpack(packed))
+    except OSError:  # more groups than fit, or a kernel that does not tell: the first one alone
+        pass
+    return frozenset(gids)
+
+
+def _credentials(sock: trio.socket.SocketType) -> tuple[int, int]:
+    _, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(uid), int(gid)

@@ -82,6 +82,14 @@ class Authority:
         return self._root.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
     @property
+    def certificates(self) -> list[tuple[str, x509.Certificate]]:
+        """What it signs with now, as (kind, certificate): the root, and the intermediate once there is one."""
+        found = [("root", self._root.certificate)]
+        if self._intermediate is not None:
+            found.append(("intermediate", self._intermediate.certificate))
+        return found
+
+    @property
     def expires(self) -> float:
         """Unix time at which the root ends."""
         return self._root.certificate.not_valid_after_utc.timestamp()

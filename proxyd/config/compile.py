@@ -22,7 +22,7 @@ from proxyd.config.tree import Tree
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
-from proxyd.core.settings import AccessLog, SecretSource, Settings
+from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
 
@@ -57,6 +57,8 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         workers=document.workers or around.cpus,
         admin_socket=str(around.runtime_dir / socket) if socket else "",
         admin_http=document.admin.http,
+        admin_readers=Readers(tuple(document.admin.readers.uids), tuple(document.admin.readers.gids)),
+        recent=document.telemetry.recent,
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
         drain_old=document.drain_old,
         drain_timeout=document.drain_timeout,

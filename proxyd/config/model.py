@@ -71,11 +71,25 @@ class ListenerSection(Section):
     """Demand no token of callers on TCP: every local program may use the gateway. Mode `gateway`."""
 
 
+class ReadersSection(Section):
+    """Who may look through the admin socket and change nothing. The daemon's own user and root may do everything.
+
+    The socket's folder must let them in, which the runtime folder does not: name another with `admin.socket`.
+    """
+
+    uids: list[Id] = []
+    """User ids."""
+    gids: list[Id] = []
+    """Group ids, of which a caller has one or more."""
+
+
 class AdminSection(Section):
     """Where the daemon is asked and told."""
 
     socket: FilePath = ""
-    """Unix socket, mode 0600; relative to the runtime folder. Without it: `admin.sock` there."""
+    """Unix socket, relative to the runtime folder; mode 0600 unless there are `readers`. Without it: `admin.sock`."""
+    readers: ReadersSection = ReadersSection()
+    """Who may look and change nothing. Without it: nobody."""
     http: ListenAddress = ""
     """Address of `/metrics`, `/live` and `/ready`. Without it: none."""
 
@@ -338,6 +352,8 @@ class TelemetrySection(Section):
 
     access_log: AccessLogSection | None = None
     """The access log. Without it: none."""
+    recent: Annotated[int, Whole(0, 1_000_000)] = 4096
+    """Exchanges kept in memory for `proxyd exchanges`, within 8 MiB; 0: none."""
 
 
 class Document(Section):

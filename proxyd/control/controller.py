@@ -9,7 +9,7 @@ a caller who gives up leaves no half of a configuration behind.
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
@@ -68,6 +68,8 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Job:
+    drain: float | None = None
+    """Seconds of a drain; None: it is a reload."""
     done: trio.Event = field(default_factory=trio.Event)
     outcome: Outcome | None = None
 
@@ -100,13 +102,15 @@ class Controller:
         """Links to live workers by pid; the caller may keep the map to look at it."""
         self.secrets = Secrets(self._secret_changed)
         self.is_draining = False
+        self.is_drained = False
+        """No listener is open, by order; a reload opens them again."""
         self.refusal: list[str] = []
         """Why the last reload was refused; empty: it was not."""
         self.notes: list[str] = []
         """What the last reload could not change or finish."""
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
-        self._leaves = Leaves(tools.authority)
+        self.leaves = Leaves(tools.authority)
         self._version = 0
         self._changed = trio.Event()
         self._jobs_out, self._jobs_in = trio.open_memory_channel[_Job](MAX_RELOADS)
@@ -154,7 +158,7 @@ class Controller:
     @property
     def is_ready(self) -> bool:
         """Whether every worker that is wanted lives and has applied a snapshot."""
-        if self.settings is None or self.is_draining or len(self.links) < self.settings.workers:
+        if self.settings is None or self.is_draining or self.is_drained or len(self.links) < self.settings.workers:
             return False
         return all(link.is_open and link.applied for link in self.links.values())
 
@@ -172,9 +176,23 @@ class Controller:
             raise AssertionError("a finished job has an outcome")
         return job.outcome
 
+    async def drain(self, seconds: float) -> list[str]:
+        """Close every listener and have what runs finish within ``seconds``; return what is wrong.
+
+        The daemon goes on without listeners until a reload opens them again. Returns once the listeners are closed,
+        or after the reloads that wait already.
+        """
+        job = _Job(drain=seconds)
+        try:
+            self._jobs_out.send_nowait(job)
+        except trio.WouldBlock:
+            return [f"{MAX_RELOADS} reloads wait already; try again later"]
+        await job.done.wait()
+        return job.outcome.problems if job.outcome is not None else []
+
     async def _run_reloads(self) -> None:
         async for job in self._jobs_in:
-            job.outcome = await self._reload()
+            job.outcome = await (self._reload() if job.drain is None else self._drain(job.drain))
             job.done.set()
 
     async def _reload(self) -> Outcome:
@@ -191,6 +209,17 @@ class Controller:
         finally:
             await self.supervisor.notify("READY=1")
         return outcome
+
+    async def _drain(self, seconds: float) -> Outcome:
+        if self.settings is None or self.is_draining:
+            return Outcome(False, self._version, ["proxyd is starting or shutting down"])
+        try:
+            await self._install(self.settings, drain=seconds)
+        except SettingsError as error:
+            return Outcome(False, self._version, error.problems)
+        self.tools.log.info("drained", version=self._version, seconds=seconds)
+        await self.supervisor.notify("STATUS=drained: no connections are accepted")
+        return Outcome(True, self._version)
 
     async def _replace(self, former: Settings) -> Outcome:
         try:
@@ -218,12 +247,16 @@ class Controller:
         self.refusal = problems
         return Outcome(False, self._version, problems)
 
-    async def _install(self, settings: Settings) -> None:
-        """Bring ``settings`` in. SettingsError: nothing has changed."""
+    async def _install(self, settings: Settings, *, drain: float | None = None) -> None:
+        """Bring ``settings`` in. SettingsError: nothing has changed.
+
+        With ``drain`` seconds no listener is opened, and what runs has that long to finish.
+        """
         prepared = await self.secrets.prepare(settings.secrets)
         with self._undone_on_failure():
             self._configure(settings)
-            listeners = [(listener.name, listener.address) for listener in settings.listeners]
+            used = settings if drain is None else replace(settings, listeners=(), drain_old=drain)
+            listeners = [(listener.name, listener.address) for listener in used.listeners]
             try:
                 sockets = await self.supervisor.bind(listeners, settings.workers, settings.drain_timeout)
             except BindFailed as error:
@@ -232,14 +265,15 @@ class Controller:
                 close_fds([socket.fd for socket in sockets.values()])
                 raise SettingsError([self._why_draining])
         # From here on nothing fails and nothing waits.
+        self.tools.reports.recent.resize(settings.recent)
         former, self.sockets = self.sockets, sockets
-        self.settings = settings
+        self.settings, self.is_drained = settings, drain is not None
         changed, gone = self.secrets.commit(prepared)
         bound = {name: socket.address for name, socket in sockets.items()}
         self._version = max(self._version + 1, int(time.time() * 1000))  # rises across restarts of control too
-        self.snapshot = compose(settings, bound, self._version, self.tools.instance)
+        self.snapshot = compose(used, bound, self._version, self.tools.instance)
         fresh = {name for name, socket in sockets.items() if not _is_same(former.get(name), socket)}
-        leaves = self._leaves.ahead()
+        leaves = self.leaves.ahead()
         for link in self.links.values():
             self._send_all(link, fresh, changed, leaves)
             for name in gone:
@@ -260,7 +294,7 @@ class Controller:
 
     def _configure(self, settings: Settings) -> None:
         try:
-            self._leaves.configure(intercepted_hosts(settings), intercepts_all(settings), settings.limits)
+            self.leaves.configure(intercepted_hosts(settings), intercepts_all(settings), settings.limits)
         except ValueError as error:
             raise SettingsError([f"{settings.source}: {error}"]) from error
         try:
@@ -327,7 +361,7 @@ class Controller:
             raise AssertionError("the supervisor's link is served within the nursery")
         self.links[link.pid] = link
         if self.snapshot is not None:  # else ``_install`` is about to send everything
-            self._send_all(link, set(self.sockets), list(self.secrets), self._leaves.ahead())
+            self._send_all(link, set(self.sockets), list(self.secrets), self.leaves.ahead())
         self._nursery.start_soon(self._serve, link)
         self._nursery.start_soon(self._watch, link)
 
@@ -358,7 +392,7 @@ class Controller:
                 raise ValueError("WantLeaf: a host or caller that is too long")
             if link.waiting > MAX_WAITING:
                 raise ValueError("it asks without taking answers")
-            link.put(self._leaves.answer(message.host, message.caller))
+            link.put(self.leaves.answer(message.host, message.caller))
             return
         self.tools.reports.take(link.index, message)
 
@@ -373,7 +407,7 @@ class Controller:
     async def _renew_leaves(self) -> None:
         while True:
             await trio.sleep(RENEWAL_SECONDS)
-            for leaf in self._leaves.renewed():
+            for leaf in self.leaves.renewed():
                 for link in self.links.values():
                     link.put(leaf)
 
@@ -397,6 +431,9 @@ def _is_same(former: Socket | None, current: Socket) -> bool:
 
 
 def _unchangeable(former: Settings, settings: Settings) -> list[str]:
-    if (former.admin_socket, former.admin_http) == (settings.admin_socket, settings.admin_http):
-        return []
-    return ["admin: its addresses change at the next start only"]
+    notes = []
+    if (former.admin_socket, former.admin_http) != (settings.admin_socket, settings.admin_http):
+        notes.append("admin: its addresses change at the next start only")
+    if bool(former.admin_readers) != bool(settings.admin_readers):
+        notes.append("admin.readers: the mode of the socket changes at the next start only")
+    return notes

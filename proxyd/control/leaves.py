@@ -92,6 +92,10 @@ class Leaves:
             leaf = self._mint(host)
         return _message(leaf)
 
+    def kept(self) -> list[Leaf]:
+        """Return the leaves that are kept here, the oldest use first."""
+        return list(self._cache.values())
+
     def _fresh(self, host: str) -> Leaf | None:
         leaf = self._cache.get(host)
         if leaf is None or self._clock() >= leaf.renewal:

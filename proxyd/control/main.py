@@ -166,6 +166,7 @@ async def _start(
     """Bind the admin addresses, then bring the configuration in. StartError or SettingsError: one was not possible."""
     path = options.admin_socket or settings.admin_socket or str(options.runtime_dir.absolute() / ADMIN_SOCKET)
     report = partial(_report, controller.tools.log)
+    facts.readers = settings.admin_readers
     http = await _bind_http(controller, settings.admin_http)
     bound = await start_admin(ControlService(controller, facts), path, http, report, options.takeover)
     controller.generations.admin = bound

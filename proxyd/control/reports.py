@@ -13,6 +13,7 @@ from proxyd.telemetry.access_log import AccessLog
 from proxyd.telemetry.aggregate import Aggregate
 from proxyd.telemetry.exposition import Exposition, Processes, Reading
 from proxyd.telemetry.log import Log
+from proxyd.telemetry.recent import Recent
 
 Tap = Callable[[Batch], None]
 """Looks at every batch of valid records, in control's loop: it must not wait, and it changes nothing in a record."""
@@ -27,8 +28,9 @@ class Reports:
     def __init__(self, log: Log, processes: Processes, clock: Callable[[], float] = trio.current_time) -> None:
         self.aggregate = Aggregate()
         self.access_log = AccessLog(self._report)
+        self.recent = Recent()
         self._exposition = Exposition(self.aggregate, processes, self._readings)
-        self.taps: list[Tap] = []
+        self.taps: list[Tap] = [self.recent.take]
         """Called with each batch, in order, before sinks get it."""
         self._intake = Intake()
         self._log = log

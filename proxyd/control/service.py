@@ -1,35 +1,27 @@
 """Control's answers to the admin side: plain values, secrets as names."""
 
+import difflib
 import os
 import time
-from collections import Counter as Tally
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import trio
-
 import proxyd
+from proxyd.control import certificates, processes, services
 from proxyd.control.controller import Controller
 from proxyd.control.supervisor import UpgradeFailed
-from proxyd.control.workers import WorkerLink
 from proxyd.core import metrics
-from proxyd.core.metrics import Metric
 from proxyd.core.plain import to_plain
-from proxyd.core.service import HostPattern, Service
-from proxyd.core.settings import SecretSource, Settings
+from proxyd.core.refusal import Refusal
+from proxyd.core.settings import Readers, SecretSource, Settings
 from proxyd.net.process import is_dumpable_wanted
-from proxyd.vault.secrets import SecretState
+from proxyd.telemetry.log import Level
+from proxyd.telemetry.recent import Filter, Subscription
 
-ASK_SECONDS: Final = 2.0
-"""What a worker's answer is waited for; a stopped one is left out."""
-MAX_ROWS: Final = 4096
-"""Rows of a worker's answer; what is over is dropped."""
-TEXT_CHARACTERS: Final = 256
 CA_WARNING: Final = 30 * 86400.0
 """Before the root ends by this much, ``status`` says so."""
-
-Scalar = str | int | float | bool | None
+MAX_DRAIN: Final = 7 * 86400.0
 
 
 @dataclass(slots=True)
@@ -43,6 +35,8 @@ class Facts:
     admin_socket: str = ""
     admin_http: str = ""
     """As bound; empty: none."""
+    readers: Readers = field(default_factory=Readers)
+    """Of the first configuration; the socket's mode is theirs."""
 
 
 class ControlService:
@@ -75,30 +69,62 @@ class ControlService:
             "draining": self._draining(),
             "totals": self._totals(),
             "listeners": self._listeners(settings),
-            "workers": await self._workers(),
+            "workers": await processes.workers(control),
             "problems": [*self._problems(now)],
         }
 
     async def services(self) -> list[Any]:
         """Return the configured services and what they have served."""
+        return services.services(self._controller)
+
+    async def service(self, name: str) -> dict[str, Any]:
+        """Return one service in detail. Refusal: there is none of this name."""
         settings = self._controller.settings
-        if settings is None:
-            return []
-        requests, errors = self._by_label(metrics.REQUESTS, 1), self._by_label(metrics.ERRORS, 0)
-        return [self._service(service, requests, errors) for service in settings.services]
+        known = {service.name: service for service in (settings.services if settings else ())}
+        if name not in known:
+            nearest = next(iter(difflib.get_close_matches(name, known, 1)), None)
+            raise Refusal("not_found", f"there is no service {name!r}; `services` lists them", nearest)
+        return await services.service(self._controller, known[name])
 
     async def pools(self) -> list[Any]:
         """Return the upstream pools of every worker that answers."""
-        rows: list[dict[str, Scalar]] = []
+        return list(await services.pools(self._controller))
 
-        async def one(link: WorkerLink) -> None:
-            answer = await link.ask("pools", ASK_SECONDS)
-            rows.extend({"worker": link.index, **row} for row in _rows(answer))
+    async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
+        """Return the latest exchanges that are wanted, the oldest first. Refusal: none are kept."""
+        recent = self._controller.tools.reports.recent
+        if not recent.size:
+            raise Refusal("not_kept", "no exchanges are kept: telemetry.recent is 0")
+        return list(recent.find(wanted, limit))
 
-        async with trio.open_nursery() as nursery:
-            for link in list(self._controller.links.values()):
-                nursery.start_soon(one, link)
-        return sorted(rows, key=lambda row: (row["worker"], str(row.get("address"))))
+    def subscribe(self, wanted: Filter, kinds: Sequence[str], buffer: int) -> Subscription:
+        """Listen to exchanges and notices. TooManySubscribers."""
+        return self._controller.tools.reports.recent.subscribe(wanted, kinds, buffer)
+
+    async def certificates(self) -> list[Any]:
+        """Return the local CA and its leaves."""
+        return list(certificates.certificates(self._controller.tools.authority, self._controller.leaves))
+
+    async def workers(self) -> list[Any]:
+        """Return the workers in detail."""
+        return await processes.workers_in_detail(self._controller)
+
+    async def memory(self) -> dict[str, Any]:
+        """Return where the memory goes."""
+        return await processes.memory(self._controller)
+
+    async def log_level(self, level: str | None = None) -> dict[str, Any]:
+        """Return the level of the daemon's log, after it was set if one is given."""
+        log = self._controller.tools.log
+        if level is not None:
+            log.level = Level[level.upper()]
+            log.write(Level.ERROR, "log_level", {"level": level})  # whatever the level, this is said
+        return {"level": log.level.name.lower()}
+
+    def readers(self) -> Readers:
+        """Return who may look, beside root and the daemon's user."""
+        settings = self._controller.settings
+        return settings.admin_readers if settings else self._facts.readers
 
     async def config(self) -> dict[str, Any]:
         """Return the settings in use; of a secret its name and the kind of its source."""
@@ -114,6 +140,20 @@ class ControlService:
         """Read the configuration again and wait until workers use it."""
         outcome = await self._controller.reload()
         return {"ok": outcome.ok, "version": outcome.version, "problems": outcome.problems}
+
+    async def drain(self, *, exit: bool = False, seconds: float | None = None) -> dict[str, Any]:  # noqa: A002
+        """Stop accepting; with ``exit`` end when what runs has finished. Returns at once. Refusal: not now."""
+        settings = self._controller.settings
+        if seconds is None:
+            seconds = settings.drain_timeout if settings else 0.0
+        seconds = min(float(seconds), MAX_DRAIN)
+        if exit:
+            await self._controller.supervisor.shutdown(seconds)
+        else:
+            problems = await self._controller.drain(seconds)
+            if problems:
+                raise Refusal("refused", "; ".join(problems))
+        return {"ok": True, "exit": exit, "seconds": seconds}
 
     async def stop(self) -> dict[str, Any]:
         """Have everything drain and end; returns at once."""
@@ -163,6 +203,8 @@ class ControlService:
     def _state(self) -> str:
         if self._controller.is_draining:
             return "draining"
+        if self._controller.is_drained:
+            return "drained"
         return "ready" if self._controller.is_ready else "starting"
 
     def _totals(self) -> dict[str, float]:
@@ -179,7 +221,7 @@ class ControlService:
 
     def _draining(self) -> list[dict[str, int]]:
         """Former generations, and what they still carry: their controls report it each second."""
-        connections = self._gauge(metrics.DOWNSTREAM_ACTIVE)
+        connections = processes.connections(self._controller)
         return [
             {"generation": number, "workers": workers, "connections": int(connections.get(-number, 0))}
             for number, workers in self._controller.generations.draining
@@ -198,31 +240,10 @@ class ControlService:
             if listener.name in sockets
         ]
 
-    async def _workers(self) -> list[dict[str, Any]]:
-        from proxyd.telemetry.processes import measure  # psutil: only for those who ask
-
-        links = sorted(self._controller.links.values(), key=lambda link: (link.index, link.pid))
-        usages = await trio.to_thread.run_sync(measure, [(link.title, link.pid) for link in links])
-        by_pid = {usage.pid: usage for usage in usages}
-        connections = self._gauge(metrics.DOWNSTREAM_ACTIVE)
-        rows: list[dict[str, Any]] = []
-        for link in links:
-            usage = by_pid.get(link.pid)
-            rows.append(
-                {
-                    "index": link.index,
-                    "pid": link.pid,
-                    "applied": link.applied,
-                    "connections": connections.get(link.index, 0),
-                    "rss_bytes": usage.resident_bytes if usage else None,
-                    "pss_bytes": usage.proportional_bytes if usage else None,
-                    "cpu_seconds": usage.cpu_seconds if usage else None,
-                }
-            )
-        return rows
-
     def _problems(self, now: float) -> Iterable[str]:
         control = self._controller
+        if control.is_drained:
+            yield "no connections are accepted: the daemon was told to drain; proxyd reload ends it"
         yield from control.secrets.problems
         yield from (f"the last reload was refused: {text}" for text in control.refusal)
         yield from control.notes
@@ -238,38 +259,6 @@ class ControlService:
         if left < CA_WARNING:
             yield f"the local CA ends in {left / 86400:.0f} days: remove it from the state folder and install a new one"
 
-    def _service(self, service: Service, requests: Tally[str], errors: Tally[str]) -> dict[str, Any]:
-        auth = service.auth
-        base = service.base
-        host = f"[{base.host}]" if ":" in base.host else base.host
-        names = [part.secret for part in auth.parts] + ([auth.user_secret] if auth.user_secret else []) if auth else []
-        return {
-            "name": service.name,
-            "hosts": [pattern_text(pattern) for pattern in service.hosts],
-            "base_url": f"{base.scheme}://{host}:{base.port}{base.path}",
-            "endpoints": [f"{endpoint.host}:{endpoint.port}" for endpoint in service.endpoints],
-            "auth": auth.scheme if auth else None,
-            "secrets": [{"name": name, "state": _state(self._controller.secrets.get(name))} for name in names],
-            "requests": requests[service.name],
-            "errors": errors[service.name],
-        }
-
-    def _by_label(self, wanted: Metric, place: int) -> Tally[str]:
-        tally: Tally[str] = Tally()
-        for metric, series in self._controller.tools.reports.aggregate.counters():
-            if metric.name == wanted.name:
-                for labels, value in series.items():
-                    tally[labels[place]] += int(value)
-        return tally
-
-    def _gauge(self, wanted: Metric) -> dict[int, float]:
-        return {
-            worker: sum(series.values())
-            for metric, workers in self._controller.tools.reports.aggregate.gauges()
-            if metric.name == wanted.name
-            for worker, series in workers.items()
-        }
-
     def _proxy(self, settings: Settings | None) -> str | None:
         for listener in settings.listeners if settings else ():
             socket = self._controller.sockets.get(listener.name)
@@ -280,34 +269,5 @@ class ControlService:
         return None
 
 
-def pattern_text(pattern: HostPattern) -> str:
-    """Return a host pattern as the configuration spells it."""
-    host = f"[{pattern.host}]" if ":" in pattern.host else pattern.host
-    if pattern.wildcard:
-        host = f"*.{host}" if host else "*"
-    return host if pattern.port is None else f"{host}:{pattern.port}"
-
-
 def _kind(source: SecretSource) -> str:
     return "env" if source.env else "file" if source.file else "command"
-
-
-def _state(state: SecretState | None) -> str:
-    if state is None or state.secret is None:
-        return "missing"
-    return "stale" if state.why else "ok"
-
-
-def _rows(answer: Any) -> list[dict[str, Scalar]]:
-    """Return a worker's answer as rows of scalars; what is anything else is left out: workers are not trusted."""
-    if not isinstance(answer, list):
-        return []
-    return [
-        {
-            str(name)[:TEXT_CHARACTERS]: value[:TEXT_CHARACTERS] if isinstance(value, str) else value
-            for name, value in list(row.items())[:TEXT_CHARACTERS]
-            if value is None or isinstance(value, str | int | float | bool)
-        }
-        for row in answer[:MAX_ROWS]
-        if isinstance(row, dict)
-    ]

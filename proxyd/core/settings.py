@@ -39,6 +39,18 @@ class AccessLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Readers:
+    """Who may look through the admin socket, beside root and the daemon's own user, who may do everything."""
+
+    uids: tuple[int, ...] = ()
+    gids: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.uids or self.gids)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One valid configuration."""
 
@@ -59,6 +71,9 @@ class Settings:
     """Absolute path; empty: ``admin.sock`` in the runtime folder."""
     admin_http: str = ""
     """``host:port``; empty: no admin HTTP address."""
+    admin_readers: Readers = field(default_factory=Readers)
+    recent: int = 4096
+    """Exchanges kept in memory for the admin socket; 0: none."""
     access_log: AccessLog | None = None
     drain_old: float = 300.0
     drain_timeout: float = 30.0

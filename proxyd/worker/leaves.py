@@ -42,6 +42,9 @@ class Leaves:
         self._waiting: dict[str, _Question] = {}
         self._refused: dict[str, str] = {}
 
+    def __len__(self) -> int:
+        return len(self._leaves)
+
     def install(self, leaf: InstallLeaf) -> None:
         """Take a leaf, or the word that there is none."""
         if leaf.refused:

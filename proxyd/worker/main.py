@@ -5,6 +5,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import sys
 from collections import Counter as Tally
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
 from proxyd.downstream.gateway import GatewayConnection
 from proxyd.net import callers, listen
-from proxyd.net.process import harden, raise_nofile, set_name
+from proxyd.net.process import harden, proportional_bytes, raise_nofile, set_name
 from proxyd.net.reaper import Reaper
 from proxyd.net.relay import Pipes
 from proxyd.net.stream import Stream
@@ -63,7 +64,9 @@ class Worker:
         self.reaper = Reaper()
         self.pipes = Pipes()
         self.draining = False
+        """Connections take no further request: the worker is to end, or no listener is left."""
         self.closing = False
+        self._ending = False
         self._meter = Meter()
         self._events = Events(self._meter)
         self._prefix = secrets.token_hex(4)
@@ -108,6 +111,7 @@ class Worker:
             raise ValueError(f"no socket came for the listener {missing[0]}")
         self.view = view = self._assembly.view(snapshot)
         self._version = snapshot.version
+        self.draining = self._ending or not snapshot.listeners
         self._leaves.limit = snapshot.limits.contexts
         for name, sock in list(self._accepting.items()):
             if name not in view.listeners or name in self._offered:
@@ -145,8 +149,8 @@ class Worker:
         ``Connection: close``, and to their idle timeout: no client meets a closed connection that it would not have
         met otherwise.
         """
-        if not self.draining:
-            self.draining = True
+        if not self._ending:
+            self._ending = self.draining = True
             for sock in self._accepting.values():
                 listen.stop(sock)
             self._accepting.clear()
@@ -160,7 +164,7 @@ class Worker:
         self._nursery.start_soon(self._exit_after, seconds)
 
     def answer(self, what: str) -> object:
-        """Describe pools or connections in plain values. ValueError for anything else."""
+        """Describe pools, connections or memory in plain values. ValueError for anything else."""
         if what == "pools":
             return self._assembly.pools.view()
         if what == "connections":
@@ -169,6 +173,16 @@ class Worker:
                 "connections": len(self._connections),
                 "streams": len(self.reaper),
                 "draining": self.draining,
+            }
+        if what == "memory":
+            return {
+                "pss_bytes": proportional_bytes(),
+                "allocated_blocks": sys.getallocatedblocks(),
+                "connections": len(self._connections),
+                "callers": len(self._callers),
+                "events_waiting": self._events.waiting,
+                "bindings": len(self.view.bindings) if self._version else 0,
+                "leaves": len(self._leaves),
             }
         raise ValueError(f"no view named {what}")
 
@@ -283,7 +297,7 @@ class Worker:
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
-            if self.draining and not self._connections:
+            if self._ending and not self._connections:
                 self._drained.set()
 
     def _revise(self, view: View) -> None:

@@ -1,8 +1,15 @@
 """A service object that answers at once and remembers what it was asked."""
 
+from proxyd.core.refusal import Refusal
+from proxyd.core.settings import Readers
+from proxyd.telemetry.recent import Recent
+
 
 class FakeService:
     def __init__(self):
+        self.recent = Recent()
+        self.allowed = Readers()
+        self.level = "info"
         self.ready = True
         self.calls = []
 
@@ -12,6 +19,37 @@ class FakeService:
 
     async def services(self):
         return [{"name": "tickets"}]
+
+    async def service(self, name):
+        if name != "tickets":
+            raise Refusal("not_found", f"there is no service {name!r}", "tickets")
+        return {"name": name}
+
+    async def exchanges(self, wanted, limit):
+        return self.recent.find(wanted, limit)
+
+    def subscribe(self, wanted, kinds, buffer):
+        return self.recent.subscribe(wanted, kinds, buffer)
+
+    async def certificates(self):
+        return []
+
+    async def workers(self):
+        return []
+
+    async def memory(self):
+        return {}
+
+    async def log_level(self, level=None):
+        self.level = level or self.level
+        return {"level": self.level}
+
+    def readers(self):
+        return self.allowed
+
+    async def drain(self, **values):
+        self.calls.append(("drain", values))
+        return {"ok": True}
 
     async def pools(self):
         return []

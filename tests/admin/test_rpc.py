@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.admin.rpc import Call, Decoder, ProtocolError, RpcError, answer, failure
+from proxyd.admin.rpc import Call, Decoder, ProtocolError, answer, failure, notification
+from proxyd.core.refusal import Refusal
 
 REQUESTS = msgpack.packb([0, 1, "status", []]) + msgpack.packb([2, "note", []]) + msgpack.packb([0, 2, "pools", [1]])
 CALLS = [Call(1, "status", []), Call(2, "pools", [1])]
@@ -72,7 +73,8 @@ def test_no_bytes_raise_anything_else(data):
 def test_answers_are_as_the_specification_says():
     call = Call(7, "status", [])
     assert msgpack.unpackb(answer(call, {"a": 1})) == [1, 7, None, {"a": 1}]
-    assert msgpack.unpackb(failure(call, RpcError("gone", "it is gone"))) == [
+    assert msgpack.unpackb(failure(call, Refusal("gone", "it is gone"))) == [
         1, 7, {"code": "gone", "message": "it is gone"}, None,
     ]  # fmt: skip
-    assert msgpack.unpackb(failure(call, RpcError("x", "y", "z")))[2]["nearest"] == "z"
+    assert msgpack.unpackb(failure(call, Refusal("x", "y", "z")))[2]["nearest"] == "z"
+    assert msgpack.unpackb(notification("exchange", [1, {"status": 200}])) == [2, "exchange", [1, {"status": 200}]]

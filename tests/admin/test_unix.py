@@ -1,3 +1,4 @@
+import os
 import socket
 
 import msgpack
@@ -5,10 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from proxyd.admin import methods, unix
+from proxyd.admin import unix
 from proxyd.admin.bind import bind_unix
-from proxyd.admin.methods import Methods
-from proxyd.admin.unix import UnixServer, peer_uid
+from proxyd.admin.unix import UnixServer, peer_gids, peer_uid
+from proxyd.core.settings import Readers
 from tests.admin.fakes import FakeService
 
 
@@ -53,11 +54,12 @@ async def server(nursery, tmp_path):
     nursery.cancel_scope.cancel()
 
 
-def start(nursery, tmp_path, **options):
+def start(nursery, tmp_path, readers=None, **options):
     reports = []
     service = FakeService()
+    service.allowed = readers or Readers()
     listener = bind_unix(tmp_path / "admin.sock")
-    server = UnixServer(Methods(service), lambda name, detail: reports.append((name, detail)), **options)
+    server = UnixServer(service, lambda name, detail: reports.append((name, detail)), **options)
     nursery.start_soon(server.serve, listener.sock)
     return Fixture(listener.path, service, reports)
 
@@ -74,31 +76,6 @@ async def test_pipelined_calls_are_answered_in_order_and_notifications_not_at_al
         await client.stream.send_all(b"".join(map(msgpack.packb, calls)))
         assert [(await client.answer())[1] for _ in range(2)] == [1, 2]
     assert server.service.calls == []
-
-
-async def test_methods_lists_itself(server):
-    async with server.client() as client:
-        names = [entry["name"] for entry in (await client.call("methods"))[3]]
-    assert names == [
-        "version", "methods", "status", "services", "pools", "config", "reload", "stop", "upgrade", "environment", "ca",
-    ]  # fmt: skip
-
-
-async def test_an_unknown_method_names_the_nearest(server):
-    async with server.client() as client:
-        _, _, error, result = await client.call("statsu")
-    assert result is None
-    assert error == {"code": "unknown_method", "message": "there is no method 'statsu'", "nearest": "status"}
-
-
-async def test_surplus_parameters_are_refused(server):
-    async with server.client() as client:
-        assert (await client.call("reload", "now"))[2]["code"] == "invalid_params"
-
-
-async def test_the_ca_comes_as_pem(server):
-    async with server.client() as client:
-        assert (await client.call("ca"))[3] == {"pem": "-----BEGIN CERTIFICATE-----\n"}
 
 
 async def test_a_bug_in_a_call_is_reported_without_its_text_and_the_connection_goes_on(server):
@@ -124,7 +101,7 @@ async def test_another_uid_is_refused(nursery, tmp_path, monkeypatch):
     server = start(nursery, tmp_path)
     async with server.client() as client:
         assert await client.answer() is None
-    assert server.reports == [("admin_refused", "uid 4242 is neither root nor the daemon's")]
+    assert server.reports == [("admin_refused", "uid 4242 is neither root, nor the daemon's, nor one of admin.readers")]
     nursery.cancel_scope.cancel()
 
 
@@ -146,17 +123,9 @@ async def test_an_idle_connection_is_closed(nursery, tmp_path, monkeypatch):
     nursery.cancel_scope.cancel()
 
 
-async def test_a_call_that_hangs_ends_in_an_error(autojump_clock):
-    service = FakeService()
-    service.status = trio.sleep_forever
-    with pytest.raises(methods.RpcError, match="longer than 60 s"):
-        await Methods(service).call(methods.Call(1, "status", []))
-
-
 def test_the_kernel_says_who_the_other_end_is():
-    import os
-
     left, right = socket.socketpair()
     assert peer_uid(left) == os.geteuid()
+    assert peer_gids(left) == {os.getegid(), *os.getgroups()}
     left.close()
     right.close()

@@ -12,8 +12,8 @@ KEYS = "listeners, admin, workers, tls, egress, services, secrets, access, limit
     ("text", "line"),
     [
         ("acess: {}", f"2:1: acess: unknown key 'acess'; expected one of {KEYS}; did you mean 'access'?"),
-        ("admin: {sokcet: x}", "2:9: admin.sokcet: unknown key 'sokcet'; expected one of socket, http; did you mean 'socket'?"),
-        ("admin: {x: 1}", "2:9: admin.x: unknown key 'x'; expected one of socket, http"),
+        ("admin: {sokcet: x}", "2:9: admin.sokcet: unknown key 'sokcet'; expected one of socket, readers, http; did you mean 'socket'?"),
+        ("admin: {x: 1}", "2:9: admin.x: unknown key 'x'; expected one of socket, readers, http"),
         ("drain-old: 2s", f"2:1: drain-old: unknown key 'drain-old'; expected one of {KEYS}; did you mean 'drain_old'?"),
         ("admin: 3", "2:8: admin: a number stands here; expected a map"),
         ("services: [a]", "2:11: services: a list stands here; expected a map"),

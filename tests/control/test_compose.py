@@ -21,9 +21,10 @@ def test_all_that_a_worker_needs_is_passed_on():
     assert (snapshot.drain_old, snapshot.drain_timeout) == (1.0, 2.0)
 
 
-def test_exchanges_are_reported_only_for_an_access_log():
-    assert not compose(settings(), {}, 1, INSTANCE).access_log
-    assert compose(settings(access_log=AccessLog("-")), {}, 1, INSTANCE).access_log
+def test_exchanges_are_reported_only_for_an_access_log_or_to_be_kept():
+    assert not compose(settings(recent=0), {}, 1, INSTANCE).access_log
+    assert compose(settings(recent=0, access_log=AccessLog("-")), {}, 1, INSTANCE).access_log
+    assert compose(settings(recent=1), {}, 1, INSTANCE).access_log
 
 
 def test_hosts_of_all_services_are_intercepted():

@@ -371,7 +371,7 @@ async def test_leaves_are_capped_per_caller_and_hour(lab, monkeypatch):
     now = 0.0
     monkeypatch.setattr(leaves_module.CallerCap.__init__, "__defaults__", (lambda: now,))
     lab.file = settings(service("tickets", "*.tickets.example"), limits=Limits(leaves_per_caller=2))
-    lab.controller._leaves._cap = leaves_module.CallerCap(lambda: now)
+    lab.controller.leaves._cap = leaves_module.CallerCap(lambda: now)
     await lab.start()
     assert (await ask(lab, "a.tickets.example")).key_pem
     assert (await ask(lab, "b.tickets.example")).key_pem
@@ -385,7 +385,7 @@ async def test_leaves_are_capped_per_caller_and_hour(lab, monkeypatch):
 async def test_leaves_are_pushed_again_at_two_thirds_of_their_life(lab, autojump_clock):
     await lab.start()
     first = lab.worker.leaves["api.tickets.example"]
-    lab.controller._leaves._clock = lambda: first.expires - 3600.0
+    lab.controller.leaves._clock = lambda: first.expires - 3600.0
     await trio.sleep(module.RENEWAL_SECONDS + 1)
     assert lab.worker.leaves["api.tickets.example"].chain_pem != first.chain_pem
 

@@ -4,7 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from proxyd.control.service import ControlService, Facts, pattern_text
+from proxyd.control.service import ControlService, Facts
+from proxyd.control.services import pattern_text
 from proxyd.core.access import ProxyUser
 from proxyd.core.messages import Drain, Shutdown, Stats
 from proxyd.core.service import HostPattern
