@@ -25,7 +25,8 @@ from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
-from proxyd.wire.head import END, MAX_EMPTY_LINES, Framing, RequestHead, incomplete, parse_request, skip_empty_lines
+from proxyd.wire.fields import END, Framing
+from proxyd.wire.request_head import MAX_EMPTY_LINES, RequestHead, incomplete, parse_request, skip_empty_lines
 
 NOWHERE: Final = Authority("-", 0, False)
 """Stands for the authority of a request that never said one."""

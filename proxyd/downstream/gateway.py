@@ -26,7 +26,7 @@ from proxyd.downstream import target
 from proxyd.downstream.connection import Connection
 from proxyd.downstream.plane import Plane
 from proxyd.net.stream import Stream
-from proxyd.wire.head import RequestHead
+from proxyd.wire.request_head import RequestHead
 
 TOKEN_FIELD: Final = b"proxyd-token"
 

@@ -6,7 +6,7 @@ from proxyd.core.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxyd.core.errors import ProxyError, bad_request
 from proxyd.core.facade import Facade
 from proxyd.core.view import MAX_BINDINGS, Binding, View, upstream_of
-from proxyd.wire.head import RequestHead
+from proxyd.wire.request_head import RequestHead
 
 
 def absolute(head: RequestHead) -> tuple[bytes, bytes, bytes]:

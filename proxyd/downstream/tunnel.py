@@ -22,7 +22,7 @@ from proxyd.downstream import target
 from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import GONE, NEVER, Late, Stream, StreamError
 from proxyd.net.tls import ALERT_UNRECOGNIZED_NAME, server_stream
-from proxyd.wire.head import RequestHead
+from proxyd.wire.request_head import RequestHead
 from proxyd.wire.sniff import ClientHello, Incomplete, NotTls, sniff
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from proxyd.net.stream import LARGE_READ, NEVER, SMALL_READ, Broken, Late, Strea
 from proxyd.upstream.pool import Pool
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, CloseDecoder, Decoder, LengthDecoder
-from proxyd.wire.head import END, Framing, ResponseHead, parse_response
+from proxyd.wire.fields import END, Framing
+from proxyd.wire.response_head import ResponseHead, parse_response
 
 _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _FINE: Final = 1.0

@@ -9,7 +9,7 @@ from typing import Final
 
 from proxyd.core.headers import Headers
 from proxyd.core.units import KIB
-from proxyd.wire.head import END, parse_trailers
+from proxyd.wire.fields import END, parse_trailers
 
 MAX_CHUNK_LINE: Final = 4 * KIB
 """A chunk's size line with its extensions (which end here, RFC 9112 §7.1.1)."""

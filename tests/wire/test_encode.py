@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyd.wire import encode
-from proxyd.wire.head import parse_request, parse_response
+from proxyd.wire.request_head import parse_request
+from proxyd.wire.response_head import parse_response
 
 TEXT = st.text(max_size=60)
 

@@ -7,17 +7,9 @@ from hypothesis import strategies as st
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
-from proxyd.wire.head import (
-    END,
-    Framing,
-    RequestHead,
-    ResponseHead,
-    incomplete,
-    parse_request,
-    parse_response,
-    parse_trailers,
-    skip_empty_lines,
-)
+from proxyd.wire.fields import END, Framing, parse_trailers
+from proxyd.wire.request_head import RequestHead, incomplete, parse_request, skip_empty_lines
+from proxyd.wire.response_head import ResponseHead, parse_response
 from tests.wire.vectors import ACCEPTED, ANSWERS_ACCEPTED, ANSWERS_REFUSED, REFUSED, Accepted, Answer, Refused
 
 AUTHORITY = b"origin.example:8080"
