@@ -218,6 +218,7 @@ UNUSABLE: Final = {
     "DATABASE_URL": _NOT_HTTP,
     "REDIS_URL": _NOT_HTTP,
     "REDIS_PASSWORD": _NOT_HTTP,
-    "PROXYD_PASSPHRASE": "it opens proxyd's own vault",
+    "PROXYD_VAULT_KEY": "it opens proxyd's own vault",
+    "PROXYD_VAULT_PASSPHRASE": "it opens proxyd's own vault",
 }
 """Variables that are known and cannot be used, and why."""

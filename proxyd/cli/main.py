@@ -33,6 +33,7 @@ exit codes:
   1  it failed, or the daemon refused
   2  the command line or the configuration is wrong
   3  no daemon answers on the admin socket
+  doctor returns 1 when something fails, and 0 with warnings
   exec returns the command's own code, 128+N for signal N, 126 and 127 as shells do
 
 environment:
