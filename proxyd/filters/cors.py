@@ -18,7 +18,7 @@ _PRIVATE: Final = b"access-control-request-private-network"
 class CorsFilter(Filter):
     """Answers preflights, and lets the allowed page read what comes. Other exchanges pass untouched."""
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    def request(self, exchange: Exchange) -> Response | None:
         """Answer a preflight here: it carries no token, and the service knows nothing of this origin."""
         facade, request = exchange.facade, exchange.request
         if facade is None or not facade.origin or request.method != b"OPTIONS":
@@ -38,7 +38,7 @@ class CorsFilter(Filter):
             headers.append((b"access-control-allow-private-network", b"true"))
         return Response(204, headers, BytesBody(), origin=Origin.PROXYD)
 
-    async def response(self, exchange: Exchange) -> None:
+    def response(self, exchange: Exchange) -> None:
         """Replace what the service says about origins of its own."""
         facade, response = exchange.facade, exchange.response
         if facade is None or not facade.origin or response is None or response.origin is Origin.PROXYD:

@@ -28,7 +28,7 @@ _LINK: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>')
 class RewriteFilter(Filter):
     """Rewrites responses of exchanges whose client knows the resource under another URL."""
 
-    async def request(self, exchange: Exchange) -> Response | None:
+    def request(self, exchange: Exchange) -> Response | None:
         """Have interim responses rewritten as well: an early hint carries Link."""
         facade, interim = exchange.facade, exchange.interim
         if facade is not None and interim is not None:
@@ -39,7 +39,7 @@ class RewriteFilter(Filter):
             exchange.interim = rewritten
         return None
 
-    async def response(self, exchange: Exchange) -> None:
+    def response(self, exchange: Exchange) -> None:
         """Rewrite the head."""
         facade, response = exchange.facade, exchange.response
         if facade is None or response is None or response.origin is Origin.PROXYD:
