@@ -28,7 +28,6 @@ class Guard:
 
     def __init__(self, egress: Egress) -> None:
         self._allow: tuple[Network, ...] = networks(egress.allow)
-        self._ports = frozenset(egress.ports)
         self._own: dict[int, list[Address]] = {}
         for text in egress.own:
             host, _, port = text.rpartition(":")
@@ -49,10 +48,6 @@ class Guard:
         if verdict is None:
             verdict = self._judge(address)
         return verdict[configured]
-
-    def check_port(self, port: int) -> bool:
-        """Whether unknown hosts may be reached on ``port``."""
-        return not self._ports or port in self._ports
 
     def _judge(self, text: str) -> _Verdict:
         address = parse(text)

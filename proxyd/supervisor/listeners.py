@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,9 +18,11 @@ from proxyd.supervisor.address import Address, address_of, parse_address, text_o
 BACKLOG: Final = 4096
 """Connections that wait while a worker is replaced; the kernel caps it at net.core.somaxconn."""
 SOCKET_MODE: Final = 0o600
+LOCK_SECONDS: Final = 1.0
+"""What another proxyd that binds in the same folder is waited for."""
 
 _HINTS: Final = {
-    errno.EADDRINUSE: "another process listens there; `ss -lntp` says which",
+    errno.EADDRINUSE: "another process listens there; `ss -lnp` says which",
     errno.EADDRNOTAVAIL: "no interface of this machine has the address",
     errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE, a socket needs a writable folder",
     errno.ENOENT: "the folder does not exist",
@@ -162,9 +166,14 @@ def _listen(name: str, text: str, unclaimed: list[Inherited]) -> Listening:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        if address.family == socket.AF_UNIX:
+            with _folder_locked(address.sockaddr):
+                _bind(sock, address)
+                sock.listen(BACKLOG)
+                return Listening(name, text, sock, inode=_inode(address.sockaddr))
         _bind(sock, address)
         sock.listen(BACKLOG)
-        return Listening(name, text, sock, inode=_inode(address.sockaddr) if address.family == socket.AF_UNIX else None)
+        return Listening(name, text, sock)
     except OSError as error:
         sock.close()
         hint = _HINTS.get(error.errno or 0, error.strerror or str(error))
@@ -199,6 +208,25 @@ def _bind(sock: socket.socket, address: Address) -> None:
     sock.bind(address.sockaddr)
 
 
+@contextlib.contextmanager
+def _folder_locked(path: str) -> Iterator[None]:
+    """Keep other proxyds from the folder of ``path``: a socket that is bound and does not listen yet looks stale."""
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise OSError(errno.EBUSY, "another process holds a lock on the folder") from None
+                time.sleep(0.01)  # noqa: TID251 - for the moment of another bind, LOCK_SECONDS at most
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _remove_stale(path: str) -> None:
     """Remove a socket at ``path`` that nobody listens on any more; anything else there is EADDRINUSE."""
     try:
@@ -212,8 +240,9 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-            return
+            if _inode(path) == (found.st_dev, found.st_ino):
+                os.unlink(path)
+                return
         except BlockingIOError:
             pass
     raise OSError(errno.EADDRINUSE, "in use")

@@ -253,9 +253,3 @@ def test_a_repeated_check_says_the_same_and_kept_verdicts_are_bounded(monkeypatc
     first = [guard.check(text, 443) for text in texts]
     assert [guard.check(text, 443) for text in texts] == first
     assert len(guard._verdicts) <= 8
-
-
-def test_ports_of_unknown_hosts_are_listed_or_all():
-    assert Guard(Egress()).check_port(443)
-    assert not Guard(Egress()).check_port(25)
-    assert Guard(Egress(ports=())).check_port(25)

@@ -1,3 +1,5 @@
+import contextlib
+import fcntl
 import os
 import socket
 import stat
@@ -45,9 +47,12 @@ def test_sockets_listen_without_blocking_in_the_order_asked(listeners, tmp_path)
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
 def test_both_families_share_a_port(listeners):
-    (six,) = listeners.change([("six", "[::1]:0")])
-    port = six.actual.rpartition(":")[2]
-    both = listeners.change([("six", "[::1]:0"), ("any4", f"0.0.0.0:{port}")])
+    for attempt in range(20):  # the port that the kernel chose may be another process's in the other family
+        (six,) = listeners.change([(f"six-{attempt}", "[::1]:0")])
+        port = six.actual.rpartition(":")[2]
+        with contextlib.suppress(BindError):
+            both = listeners.change([(f"six-{attempt}", "[::1]:0"), ("any4", f"0.0.0.0:{port}")])
+            break
     assert both[0] is six
     connects(both[0])
 
@@ -118,6 +123,20 @@ def test_a_unix_socket_in_use_is_left_alone(listeners, tmp_path):
         with pytest.raises(BindError, match="another process listens there"):
             listeners.change([("a", f"unix:{path}")])
     assert path.exists()
+
+
+def test_a_socket_that_another_process_is_about_to_listen_on_is_waited_for(listeners, tmp_path, monkeypatch):
+    monkeypatch.setattr("proxyd.supervisor.listeners.LOCK_SECONDS", 0.0)
+    path = tmp_path / "a"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(BindError, match="holds a lock on the folder"):
+            listeners.change([("a", f"unix:{path}")])
+        other.listen()
+    assert path.exists()
+    os.close(folder)
 
 
 def test_a_file_is_never_removed(listeners, tmp_path):
