@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proxyd.cli.exits import CommandError
 from proxyd.cli.paths import private
-from proxyd.cli.variables import TRUSTSTORE_PASSWORD, Client, php_ini, wgetrc
+from proxyd.cli.variables import TRUSTSTORE_PASSWORD, Client, gateway_variables, php_ini, wgetrc
 
 FOLDER: Final = "client"
 WGETRC_BYTES: Final = 1024 * 1024
@@ -45,6 +45,7 @@ def make_client(answer: Any, runtime: Path, variables: Mapping[str, str]) -> Cli
         truststore=str(_keep(folder, "truststore.p12", pem, lambda: truststore(pem))),
         php_folder=str(php),
         secret_variables=names,
+        gateway=gateway_variables(answer),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxyd.cli import child, rpc
+from proxyd.cli.bridged import bridged, needs_bridge
 from proxyd.cli.clients import make_client
 from proxyd.cli.exits import BY_SIGNAL
 from proxyd.cli.private import PrivateDaemon
@@ -26,10 +27,18 @@ def execute(
     if config is None:
         answer = _running(admin, explicit)
         if answer is not None:
-            client = make_client(answer, runtime, os.environ)
-            child.replace(command, child_environment(os.environ, client))
-    with _orderly_end(), PrivateDaemon(config, state, runtime, os.environ) as daemon:
-        client = make_client(daemon.environment(), runtime, os.environ)
+            if not needs_bridge(answer):
+                client = make_client(answer, runtime, os.environ)
+                child.replace(command, child_environment(os.environ, client))
+            with _orderly_end(), bridged(answer) as reachable:
+                client = make_client(reachable, runtime, os.environ)
+                return child.run(command, child_environment(os.environ, client), lambda: None)
+    with (
+        _orderly_end(),
+        PrivateDaemon(config, state, runtime, os.environ) as daemon,
+        bridged(daemon.environment()) as reachable,
+    ):
+        client = make_client(reachable, runtime, os.environ)
         told = False
 
         def look() -> None:

@@ -114,7 +114,7 @@ class PrivateDaemon:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the command
-                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509 - there is one thread
+                preexec_fn=lambda: die_with(parent),  # noqa: PLW1509 - there is one thread
             )
             self._wait(ready, self._process)
 
@@ -147,7 +147,7 @@ def _folder(runtime: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="exec-", dir=parent))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """In the child, before it executes: end (SIGTERM) when the command that wanted it is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:

@@ -5,8 +5,8 @@ one. Variables that hold secrets get a placeholder, so a program that insists on
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 PLACEHOLDER: Final = "proxyd-placeholder"
@@ -40,6 +40,13 @@ NPM_PROXY_VARIABLES: Final = ("npm_config_proxy", "npm_config_https_proxy")
 REMOVED: Final = ("SSL_CERT_DIR",)
 """Roots in single files would stand beside the bundle, or in its place."""
 
+GATEWAY_VARIABLES: Final = {
+    "gateway_socket": "PROXYD_GATEWAY_SOCKET",
+    "gateway_url": "PROXYD_GATEWAY_URL",
+    "gateway_token_file": "PROXYD_GATEWAY_TOKEN_FILE",
+}
+"""By key of the daemon's answer."""
+
 TRUSTSTORE_PASSWORD: Final = "changeit"  # noqa: S105 - Java's own, for a file of public certificates
 
 
@@ -59,6 +66,8 @@ class Client:
     """A folder with an ini file that names the bundle: PHP has no variable for roots."""
     secret_variables: tuple[str, ...] = ()
     """Variables that the daemon reads secrets from."""
+    gateway: Mapping[str, str] = field(default_factory=dict)
+    """Variables that say where the gateway is."""
 
 
 def client_variables(client: Client, base: Mapping[str, str]) -> dict[str, str]:
@@ -72,7 +81,13 @@ def client_variables(client: Client, base: Mapping[str, str]) -> dict[str, str]:
     variables["JAVA_TOOL_OPTIONS"] = f"{base.get('JAVA_TOOL_OPTIONS', '')} {_java(client)}".strip()
     variables["PHP_INI_SCAN_DIR"] = f"{base.get('PHP_INI_SCAN_DIR', '')}:{client.php_folder}"  # empty: its own folder
     variables.update(dict.fromkeys(client.secret_variables, PLACEHOLDER))
+    variables.update(client.gateway)
     return variables
+
+
+def gateway_variables(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that say where the gateway is; ``answer`` is the daemon's. The token itself is in none."""
+    return {variable: str(answer[key]) for key, variable in GATEWAY_VARIABLES.items() if answer.get(key)}
 
 
 def child_environment(base: Mapping[str, str], client: Client) -> dict[str, str]:

@@ -28,6 +28,7 @@ from proxyd.control.read import FirstReading, SettingsError, Source, read
 from proxyd.control.reports import Reports
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.supervisor import BindFailed, SupervisorLink
+from proxyd.control.token import FILE as TOKEN_FILE
 from proxyd.control.token import gateway_token
 from proxyd.control.workers import WorkerLink
 from proxyd.core.settings import Settings
@@ -153,7 +154,9 @@ def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, F
     instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
     tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance, token)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
-    return Controller(tools, link, links), Facts(time.time(), str(ca_path), str(bundle_path))
+    return Controller(tools, link, links), Facts(
+        time.time(), str(ca_path), str(bundle_path), token_path=str(options.runtime_dir.absolute() / TOKEN_FILE)
+    )
 
 
 async def _start(

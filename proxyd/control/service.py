@@ -10,6 +10,7 @@ from typing import Any, Final
 import proxyd
 from proxyd.control import certificates, processes, services
 from proxyd.control.controller import Controller
+from proxyd.control.reach import reach
 from proxyd.control.supervisor import UpgradeFailed
 from proxyd.core import metrics
 from proxyd.core.plain import to_plain
@@ -37,6 +38,8 @@ class Facts:
     """As bound; empty: none."""
     readers: Readers = field(default_factory=Readers)
     """Of the first configuration; the socket's mode is theirs."""
+    token_path: str = ""
+    """The file with the gateways' token."""
 
 
 class ControlService:
@@ -187,12 +190,10 @@ class ControlService:
         return self._controller.tools.authority.root_pem.decode("ascii")
 
     async def environment(self) -> dict[str, Any]:
-        """Return what a client's environment needs. ``proxy`` is None where no listener takes clients without a
-        password.
-        """
+        """Return what a client's environment needs."""
         settings = self._controller.settings
         return {
-            "proxy": self._proxy(settings),
+            **reach(settings, self._controller.sockets, self._facts.token_path),
             "ca_bundle": self._facts.bundle_path,
             "ca": self._facts.ca_path,
             "secret_variables": [source.env for source in settings.secrets if source.env] if settings else [],
@@ -258,15 +259,6 @@ class ControlService:
         left = control.tools.authority.expires - now
         if left < CA_WARNING:
             yield f"the local CA ends in {left / 86400:.0f} days: remove it from the state folder and install a new one"
-
-    def _proxy(self, settings: Settings | None) -> str | None:
-        for listener in settings.listeners if settings else ():
-            socket = self._controller.sockets.get(listener.name)
-            if socket is None or listener.users or not socket.address.rpartition(":")[2].isdigit():
-                continue
-            host, _, port = socket.address.rpartition(":")
-            return f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104
-        return None
 
 
 def _kind(source: SecretSource) -> str:

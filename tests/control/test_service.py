@@ -118,6 +118,10 @@ async def test_environment_is_what_a_client_needs(lab, answers):
     await lab.start()
     port = lab.supervisor.sockets["open"].getsockname()[1]
     assert await answers.environment() == {
+        "proxy_socket": None,
+        "gateway_socket": None,
+        "gateway_url": None,
+        "gateway_token_file": None,
         "proxy": f"http://127.0.0.1:{port}",
         "ca_bundle": "/state/ca-bundle.pem",
         "ca": "/state/ca.pem",

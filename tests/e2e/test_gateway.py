@@ -1,5 +1,6 @@
 """The gateway as programs meet it: a real daemon, curl, wget and Python over a Unix socket and over TCP."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.lab.daemon import Daemon, configuration, environment, wait_until
+from tests.lab.daemon import PROXYD, Daemon, configuration, environment, run_proxyd, wait_until
 from tests.lab.origin import TOKEN, Origin
 from tests.lab.pki import Pki
 from tests.lab.tools import require_tool
@@ -63,8 +65,9 @@ class Gateway:
         return self._run(url, "-D", "-", "-o", os.devnull, *options).stdout
 
     def _run(self, url: str, *options: str) -> "subprocess.CompletedProcess[str]":
-        command = [require_tool("curl"), "-sS", "--noproxy", "*", *options, url]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        command = [require_tool("curl"), "-sS", *options, url]
+        variables = environment(self.daemon.folder)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +211,65 @@ def test_websocket_upgrades_pass(gateway: Gateway) -> None:
         client.sendall(b"frames")
         assert reader.read(6) == b"frames"
         reader.close()
+
+
+# --- Unix forward listeners, the bridge, env and exec ---------------------------------------------
+
+
+@contextlib.contextmanager
+def bridge(gateway: Gateway, *options: str) -> Iterator[str]:
+    """``proxyd bridge`` as a process; yields the URL that it prints, and ends it by SIGTERM."""
+    process = subprocess.Popen(
+        [PROXYD, "bridge", *options],
+        env=environment(gateway.daemon.folder, {"PROXYD_ADMIN": str(gateway.daemon.admin.path)}),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_client_that_only_knows_http_proxy_comes_over_the_bridge(gateway: Gateway) -> None:
+    with bridge(gateway) as url:
+        status, body = gateway.curl("http://api.tickets.example/v2/echo", "--proxy", url)
+        assert (status, carried_the_credential(body)) == (200, True)
+        secure = ("--proxy", url, "--cacert", str(gateway.daemon.ca))
+        status, body = gateway.curl("https://api.tickets.example/v2/echo", *secure)
+        assert (status, carried_the_credential(body)) == (200, True)
+
+
+def test_a_bridge_to_nowhere_says_so(gateway: Gateway) -> None:
+    with bridge(gateway, "--socket", "/nonexistent/x.sock", "--listen", "127.0.0.1:0") as url:
+        status, body = gateway.curl("http://api.tickets.example/v2/echo", "--proxy", url)
+    assert status == 502
+    assert "/nonexistent/x.sock: No such file or directory" in body
+
+
+def test_env_says_where_the_gateway_is(gateway: Gateway) -> None:
+    done = gateway.daemon.run("env", "--json", "--runtime-dir", str(gateway.folder))
+    variables = json.loads(done.stdout)
+    assert variables["PROXYD_GATEWAY_SOCKET"] == gateway.socket
+    assert variables["PROXYD_GATEWAY_URL"] == f"http://127.0.0.1:{gateway.port}"
+    assert variables["PROXYD_GATEWAY_TOKEN_FILE"] == str(gateway.folder / "gateway.token")
+    assert variables["HTTP_PROXY"] == gateway.daemon.url
+    assert gateway.token not in done.stdout
+
+
+def test_exec_bridges_to_a_daemon_that_has_unix_sockets_alone(
+    tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki
+) -> None:
+    folder = tmp_path_factory.mktemp("ux")
+    config = configuration(origin, pki, folder)
+    config["listeners"] = [{"name": "socket", "mode": "forward", "address": "unix:forward.sock"}]
+    file = folder / "proxyd.yaml"
+    file.write_text(yaml.safe_dump(config))
+    words = ("curl", "-sS", "https://api.tickets.example/v2/echo")
+    done = run_proxyd(folder, "exec", "-c", str(file), "{folders}", "--", *words)
+    assert carried_the_credential(done.stdout), done.stderr

@@ -1,7 +1,8 @@
-"""Commands that take programs through proxyd: exec and env."""
+"""Commands that take programs through proxyd: exec, env and bridge."""
 
 import argparse
 import os
+from pathlib import Path
 
 from proxyd.cli.context import admin_socket, call, print_json, runtime_dir, state_dir
 from proxyd.cli.exits import OK, USAGE, CommandError
@@ -17,6 +18,12 @@ def add(commands: Commands) -> None:
     env = command(commands, "env", "print shell lines that send a shell's programs through proxyd", _env)
     folder_options(env)
     json_option(env)
+    carry = command(commands, "bridge", "open a TCP port that leads to a listener's Unix socket", _bridge)
+    folder_options(carry)
+    carry.add_argument(
+        "--listen", metavar="IP:PORT", default="127.0.0.1:0", help="default 127.0.0.1:0; the URL is printed"
+    )
+    carry.add_argument("--socket", metavar="PATH", type=Path, help="default: the running daemon's forward listener")
 
 
 def _exec(arguments: argparse.Namespace) -> int:
@@ -40,11 +47,32 @@ def _exec(arguments: argparse.Namespace) -> int:
 
 def _env(arguments: argparse.Namespace) -> int:
     from proxyd.cli.clients import make_client
-    from proxyd.cli.variables import client_variables, shell_exports
+    from proxyd.cli.variables import REMOVED, client_variables, gateway_variables, shell_exports
 
-    client = make_client(call(arguments, "environment"), runtime_dir(arguments), os.environ)
-    variables = client_variables(client, os.environ)
+    answer = call(arguments, "environment")
+    gateway = gateway_variables(answer)
+    if gateway and not answer["proxy"]:
+        variables, removed = gateway, False
+    else:
+        client = make_client(answer, runtime_dir(arguments), os.environ)
+        variables, removed = client_variables(client, os.environ), True
     if arguments.json:
         return print_json(variables)
-    print(shell_exports(variables), end="")
+    print(shell_exports(variables, REMOVED if removed else ()), end="")
+    return OK
+
+
+def _bridge(arguments: argparse.Namespace) -> int:
+    from proxyd.cli.bridge import bind, bridge
+
+    path = arguments.socket or call(arguments, "environment")["proxy_socket"]
+    if not path:
+        raise CommandError("bridge: no forward listener on a Unix socket serves without a password; name a --socket")
+    host, _, port = arguments.listen.rpartition(":")
+    try:
+        sock = bind((host.strip("[]") or "127.0.0.1", int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "not an address; write IP:PORT"
+        raise CommandError(f"bridge: cannot listen on {arguments.listen}: {why}") from None
+    bridge(sock, str(path), lambda text: print(text, flush=True))
     return OK
