@@ -31,6 +31,8 @@ TEXT_CHARACTERS: Final = 2000
 NOT_ITS_OWN: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 """systemd hears of one process, the one that it has started."""
 
+NO_REQUEST: Final = Upgrade(0, 0.0, 0.0)
+
 _STDERR: Final = 2
 _CHUNK: Final = 16 * 1024
 _MOST_CHUNKS: Final = 64
@@ -40,7 +42,7 @@ _MOST_CHUNKS: Final = 64
 class Candidate(Child):
     """The trial: which call asked for it, by when it is to be ready, and what it said."""
 
-    request: Upgrade | None = None
+    request: Upgrade = NO_REQUEST
     deadline: float = math.inf
     """Monotonic seconds; infinity once it is agreed, or has failed."""
     errors: int = -1

@@ -28,15 +28,12 @@ from proxyd.core.messages import (
     Bound,
     Drain,
     Failed,
-    Generations,
     Message,
     Notify,
-    Predecessor,
     Promote,
     Promoted,
     Pulse,
     Reload,
-    Retire,
     Shutdown,
     Upgrade,
     Upgraded,
@@ -45,7 +42,7 @@ from proxyd.core.messages import (
 )
 from proxyd.net.framing import LinkClosed
 from proxyd.net.process import harden, raise_nofile, seal_descriptors, set_name
-from proxyd.supervisor import candidate, state, succession, successor
+from proxyd.supervisor import state, succession
 from proxyd.supervisor.activation import take_inherited
 from proxyd.supervisor.candidate import Candidate
 from proxyd.supervisor.children import Backoff, Child, Control, Worker, describe_exit, execute_control, fork_worker
@@ -54,19 +51,19 @@ from proxyd.supervisor.listeners import BindError, Listeners
 from proxyd.supervisor.notice import say
 from proxyd.supervisor.options import TAKEOVER, Options
 from proxyd.supervisor.parent import Parent
-from proxyd.supervisor.past import Past, retired
+from proxyd.supervisor.past import Pasts
 from proxyd.supervisor.signals import Signals
 from proxyd.supervisor.state import Legacy
-from proxyd.supervisor.succession import Note, SuccessionError
+from proxyd.supervisor.succession import SuccessionError
+from proxyd.supervisor.successor import read_legacy, take_over
 from proxyd.supervisor.systemd import Systemd
+from proxyd.supervisor.upgrades import Upgrades
 from proxyd.wire import ipc
 
 MAX_WORKERS: Final = 1024
 DEFAULT_DRAIN: Final = 30.0
 MAX_DRAIN: Final = 24 * 3600.0
 
-PROMOTE_SECONDS: Final = 5.0
-"""What a new control may take to get the admin addresses before the upgrade's caller is answered all the same."""
 ADMIN_HTTP: Final = "admin.http"
 """Name of the admin side's listening socket."""
 
@@ -100,7 +97,7 @@ def run(options: Options) -> int:
         return 1
     try:
         if role == "successor":
-            supervisor.succeed(successor.read_legacy(fd))
+            supervisor.succeed(read_legacy(fd))
         return supervisor.run()
     finally:
         supervisor.close()
@@ -116,12 +113,10 @@ class Supervisor:
         self._parent = parent
         """While we are on trial."""
         self._generation = parent.number if parent else 1
-        self._past: list[Past] = []
-        self._candidate: Candidate | None = None
-        self._answer: tuple[Control, Upgraded] | None = None
-        """Who waits for the new control to have the admin addresses, and for what."""
-        self._answer_at = math.inf
+        self._past = Pasts()
+        self._upgrades = Upgrades(self)
         self._size = 0
+        """Workers that the configuration wants; 0: it has not said."""
         self._signals = Signals()
         self._systemd = Systemd(os.environ)
         self._fleet = Fleet(self._fork, self._hand_over)
@@ -186,8 +181,8 @@ class Supervisor:
                     selector.register(child.link, child.link.interest, functools.partial(self._serve, child))
             if self._parent and self._parent.link.is_open:
                 selector.register(self._parent.link, self._parent.link.interest, self._serve_parent)
-            if self._candidate and self._candidate.errors >= 0:
-                selector.register(self._candidate.errors, _READABLE, lambda _: self._overhear())
+            if (errors := self._upgrades.errors) >= 0:
+                selector.register(errors, _READABLE, lambda _: self._upgrades.overhear())
             return [(key.data, events) for key, events in selector.select(wait) if key.data is not None]
 
     def _serve(self, child: Child, events: int) -> None:
@@ -197,20 +192,17 @@ class Supervisor:
             self._read(child)
 
     def _children(self) -> list[Child]:
-        past = [child for generation in self._past for child in generation]
-        return [*(child for child in (self._control, self._candidate) if child), *self._fleet, *past]
+        single = [child for child in (self._control, self._upgrades.candidate) if child]
+        return [*single, *self._fleet, *self._past.children]
 
     def _controls(self) -> list[Control]:
         return [child for child in self._children() if isinstance(child, Control)]
 
     def _next_deadline(self) -> float:
-        deadlines = [self._fleet.next_deadline, self._control_due, self._systemd.next_pet, self._answer_at]
-        deadlines += [generation.next_deadline for generation in self._past]
+        deadlines = [self._fleet.next_deadline, self._past.next_deadline, self._upgrades.next_deadline]
         if self._control:
             deadlines.append(self._control.next_deadline)
-        if self._candidate:
-            deadlines += [self._candidate.kill_at, self._candidate.deadline]
-        return min(deadlines)
+        return min(*deadlines, self._control_due, self._systemd.next_pet)
 
     def _forgive_silence(self) -> None:
         """We were stopped ourselves (SIGSTOP, frozen cgroup): control had no chance to be heard."""
@@ -220,14 +212,13 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         self._fleet.tick(now)
-        for generation in self._past:
-            generation.tick(now, self._options.control_stop)
+        self._past.tick(now, self._options.control_stop)
         if self._control is None and self._control_due <= now:
             self._start_control()
         if self._control:
             self._control.check(now)
-        self._tick_upgrade(now)
-        if self._phase is Phase.DRAINING and not (self._fleet or self._past or self._candidate):
+        self._upgrades.tick(now)
+        if self._phase is Phase.DRAINING and not (self._fleet or self._past or self._upgrades.candidate):
             self._end_control(now)
         if self._phase is Phase.ENDING and self._control is None and self._exit_code is None:
             self._exit_code = 0
@@ -256,7 +247,7 @@ class Supervisor:
                 return
             for payload in payloads:
                 if isinstance(child, Candidate):
-                    self._on_note(child, succession.read(payload))
+                    self._upgrades.on_note(child, succession.read(payload))
                 elif isinstance(child, Control):
                     child.silent_at = now + self._options.control_silence
                     self._on_message(child, payload)
@@ -287,12 +278,12 @@ class Supervisor:
             case Shutdown(seconds):
                 self._drain(seconds)
             case Upgrade() as upgrade:
-                self._on_upgrade(control, upgrade)
+                self._upgrades.begin(upgrade, "this generation is still on trial" if self._parent else "")
             case Failed(why):
                 if self._parent:
                     self._parent.failed(why)
             case Promoted():
-                self._answer_now()
+                self._upgrades.answer()
             case other:
                 raise AssertionError(type(other).__name__)
 
@@ -323,7 +314,7 @@ class Supervisor:
             control.is_bound = True
             for worker in self._fleet.serving:
                 self._adopt(worker)
-            self._introduce()
+            self._past.introduce(control, self._generation)
         self._fleet.resize(bind.workers, self._drain_timeout, time.monotonic())
 
     def _on_bind_admin(self, control: Control, request: BindAdmin) -> None:
@@ -338,7 +329,7 @@ class Supervisor:
     def _refuse_impossible(self, bind: Bind) -> None:
         if self._phase is not Phase.RUNNING:
             raise BindError("proxyd is shutting down")
-        if self._candidate and not self._candidate.has_failed:
+        if self._upgrades.is_under_way:
             raise BindError("an upgrade is under way; try again when it is over")
         if not 1 <= bind.workers <= MAX_WORKERS:
             raise BindError(f"workers: {bind.workers} is not within 1 and {MAX_WORKERS}")
@@ -425,12 +416,12 @@ class Supervisor:
         self._phase = Phase.DRAINING
         self._control_due = math.inf
         self._systemd.notify("STOPPING=1")
-        self._fail_upgrade("proxyd is shutting down")
+        self._upgrades.fail("proxyd is shutting down")
         self._listeners.close()
         for control in self._controls():
             if control.is_bound:
                 control.tell(Drain(seconds))
-        for fleet in (self._fleet, *(generation.fleet for generation in self._past)):
+        for fleet in (self._fleet, *self._past.fleets):
             fleet.drain(seconds, time.monotonic())
 
     def _hurry(self) -> None:
@@ -457,214 +448,98 @@ class Supervisor:
             control.link.close()
             if self._was_bound and self._phase is Phase.RUNNING:
                 say(f"control (pid {pid}) is gone: {words}; workers go on")
-            self._fail_upgrade("control has ended meanwhile")
+            self._upgrades.fail("control has ended meanwhile")
             self._control_gone(code, now - control.started)
             return
-        if self._candidate and pid == self._candidate.pid:
-            self._candidate_gone(self._candidate, words)
+        if self._upgrades.exited(pid, words):
             return
-        if any(self._reaped_of(generation, pid, status) for generation in self._past):
+        if self._past.exited(pid, status, now):
+            self._past.tell(self._control, self._generation)
             return
         worker = self._fleet.exited(pid, status, now)
         if worker and self._control and self._control.is_bound:
             self._control.tell(WorkerExited(worker.index, pid, words))
 
-    # --- upgrades ---------------------------------------------------------------------------------
+    # --- upgrades (upgrades.Serving) --------------------------------------------------------------
 
-    def _on_upgrade(self, control: Control, request: Upgrade) -> None:
-        why = ""
-        if self._phase is not Phase.RUNNING:
-            why = "proxyd is shutting down"
-        elif not self._options.command:
-            why = "nobody has said how this program is started again"
-        elif self._parent:
-            why = "this generation is still on trial"
-        elif self._candidate:
-            why = "an upgrade is under way" if not self._candidate.has_failed else "the last attempt is still ending"
-        elif self._answer:
-            why = "the last upgrade is not complete yet"
-        else:
-            sockets = state.sockets_state(self._listeners, self._admin)
-            try:
-                self._candidate = candidate.start(self._options, request, self._generation + 1, sockets)
-            except OSError as error:
-                why = f"{self._options.command[0]} cannot be executed: {error.strerror}"
-        if why:
-            control.tell(Upgraded(request.id, self._generation, why))
-        else:
-            say(f"upgrade: generation {self._generation + 1} is started, {request.seconds:g} s at most")
+    @property
+    def options(self) -> Options:
+        """How this program is started."""
+        return self._options
 
-    def _overhear(self) -> None:
-        if self._candidate and self._candidate.errors >= 0:
-            self._candidate.overhear()
+    @property
+    def generation(self) -> int:
+        """The number of the generation that serves."""
+        return self._generation
 
-    def _on_note(self, one: Candidate, note: Note) -> None:
-        match note.word:
-            case "ready" if not one.has_failed:
-                one.tell_note(Note("review", state.pack(self._legacy(one))))
-            case "agreed" if not one.has_failed:
-                one.is_agreed = True
-            case "failed":
-                one.why = note.data.decode(errors="backslashreplace")[: candidate.TEXT_CHARACTERS]
-                self._fail_upgrade(one.why)
-            case "ready" | "agreed":
-                pass
-            case word:
-                raise ValueError(f"a candidate does not say {word}")
+    @property
+    def is_running(self) -> bool:
+        """Whether nobody has told us to end."""
+        return self._phase is Phase.RUNNING
 
-    def _tick_upgrade(self, now: float) -> None:
-        if self._answer_at <= now:
-            self._answer_now()
-        one = self._candidate
-        if one is None:
-            return
-        if one.kill_at <= now:
-            one.kill_at = math.inf
-            one.abort("it did not end in time")
-        elif one.deadline <= now:
-            self._fail_upgrade(one.reason(f"generation {self._generation + 1} was not ready in time"))
-        elif one.is_agreed and one.link.is_open and self._phase is Phase.RUNNING:
-            self._become(one)
+    @property
+    def drain_timeout(self) -> float:
+        """What the workers of a candidate that failed may take to end."""
+        return self._drain_timeout
 
-    def _fail_upgrade(self, why: str) -> None:
-        """The candidate is not to succeed us: have it end, and say why. Nothing else changes."""
-        one = self._candidate
-        if one is not None and not one.has_failed:
-            one.dismiss(time.monotonic(), self._drain_timeout)
-            self._refuse(one, why)
+    @property
+    def sockets(self) -> state.SocketsState:
+        """All listening sockets."""
+        return state.sockets_state(self._listeners, self._admin)
 
-    def _refuse(self, one: Candidate, why: str) -> None:
-        say(f"upgrade failed, generation {self._generation} goes on: {why}")
-        if self._control and one.request:
-            self._control.tell(Upgraded(one.request.id, self._generation, why))
+    def tell_control(self, message: Message) -> None:
+        """Send something to the control that serves, if there is one."""
+        if self._control:
+            self._control.tell(message)
 
-    def _candidate_gone(self, one: Candidate, words: str) -> None:
-        one.overhear_all()
-        one.link.close()
-        self._candidate = None
-        if not one.has_failed:
-            self._refuse(one, one.reason(f"generation {self._generation + 1} has ended: {words}"))
+    def take_signals(self) -> list[int]:
+        """Return the signals that came and were not acted on; SIGCHLD is none, children are looked after anyway."""
+        return [number for number in self._signals.take() if number != signal.SIGCHLD]
 
-    def _legacy(self, one: Candidate) -> Legacy:
-        if one.request is None:
-            raise AssertionError("a candidate answers a request")
+    def on_signal(self, number: int) -> None:
+        """Act on a signal."""
+        self._on_signal(number)
+
+    def legacy(self, one: Candidate, request: Upgrade) -> Legacy:
+        """Describe all that goes through the exec."""
         return Legacy(
             state.FORMAT,
             state.generation_state(self._generation, self._control, list(self._fleet), self._size),
             [state.generation_state(past.number, past.control, list(past.fleet)) for past in self._past],
-            state.sockets_state(self._listeners, self._admin),
+            self.sockets,
             self._drain_timeout,
             state.child_state(one),
-            one.request.id,
-            one.request.drain,
+            request.id,
+            request.drain,
         )
 
-    def _become(self, one: Candidate) -> None:
-        """Become the next program, unless a signal is to be heard first; `succeed` goes on there."""
-        with successor.signals_kept():
-            numbers = [number for number in self._signals.take() if number != signal.SIGCHLD]
-            if not numbers:
-                one.close_errors()
-                try:
-                    successor.execute(self._options, self._legacy(one))
-                except OSError as error:
-                    self._fail_upgrade(f"{self._options.command[0]} cannot be executed: {error.strerror}")
-        for number in numbers:
-            self._on_signal(number)
-
     def succeed(self, legacy: Legacy) -> None:
-        """Take over what our former self has left, and the generation that it has tried."""
+        """Take over what our former self has left, and the generation that it has tried, if that is still there."""
         now = time.monotonic()
+        heir = take_over(legacy, now + self._options.control_silence)
         self._pulsed, self._was_bound = now, True
-        self._past = [self._revive(generation) for generation in legacy.past]
-        former = self._revive(legacy.generation)
-        try:
-            household = successor.take_household(legacy.candidate)
-        except SuccessionError as error:
-            self._keep(legacy, former, str(error))
+        self._size, self._drain_timeout = heir.size, heir.drain_timeout
+        self._listeners, self._admin = heir.listeners, heir.admin
+        self._generation, self._control = heir.current.number, heir.current.control
+        if self._control is None:
+            self._control_due = now
+        for worker in heir.current.fleet:
+            self._fleet.adopt(worker)
+        self._past.adopt(heir.past)
+        former = heir.former
+        if former is None:
+            self._upgrades.answer_failure(legacy.upgrade, heir.problem)
             return
-        self._generation, self._size = household.generation.number, household.generation.size
-        self._drain_timeout = household.drain_timeout
-        self._listeners, self._admin = state.owned(household.sockets, legacy.sockets)
-        self._install(self._revive(household.generation))
-        self._past.append(former)
         former.fleet.drain(legacy.upgrade_drain, now, gentle=True)
         say(f"upgraded: generation {self._generation} serves, generation {former.number} drains")
         self._systemd.notify(f"STATUS=generation {self._generation} serves, generation {former.number} drains")
         if former.control:
-            self._answer = former.control, Upgraded(legacy.upgrade, self._generation)
-            self._answer_at = now + PROMOTE_SECONDS
+            self._upgrades.answer_later(former.control, Upgraded(legacy.upgrade, self._generation), now)
         if self._control:
             self._control.tell(Promote())
-            self._introduce()
+            self._past.introduce(self._control, self._generation)
 
-    def _keep(self, legacy: Legacy, former: Past, why: str) -> None:
-        """The new generation is gone: the old one goes on under the new supervisor."""
-        say(f"upgrade failed, generation {former.number} goes on: {why}")
-        self._generation, self._size = former.number, legacy.generation.size
-        self._drain_timeout = legacy.drain_timeout
-        self._listeners, self._admin = state.kept(legacy.sockets)
-        self._install(former)
-        if self._control:
-            self._control.tell(Upgraded(legacy.upgrade, self._generation, why))
-
-    def _install(self, generation: Past) -> None:
-        """Make a generation the current one."""
-        self._control = generation.control
-        if self._control is None:
-            self._control_due = time.monotonic()
-        for worker in generation.fleet:
-            self._fleet.adopt(worker)
-
-    def _revive(self, generation: state.GenerationState) -> Past:
-        silent_at = time.monotonic() + self._options.control_silence
-        control = state.revive_control(generation.control, silent_at) if generation.control else None
-        return retired(generation.number, control, [state.revive_worker(worker) for worker in generation.workers])
-
-    def _answer_now(self) -> None:
-        """The new control has the admin addresses: who called the upgrade finds it there."""
-        if self._answer:
-            control, upgraded = self._answer
-            self._answer, self._answer_at = None, math.inf
-            if control.link.is_open:
-                control.tell(upgraded)
-
-    def _introduce(self) -> None:
-        """Connect each past control to the current one, and tell that one which generations there are."""
-        if not self._control:
-            return
-        for generation in self._past:
-            if generation.control and generation.control.link.is_open:
-                ours, theirs = socket.socketpair()
-                with ours, theirs:
-                    generation.control.tell(Retire(), (theirs.fileno(),))
-                    self._control.tell(Predecessor(generation.number), (ours.fileno(),))
-        self._tell_generations()
-
-    def _tell_generations(self) -> None:
-        if self._control and self._control.is_bound:
-            draining = [(generation.number, len(generation.fleet)) for generation in self._past]
-            self._control.tell(Generations(self._generation, draining))
-
-    def _reaped_of(self, generation: Past, pid: int, status: int) -> bool:
-        """Note that a process of a past generation was reaped; False when it was none."""
-        words = describe_exit(status)[1]
-        if generation.control and pid == generation.control.pid:
-            if not generation.is_ending:
-                say(f"{generation.control.title} (pid {pid}) is gone: {words}; its workers drain on")
-            generation.control.link.close()
-            generation.control = None
-        else:
-            worker = generation.fleet.exited(pid, status, time.monotonic())
-            if worker is None:
-                return False
-            if generation.control:
-                generation.control.tell(WorkerExited(worker.index, pid, words))
-        if generation.is_over:
-            self._past.remove(generation)
-            say(f"generation {generation.number} has drained")
-        self._tell_generations()
-        return True
+    # --- on trial ---------------------------------------------------------------------------------
 
     def _serve_parent(self, events: int) -> None:
         """Hear the supervisor that tries us; its end is ours."""
@@ -672,31 +547,14 @@ class Supervisor:
         if parent is None or not parent.link.is_open:
             return
         try:
-            if events & _WRITABLE:
-                parent.link.flush()
-            for payload in self._heard(parent) if events & _READABLE else []:
-                note = succession.read(payload)
-                if note.word == "review":
-                    parent.review(note.data)
-                elif note.word == "yield" and self._phase is Phase.RUNNING:
-                    self._yield(parent)
+            if parent.serve(events) and self._phase is Phase.RUNNING:
+                sockets = (self._listeners, self._admin)
+                parent.give_up(self._control, list(self._fleet), self._size, sockets, self._drain_timeout)
+                os._exit(0)  # all is in other hands, nothing is to be tidied up
         except (LinkClosed, ValueError, SuccessionError) as error:
             say(f"generation {self._generation} ends before it has begun: {error}")
             parent.link.close()
             self._drain(0.0)
-
-    @staticmethod
-    def _heard(parent: Parent) -> list[bytes]:
-        payloads = parent.link.receive()
-        if payloads is None:
-            raise LinkClosed("the supervisor that tries it is gone")
-        return payloads
-
-    def _yield(self, parent: Parent) -> None:
-        """Leave all to the supervisor that has become our program, and end without a trace."""
-        sockets = (self._listeners, self._admin)
-        parent.give_up(self._control, list(self._fleet), self._size, sockets, self._drain_timeout)
-        os._exit(0)
 
 
 def _seconds(value: float) -> float:

@@ -1,6 +1,7 @@
 """A candidate's side of its trial: what it was lent, and what it says to the supervisor that tries it."""
 
 import os
+import selectors
 import socket
 from typing import Final
 
@@ -61,6 +62,19 @@ class Parent:
     def failed(self, why: str) -> None:
         """Say why we cannot serve."""
         self._tell(Note("failed", why.encode()))
+
+    def serve(self, events: int) -> bool:
+        """Take and send what is there; True once we are to give up what we have. LinkClosed, ValueError."""
+        if events & selectors.EVENT_WRITE:
+            self.link.flush()
+        payloads = self.link.receive() if events & selectors.EVENT_READ else []
+        if payloads is None:
+            raise LinkClosed("the supervisor that tries it is gone")
+        notes = [succession.read(payload) for payload in payloads]
+        for note in notes:
+            if note.word == "review":
+                self.review(note.data)
+        return any(note.word == "yield" for note in notes)
 
     def review(self, data: bytes) -> None:
         """Look whether the program that we are would understand this legacy, and say so."""

@@ -1,12 +1,15 @@
 """A generation that another one has succeeded: its workers drain, its control looks after them, nobody is replaced."""
 
 import math
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from proxyd.supervisor.children import Child, Control, Worker
+from proxyd.core.messages import Generations, Predecessor, Retire, WorkerExited
+from proxyd.supervisor.children import Child, Control, Worker, describe_exit
 from proxyd.supervisor.fleet import Fleet
+from proxyd.supervisor.notice import say
 
 
 @dataclass(slots=True, eq=False)
@@ -44,16 +47,89 @@ class Past:
         if self.control:
             self.control.check(now)
 
+    def exited(self, pid: int, status: int, now: float) -> bool:
+        """Note that a process was reaped; False when it was none of this generation."""
+        words = describe_exit(status)[1]
+        if self.control and pid == self.control.pid:
+            if not self.is_ending:
+                say(f"control of generation {self.number} (pid {pid}) is gone: {words}; its workers drain on")
+            self.control.link.close()
+            self.control = None
+            return True
+        worker = self.fleet.exited(pid, status, now)
+        if worker is not None and self.control:
+            self.control.tell(WorkerExited(worker.index, pid, words))
+        return worker is not None
 
-def retired(number: int, control: Control | None, workers: list[Worker]) -> Past:
-    """Make a past generation of its processes."""
+
+class Pasts:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._generations: list[Past] = []
+
+    def __iter__(self) -> Iterator[Past]:
+        """Iterate over them, the oldest first."""
+        return iter(list(self._generations))
+
+    def __len__(self) -> int:
+        return len(self._generations)
+
+    def adopt(self, generations: Sequence[Past]) -> None:
+        """Take in generations of an earlier supervisor."""
+        self._generations += generations
+
+    @property
+    def children(self) -> list[Child]:
+        """All processes."""
+        return [child for generation in self for child in generation]
+
+    @property
+    def fleets(self) -> list[Fleet]:
+        """All fleets."""
+        return [generation.fleet for generation in self]
+
+    @property
+    def next_deadline(self) -> float:
+        """When ``tick`` has something to do."""
+        return min((generation.next_deadline for generation in self), default=math.inf)
+
+    def tick(self, now: float, stop_seconds: float) -> None:
+        """Let each look after its own."""
+        for generation in self:
+            generation.tick(now, stop_seconds)
+
+    def exited(self, pid: int, status: int, now: float) -> bool:
+        """Note that a process was reaped; False when it was none of theirs."""
+        for generation in self:
+            if generation.exited(pid, status, now):
+                if generation.is_over:
+                    self._generations.remove(generation)
+                    say(f"generation {generation.number} has drained")
+                return True
+        return False
+
+    def introduce(self, control: Control, number: int) -> None:
+        """Connect each past control to the current one, and tell that one which generations there are."""
+        for generation in self:
+            if generation.control and generation.control.link.is_open:
+                ours, theirs = socket.socketpair()
+                with ours, theirs:
+                    generation.control.tell(Retire(), (theirs.fileno(),))
+                    control.tell(Predecessor(generation.number), (ours.fileno(),))
+        self.tell(control, number)
+
+    def tell(self, control: Control | None, number: int) -> None:
+        """Tell the current control which generation it is, and what is left of others."""
+        if control and control.is_bound:
+            control.tell(Generations(number, [(generation.number, len(generation.fleet)) for generation in self]))
+
+
+def past_of(number: int, control: Control | None, workers: Sequence[Worker]) -> Past:
+    """Make a generation of its processes."""
     fleet = Fleet(_never, _never)
     for worker in workers:
         fleet.adopt(worker)
-    if control:
-        control.title = f"control of generation {number}"
-    for worker in workers:
-        worker.title = f"worker {worker.index} of generation {number}"
     return Past(number, control, fleet)
 
 

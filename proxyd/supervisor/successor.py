@@ -9,12 +9,27 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from proxyd.net.framing import close_fds
+from proxyd.supervisor.listeners import Listeners
 from proxyd.supervisor.options import Options
+from proxyd.supervisor.past import Past, past_of
 from proxyd.supervisor.signals import HANDLED
-from proxyd.supervisor.state import ChildState, Household, Legacy, descriptors, pack, unpack
+from proxyd.supervisor.state import (
+    ChildState,
+    GenerationState,
+    Household,
+    Legacy,
+    descriptors,
+    kept,
+    owned,
+    pack,
+    revive_control,
+    revive_worker,
+    unpack,
+)
 from proxyd.supervisor.succession import ROLE, Note, SuccessionError, Talk, from_memory, to_memory
 
 HOUSEHOLD_SECONDS: Final = 10.0
@@ -52,6 +67,47 @@ def execute(options: Options, legacy: Legacy) -> NoReturn:
 def read_legacy(memory: int) -> Legacy:
     """Read what our former self has left. ValueError: it was another format, which the review excludes."""
     return unpack(Legacy, from_memory(memory))
+
+
+@dataclass(slots=True)
+class Heir:
+    """What there is after the exec."""
+
+    current: Past
+    """The generation that serves."""
+    past: list[Past]
+    size: int
+    drain_timeout: float
+    listeners: Listeners
+    admin: Listeners
+    former: Past | None = None
+    """The one that served until now, the last of ``past``; None: it still does."""
+    problem: str = ""
+    """Why it still does."""
+
+
+def take_over(legacy: Legacy, silent_at: float) -> Heir:
+    """Put together what our former self has left and what the candidate hands over.
+
+    A candidate that has ended meanwhile leaves all as it was: the old generation goes on under the new supervisor.
+    """
+    past = [_revive(generation, silent_at) for generation in legacy.past]
+    former = _revive(legacy.generation, silent_at)
+    try:
+        household = take_household(legacy.candidate)
+    except SuccessionError as error:
+        return Heir(
+            former, past, legacy.generation.size, legacy.drain_timeout, *kept(legacy.sockets), problem=str(error)
+        )
+    current = _revive(household.generation, silent_at)
+    past.append(former)
+    sockets = owned(household.sockets, legacy.sockets)
+    return Heir(current, past, household.generation.size, household.drain_timeout, *sockets, former=former)
+
+
+def _revive(generation: GenerationState, silent_at: float) -> Past:
+    control = revive_control(generation.control, silent_at) if generation.control else None
+    return past_of(generation.number, control, [revive_worker(worker) for worker in generation.workers])
 
 
 def take_household(candidate: ChildState) -> Household:
