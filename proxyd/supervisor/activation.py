@@ -24,14 +24,14 @@ class Inherited:
     sock: socket.socket
 
 
-def take_inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
+def take_inherited(environ: MutableMapping[str, str], *, are_ours: bool = True) -> list[Inherited]:
     """Take over the sockets that LISTEN_FDS passes to this very process.
 
     The variables are removed, so that no child takes them for its own. Descriptors that do not listen on TCP or a
-    Unix stream are closed and said.
+    Unix stream are closed and said. ``are_ours`` False: an earlier program with our pid has taken them.
     """
     pid, count, names = (environ.pop(variable, "") for variable in VARIABLES)
-    if pid != str(os.getpid()) or not count.isdigit():
+    if not are_ours or pid != str(os.getpid()) or not count.isdigit():
         return []
     numbers = range(_FIRST, _FIRST + min(int(count), _MAX_INHERITED))
     labels = names.split(":")

@@ -85,7 +85,7 @@ class Phase(enum.Enum):
 def run(options: Options) -> int:
     """Be the supervisor until everything has ended; return the exit code. Call it in the main thread."""
     role, fd = succession.take_role(os.environ)
-    inherited = take_inherited(os.environ)
+    inherited = take_inherited(os.environ, are_ours=not role)
     harden()
     raise_nofile()
     seal_descriptors()
@@ -416,13 +416,14 @@ class Supervisor:
         self._phase = Phase.DRAINING
         self._control_due = math.inf
         self._systemd.notify("STOPPING=1")
+        self._upgrades.answer()
         self._upgrades.fail("proxyd is shutting down")
         self._listeners.close()
         for control in self._controls():
             if control.is_bound:
                 control.tell(Drain(seconds))
-        for fleet in (self._fleet, *self._past.fleets):
-            fleet.drain(seconds, time.monotonic())
+        self._fleet.drain(seconds, time.monotonic())
+        self._past.drain(seconds, time.monotonic())
 
     def _hurry(self) -> None:
         say("told to stop again: everything is killed")
@@ -533,8 +534,7 @@ class Supervisor:
         former.fleet.drain(legacy.upgrade_drain, now, gentle=True)
         say(f"upgraded: generation {self._generation} serves, generation {former.number} drains")
         self._systemd.notify(f"STATUS=generation {self._generation} serves, generation {former.number} drains")
-        if former.control:
-            self._upgrades.answer_later(former.control, Upgraded(legacy.upgrade, self._generation), now)
+        self._upgrades.answer_later(former, Upgraded(legacy.upgrade, self._generation), now)
         if self._control:
             self._control.tell(Promote())
             self._past.introduce(self._control, self._generation)

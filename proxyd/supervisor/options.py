@@ -38,5 +38,7 @@ class Options:
     """Seconds without a frame after which control is killed and started again."""
     control_start: float = 60.0
     """Seconds that control has until its first frame."""
+    control_answers: float = 2.0
+    """Seconds that a control which was succeeded has to tell its callers so."""
     control_stop: float = 5.0
     """Seconds between SIGTERM and SIGKILL to control."""

@@ -21,6 +21,8 @@ class Past:
     fleet: Fleet
     is_ending: bool = False
     """Its control was told to end."""
+    kept_until: float = -math.inf
+    """Monotonic seconds until which its control is kept all the same: somebody waits for its answer."""
 
     def __iter__(self) -> Iterator[Child]:
         """Iterate over its processes."""
@@ -36,12 +38,17 @@ class Past:
     @property
     def next_deadline(self) -> float:
         """When ``tick`` has something to do."""
-        return min(self.fleet.next_deadline, self.control.next_deadline if self.control else math.inf)
+        deadlines = [self.fleet.next_deadline]
+        if self.control:
+            deadlines.append(self.control.next_deadline)
+            if not self.fleet and not self.is_ending:
+                deadlines.append(self.kept_until)
+        return min(deadlines)
 
     def tick(self, now: float, stop_seconds: float) -> None:
         """Kill who is late; end control when it has no worker left."""
         self.fleet.tick(now)
-        if self.control and not self.fleet and not self.is_ending:
+        if self.control and not self.fleet and not self.is_ending and self.kept_until <= now:
             self.is_ending = True
             self.control.end(now, stop_seconds)
         if self.control:
@@ -79,15 +86,16 @@ class Pasts:
         """Take in generations of an earlier supervisor."""
         self._generations += generations
 
+    def drain(self, seconds: float, now: float) -> None:
+        """Have all of them end within ``seconds``."""
+        for generation in self:
+            generation.kept_until = -math.inf
+            generation.fleet.drain(seconds, now)
+
     @property
     def children(self) -> list[Child]:
         """All processes."""
         return [child for generation in self for child in generation]
-
-    @property
-    def fleets(self) -> list[Fleet]:
-        """All fleets."""
-        return [generation.fleet for generation in self]
 
     @property
     def next_deadline(self) -> float:

@@ -7,9 +7,9 @@ from typing import Final, Protocol
 from proxyd.core.messages import Message, Upgrade, Upgraded
 from proxyd.supervisor import candidate, state, successor
 from proxyd.supervisor.candidate import TEXT_CHARACTERS, Candidate
-from proxyd.supervisor.children import Control
 from proxyd.supervisor.notice import say
 from proxyd.supervisor.options import Options
+from proxyd.supervisor.past import Past
 from proxyd.supervisor.state import Legacy, SocketsState
 from proxyd.supervisor.succession import Note
 
@@ -69,7 +69,7 @@ class Upgrades:
         self.candidate: Candidate | None = None
         """Until it was reaped."""
         self._serving = serving
-        self._answer: tuple[Control, Upgraded] | None = None
+        self._answer: tuple[Past, Upgraded] | None = None
         self._answer_at = math.inf
 
     @property
@@ -162,17 +162,19 @@ class Upgrades:
         say(f"upgrade failed, generation {self._serving.generation} goes on: {why}")
         self._serving.tell_control(Upgraded(number, self._serving.generation, why))
 
-    def answer_later(self, control: Control, answer: Upgraded, now: float) -> None:
+    def answer_later(self, former: Past, answer: Upgraded, now: float) -> None:
         """Keep an answer until the new control has the admin addresses: who hears it finds that one there."""
-        self._answer, self._answer_at = (control, answer), now + PROMOTE_SECONDS
+        former.kept_until = math.inf
+        self._answer, self._answer_at = (former, answer), now + PROMOTE_SECONDS
 
     def answer(self) -> None:
         """Give the answer that was kept."""
         if self._answer:
-            control, answer = self._answer
+            former, answer = self._answer
             self._answer, self._answer_at = None, math.inf
-            if control.link.is_open:
-                control.tell(answer)
+            former.kept_until = time.monotonic() + self._serving.options.control_answers
+            if former.control and former.control.link.is_open:
+                former.control.tell(answer)
 
     def _obstacle(self) -> str:
         if not self._serving.is_running:

@@ -16,7 +16,24 @@ from pathlib import Path
 
 import trio
 
-from proxyd.core.messages import Adopt, Bind, Bound, Drain, Notify, Pulse, Ready, Reload, Shutdown, WorkerStarted
+from proxyd.core.messages import (
+    FDS,
+    Adopt,
+    Bind,
+    BindAdmin,
+    Bound,
+    Drain,
+    Failed,
+    Notify,
+    Promote,
+    Promoted,
+    Pulse,
+    Ready,
+    Reload,
+    Shutdown,
+    Upgrade,
+    WorkerStarted,
+)
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import FrameReader, frame_header
 from proxyd.supervisor.main import run
@@ -99,8 +116,8 @@ def worker(index, control_fd, supervisor_fd):
                     control.send(Ready(os.getpid()))
                     report("adopted", index=index)
                 elif isinstance(message, Drain):
-                    report("drain", index=index, seconds=message.seconds)
-                    if not plan().get("stubborn"):
+                    report("drain", index=index, seconds=message.seconds, gentle=message.gentle)
+                    if not (plan().get("stubborn") or (plan().get("clings") and message.gentle)):
                         return 0
 
 
@@ -109,7 +126,7 @@ async def worker_on_trio(index, control_fd, supervisor_fd):
     supervisor = FrameLink.from_fd(supervisor_fd, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
     await control.send(ipc.encode(Ready(os.getpid())))
     message = ipc.decode(await supervisor.receive(), ipc.SUPERVISOR_TO_WORKER)
-    report("drain", index=index, seconds=message.seconds)
+    report("drain", index=index, seconds=message.seconds, gentle=message.gentle)
     return 0
 
 
@@ -120,6 +137,7 @@ class Control:
         self.supervisor = Link(int(os.environ["PROXYD_SUPERVISOR_FD"]))
         self.workers = {}
         self.bind_id = 0
+        self.keep = []
 
     def bind(self):
         wanted = plan()
@@ -131,9 +149,14 @@ class Control:
         report(
             "control",
             descriptors=sorted(set(descriptors()) - {self.supervisor.sock.fileno()}),
-            variables=sorted(name for name in os.environ if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))),
+            variables=sorted(
+                name for name in os.environ if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "PROXYD_ROLE"))
+            ),
+            takeover=os.environ["PROXYD_TAKEOVER"],
         )
         if "fails" in plan():
+            if "why" in plan():
+                self.supervisor.send(Failed(plan()["why"]))
             return plan()["fails"]
         if not plan().get("ignores_term"):
             signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -164,6 +187,10 @@ class Control:
     def hear(self, message):
         fields = {name: getattr(message, name) for name in message.__dataclass_fields__}
         name = type(message).__name__
+        if not isinstance(message, WorkerStarted):
+            self.keep += [socket.socket(fileno=fd) for fd in self.supervisor.reader.take_fds(FDS.get(type(message), 0))]
+        if isinstance(message, Promote):
+            self.supervisor.send(Promoted())
         if isinstance(message, WorkerStarted):
             link = Link(self.supervisor.reader.take_fds(1)[0])
             self.workers[link.sock] = link
@@ -173,12 +200,16 @@ class Control:
         if isinstance(message, Bound) and not message.error:
             fds = self.supervisor.reader.take_fds(len(message.listeners))
             fields["sockets"] = [socket.socket(fileno=fd).getsockname() for fd in fds]
-            if message.id == 1:
+            if message.id == 1 and not plan().get("never_ready"):
                 self.supervisor.send(Notify("READY=1"))
         report(name, **fields)
         if isinstance(message, Reload):
             if "shutdown" in plan():
                 self.supervisor.send(Shutdown(plan()["shutdown"]))
+            elif "upgrade" in plan():
+                self.supervisor.send(Upgrade(7, plan()["upgrade"], plan().get("upgrade_drain", 99.0)))
+            elif "admin" in plan():
+                self.supervisor.send(BindAdmin(8, plan()["admin"]))
             else:
                 if plan().get("garbage"):
                     self.supervisor.sock.sendall(b"\xff" * 8)
@@ -190,14 +221,20 @@ class Control:
 def main():
     if sys.argv[1] == "control":
         return Control().run()
+    environ = {name: value for name, value in os.environ.items() if name != "PROXYD_ROLE"}
+    if os.environ.get("PROXYD_ROLE", "").startswith(plan().get("crashes", "nobody")):
+        raise ImportError("no module named progress")
     return run(
         Options(
             control_command=plan().get("command") or [sys.executable, "-m", "tests.supervisor.fakes", "control"],
             worker_main=worker,
             preload=lambda: None,
+            command=plan().get("program") or [sys.executable, "-m", "tests.supervisor.fakes", "supervisor"],
+            environ=dict(environ),
             environment={"FAKE_EXTRA": "1"},
             control_silence=plan().get("silence", 15.0),
             control_stop=plan().get("control_stop", 5.0),
+            control_answers=plan().get("control_answers", 1.0),
         )
     )
 

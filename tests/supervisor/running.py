@@ -25,6 +25,8 @@ class Running:
         self.reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.reports.bind(str(folder / "reports"))
         self.seen = []
+        self.reported = []
+        """All reports, those taken off ``seen`` too."""
         self.pids = set()
         self.stderr_path = folder / "stderr"
         with self.stderr_path.open("wb") as stderr:
@@ -79,6 +81,7 @@ class Running:
         except (BlockingIOError, TimeoutError):
             return False
         self.seen.append(report)
+        self.reported.append(report)
         self.pids.add(report["pid"])
         return True
 
@@ -102,6 +105,15 @@ class Running:
         except OSError:
             return False
         return b"tests.supervisor.fakes" in command
+
+    @property
+    def bound_socket(self):
+        """Where the first listener of the last Bound listens."""
+        return [report for report in self.reported if report["event"] == "Bound"][-1]["sockets"][0]
+
+    @staticmethod
+    def parent_of(pid):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
     def wait_gone(self, pid):
         """Wait until no process has this pid any more (nobody but the reaper can say so sooner)."""
