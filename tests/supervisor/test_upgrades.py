@@ -267,7 +267,7 @@ def test_a_generation_that_is_not_ready_in_time_is_ended_with_all_its_processes(
 
 def test_a_candidate_that_is_killed_is_said(start):
     running = start(tcp())
-    control, workers = up(running)
+    _, workers = up(running)
     running.reload({**tcp(), "upgrade": PATIENCE, "never_ready": True})
     candidate = running.parent_of(running.expect("control", takeover="later")["pid"])
     os.kill(candidate, signal.SIGKILL)
