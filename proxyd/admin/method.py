@@ -116,9 +116,7 @@ class Method:
             if name not in names:
                 known = f"it takes {', '.join(names)}" if names else "it takes none"
                 text = str(name)[:64]
-                raise Refusal(
-                    "invalid_params", f"{self.name} has no parameter {text!r}; {known}", _nearest(name, names)
-                )
+                raise Refusal("invalid_params", f"there is no parameter {text!r}; {known}", _nearest(name, names))
         return given
 
     def describe(self) -> dict[str, Any]:

@@ -114,7 +114,7 @@ _TABLE: Final = (
             Param("since", Kind.NUMBER, "Unix time: only what began then or later"),
             Param("limit", Kind.WHOLE, f"the latest so many; {EXCHANGES} by default", least=1, most=10_000))),
     Method("subscribe", "have exchanges and notices sent as they happen",
-           "`{subscription}`: a number; notifications follow (see below)",
+           "`{subscription}`: a number; notifications follow (Subscriptions)",
            _subscribe,
            (*_FILTERS,
             Param("kinds", Kind.TEXTS, "what to send; both by default", choices=KINDS),
@@ -140,7 +140,8 @@ _TABLE: Final = (
            lambda session, level=None: session.service.log_level(level),
            (Param("level", Kind.TEXT, "level to use from now on", choices=LEVELS, role=Role.FULL),)),
     Method("environment", "what a client's environment needs",
-           "`{proxy, ca_bundle, ca, secret_variables}`: what `proxyd exec` and `proxyd env` are made of",
+           "`{proxy, proxy_socket, gateway_socket, gateway_url, gateway_token_file, ca_bundle, ca, secret_variables}`: "
+           "what `proxyd exec` and `proxyd env` are made of",
            lambda session: session.service.environment()),
     Method("ca", "the certificate that clients must trust", "`{pem}`", _ca),
     Method("reload", "read the configuration again",

@@ -16,6 +16,12 @@ def call(arguments: argparse.Namespace, method: str, *params: object) -> Any:
     return rpc.call(socket, method, *params, any_owner=explicit)
 
 
+def connect(arguments: argparse.Namespace) -> rpc.Connection:
+    """Return a connection for several calls; CommandError."""
+    socket, explicit = admin_socket(arguments)
+    return rpc.Connection(socket, any_owner=explicit)
+
+
 def admin_socket(arguments: argparse.Namespace) -> tuple[Path, bool]:
     """Return the admin socket, and whether somebody named it."""
     named = arguments.admin or os.environ.get("PROXYD_ADMIN", "")

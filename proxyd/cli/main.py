@@ -22,8 +22,11 @@ COMMANDS: Final = (
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.views",
+    "proxyd.cli.commands.exchanges",
+    "proxyd.cli.commands.top",
     "proxyd.cli.commands.upgrade",
     "proxyd.cli.commands.calls",
+    "proxyd.cli.commands.completion",
 )
 """Modules of commands in the order of ``--help``; each has ``add(commands)``."""
 
@@ -32,7 +35,8 @@ exit codes:
   0  it is done
   1  it failed, or the daemon refused
   2  the command line or the configuration is wrong
-  3  no daemon answers on the admin socket
+  3  no daemon answers on the admin socket, or it ended while it was listened to
+  130  interrupted (Ctrl-C)
   doctor returns 1 when something fails, and 0 with warnings
   exec returns the command's own code, 128+N for signal N, 126 and 127 as shells do
 

@@ -3,8 +3,10 @@
 import os
 import socket
 import struct
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgpack
 
@@ -37,41 +39,97 @@ class CallError(CommandError):
         super().__init__(text)
 
 
-def call(path: Path, method: str, *params: object, any_owner: bool = True, seconds: float = CALL_SECONDS) -> Any:
-    """Make one call and return its result; Unreachable or CallError.
+class Connection:
+    """One connection, for several calls and for what was subscribed to. Use as a context manager.
 
     ``any_owner`` False refuses a daemon that runs as neither root nor this user: whoever is asked for a proxy gets
     to see traffic. Root asks the service, which has a user of its own: nobody else places a socket in root's folder.
+    Unreachable when nobody answers.
     """
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(seconds)
+
+    def __init__(self, path: Path, *, any_owner: bool = True, seconds: float = CALL_SECONDS) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._unpacker = msgpack.Unpacker(max_buffer_size=ANSWER_BYTES, strict_map_key=False)
+        self._told: deque[tuple[str, list[Any]]] = deque()
+        self._number = 0
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(seconds)
         try:
-            sock.connect(os.fspath(path))
+            self._socket.connect(os.fspath(path))
             if not any_owner:
-                _check_owner(sock, path)
-            sock.sendall(msgpack.packb([0, 1, method, list(params)]))
-            return _answer(sock, path, method)
-        except TimeoutError:
-            raise Unreachable(path, f"no answer in {seconds:.0f} s") from None
+                _check_owner(self._socket, path)
         except OSError as error:
+            self._socket.close()
             raise Unreachable(path, error.strerror or str(error)) from None
+        except CommandError:
+            self._socket.close()
+            raise
 
+    def __enter__(self) -> Self:
+        return self
 
-def _answer(sock: socket.socket, path: Path, method: str) -> Any:
-    unpacker = msgpack.Unpacker(max_buffer_size=ANSWER_BYTES, strict_map_key=False)
-    try:
-        while data := sock.recv(256 * 1024):
-            unpacker.feed(data)
-            for message in unpacker:
-                kind, _, error, result = message
-                if kind != 1:
-                    raise ValueError("not an answer")
-                if error is not None:
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def call(self, method: str, *params: object) -> Any:
+        """Make one call and return its result; Unreachable or CallError."""
+        self._number += 1
+        try:
+            self._socket.settimeout(self._seconds)
+            self._socket.sendall(msgpack.packb([0, self._number, method, list(params)]))
+        except OSError as error:
+            raise Unreachable(self._path, error.strerror or str(error)) from None
+        while True:
+            match self._next():
+                case [1, self._number, None, result]:
+                    return result
+                case [1, self._number, error, _]:
                     raise CallError(method, error)
-                return result
-    except (ValueError, TypeError, msgpack.BufferFull):
-        raise CommandError(f"{path}: what answers there does not speak MessagePack-RPC", UNREACHABLE) from None
-    raise Unreachable(path, "it closed the connection (it serves its own user and root, 64 connections at most)")
+                case [2, str(name), list(told)]:
+                    self._told.append((name, told))
+                case _:
+                    raise self._foreign()
+
+    def notifications(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield what was subscribed to, as (method, params), as it comes; Unreachable when the daemon ends."""
+        self._socket.settimeout(None)
+        while True:
+            while self._told:
+                yield self._told.popleft()
+            match self._next():
+                case [2, str(name), list(told)]:
+                    self._told.append((name, told))
+                case _:
+                    raise self._foreign()
+
+    def _next(self) -> Any:
+        try:
+            while True:
+                for message in self._unpacker:
+                    return message
+                data = self._socket.recv(256 * 1024)
+                if not data:
+                    raise Unreachable(
+                        self._path,
+                        "it closed the connection (it serves its own user, root and admin.readers; 64 connections)",
+                    )
+                self._unpacker.feed(data)
+        except TimeoutError:
+            raise Unreachable(self._path, f"no answer in {self._seconds:.0f} s") from None
+        except OSError as error:
+            raise Unreachable(self._path, error.strerror or str(error)) from None
+        except (ValueError, TypeError, msgpack.BufferFull):
+            raise self._foreign() from None
+
+    def _foreign(self) -> CommandError:
+        return CommandError(f"{self._path}: what answers there does not speak MessagePack-RPC", UNREACHABLE)
+
+
+def call(path: Path, method: str, *params: object, any_owner: bool = True, seconds: float = CALL_SECONDS) -> Any:
+    """Make one call on a connection of its own and return its result; Unreachable or CallError."""
+    with Connection(path, any_owner=any_owner, seconds=seconds) as connection:
+        return connection.call(method, *params)
 
 
 def _check_owner(sock: socket.socket, path: Path) -> None:

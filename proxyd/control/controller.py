@@ -201,6 +201,7 @@ class Controller:
             return Outcome(False, 0, ["proxyd is still starting; try again when it is ready"])
         if self.is_draining:
             return Outcome(False, self._version, [self._why_draining])
+        was_drained = self.is_drained
         await self.supervisor.notify("RELOADING=1")
         try:
             outcome = await self._replace(former)
@@ -208,6 +209,8 @@ class Controller:
             event("reloaded" if outcome.ok else "reload_failed", version=outcome.version, problems=outcome.problems)
         finally:
             await self.supervisor.notify("READY=1")
+        if was_drained and not self.is_drained:
+            await self.supervisor.notify(f"STATUS=serving {former.source}")
         return outcome
 
     async def _drain(self, seconds: float) -> Outcome:

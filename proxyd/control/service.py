@@ -120,8 +120,8 @@ class ControlService:
         """Return the level of the daemon's log, after it was set if one is given."""
         log = self._controller.tools.log
         if level is not None:
+            log.warning("log_level_changed", former=log.level.name.lower(), latter=level)
             log.level = Level[level.upper()]
-            log.write(Level.ERROR, "log_level", {"level": level})  # whatever the level, this is said
         return {"level": log.level.name.lower()}
 
     def readers(self) -> Readers:

@@ -5,6 +5,7 @@ import stat
 import pytest
 
 from proxyd.admin.bind import BindError, bind_beside, bind_unix, host_port
+from proxyd.core.settings import Readers
 
 
 def reaches(path, listener):
@@ -89,3 +90,31 @@ def test_a_socket_that_never_takes_the_other_s_place_leaves_nothing(tmp_path):
 def test_an_ipv6_address_keeps_its_brackets():
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
         assert host_port(sock).startswith("[::1]:")
+
+
+@pytest.mark.parametrize(
+    ("readers", "mode"),
+    [
+        (Readers(), 0o600),
+        (Readers(gids=(os.getegid(),)), 0o660),
+        (Readers(uids=(1,), gids=(os.getegid(),)), 0o666),
+        (Readers(uids=(1,)), 0o666),
+        (Readers(gids=(1, 2)), 0o666),
+    ],
+)
+@pytest.mark.parametrize("bind", [bind_unix, bind_beside])
+def test_the_mode_is_as_wide_as_readers_need(tmp_path, bind, readers, mode):
+    listener = bind(tmp_path / "admin.sock", readers)
+    found = listener.path.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, os.getegid())
+    listener.close()
+
+
+def test_a_group_that_the_daemon_cannot_give_is_reached_by_mode(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    listener = bind_unix(tmp_path / "admin.sock", Readers(gids=(1,)))
+    assert stat.S_IMODE(listener.path.stat().st_mode) == 0o666
+    listener.close()

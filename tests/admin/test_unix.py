@@ -11,6 +11,7 @@ from proxyd.admin.bind import bind_unix
 from proxyd.admin.unix import UnixServer, peer_gids, peer_uid
 from proxyd.core.settings import Readers
 from tests.admin.fakes import FakeService
+from tests.telemetry.test_recent import access, batch
 
 
 class Client:
@@ -129,3 +130,112 @@ def test_the_kernel_says_who_the_other_end_is():
     assert peer_gids(left) == {os.getegid(), *os.getgroups()}
     left.close()
     right.close()
+
+
+async def test_a_reader_by_uid_may_look_and_change_nothing(nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(unix, "peer_uid", lambda _: 4242)
+    server = start(nursery, tmp_path, readers=Readers(uids=(4242,)))
+    async with server.client() as client:
+        assert (await client.call("hello"))[3]["role"] == "reader"
+        assert (await client.call("status"))[2] is None
+        assert (await client.call("stop"))[2]["code"] == "forbidden"
+    assert server.service.calls == ["status"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_reader_by_group_may_look(nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(unix, "peer_uid", lambda _: 4242)
+    server = start(nursery, tmp_path, readers=Readers(gids=(77_777, os.getegid())))
+    async with server.client() as client:
+        assert (await client.call("hello"))[3]["role"] == "reader"
+    server.service.allowed = Readers(gids=(77_777,))  # a reload
+    async with server.client() as client:
+        assert await client.answer() is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_readers_leave_places_for_whoever_may_change_things(nursery, tmp_path, monkeypatch):
+    uid = 4242
+    monkeypatch.setattr(unix, "peer_uid", lambda _: uid)
+    monkeypatch.setattr(unix, "READER_CONNECTIONS", 1)
+    server = start(nursery, tmp_path, readers=Readers(uids=(4242,)), connections=2)
+    async with server.client() as first, server.client() as second:
+        assert (await first.call("version"))[2] is None
+        assert await second.answer() is None
+        uid = os.geteuid()
+        async with server.client() as own:
+            assert (await own.call("hello"))[3]["role"] == "full"
+    nursery.cancel_scope.cancel()
+
+
+async def test_subscribed_exchanges_follow_the_answer(server):
+    async with server.client() as client:
+        assert (await client.call("subscribe", {"kinds": ["exchange"], "service": "tickets"}, msgid=5))[1:] == [
+            5, None, {"subscription": 1},
+        ]  # fmt: skip
+        server.service.recent.take(batch(access(id="a"), access(id="b", service=None), access(id="c")))
+        told = [await client.answer() for _ in range(2)]
+        assert [(kind, name, number, item["id"]) for kind, name, (number, item) in told] == [
+            (2, "exchange", 1, "a"),
+            (2, "exchange", 1, "c"),
+        ]
+        assert (await client.call("version"))[2] is None
+
+
+async def test_a_subscription_ends_when_it_is_told_to_and_with_its_connection(server):
+    recent = server.service.recent
+    async with server.client() as client:
+        await client.call("subscribe")
+        await client.call("subscribe")
+        assert recent.subscribers == 2
+        assert (await client.call("unsubscribe", 1))[3] == {"ok": True}
+        assert (await client.call("unsubscribe", 1))[3] == {"ok": False}
+        assert recent.subscribers == 1
+        recent.take(batch(access(id="a")))
+        assert (await client.answer())[2][0] == 2
+    with trio.fail_after(20):
+        while recent.subscribers:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+async def test_one_connection_has_a_bounded_number_of_subscriptions(server):
+    async with server.client() as client:
+        answers = [await client.call("subscribe") for _ in range(5)]
+    assert [error and error["code"] for _, _, error, _ in answers] == [None, None, None, None, "busy"]
+
+
+async def test_drops_are_told(server):
+    async with server.client() as client:
+        await client.call("subscribe", {"buffer": 2})
+        await trio.testing.wait_all_tasks_blocked()
+        server.service.recent.take(batch(*(access(id=str(n)) for n in range(5))))
+        told = [await client.answer() for _ in range(3)]
+    assert [name for _, name, _ in told] == ["exchange", "exchange", "dropped"]
+    assert told[2][2] == [1, 3]
+
+
+async def test_a_listening_connection_is_not_idle(nursery, tmp_path, autojump_clock):
+    server = start(nursery, tmp_path)
+    async with server.client() as client:
+        await client.call("subscribe")
+        await trio.sleep(unix.IDLE_SECONDS * 2)
+        server.service.recent.take(batch(access(id="a")))
+        assert (await client.answer())[2][1]["id"] == "a"
+        await client.call("unsubscribe", 1)
+        await trio.sleep(unix.IDLE_SECONDS + 1)
+        assert await client.answer() is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_subscriber_that_reads_nothing_is_closed_in_the_end(nursery, tmp_path, autojump_clock):
+    server = start(nursery, tmp_path)
+    async with server.client() as client:
+        await client.call("subscribe")
+        records = [access(id=str(n), path=b"/" + b"x" * 4000) for n in range(100)]
+        for _ in range(20):
+            server.service.recent.take(batch(*records))
+            await trio.testing.wait_all_tasks_blocked()
+        assert server.service.recent.subscribers == 1
+        await trio.sleep(unix.STALL_SECONDS + 1)
+        assert server.service.recent.subscribers == 0
+    nursery.cancel_scope.cancel()

@@ -1,16 +1,21 @@
 """Commands that show one answer of the daemon, as tables or as JSON."""
 
 import argparse
+from typing import Any, Final
 
 from proxyd.cli.context import call, print_json
+from proxyd.cli.exchanges import rows
 from proxyd.cli.exits import OK
 from proxyd.cli.parser import Commands, command, json_option
 from proxyd.cli.tables import render
 
-_VIEWS = (
+_VIEWS: Final = (
     ("status", "the daemon at a glance", "nothing"),
     ("services", "the configured services", "no services are configured"),
     ("pools", "upstream connections", "no pools: nothing has been sent yet"),
+    ("workers", "the workers: processes, connections, memory, CPU", "no workers"),
+    ("memory", "memory of all processes and what is kept in it", "nothing"),
+    ("certificates", "the local CA and its leaves, and when they end", "nothing"),
 )
 
 
@@ -20,6 +25,9 @@ def add(commands: Commands) -> None:
         show = command(commands, name, text, _show)
         show.set_defaults(method=name, empty=empty)
         json_option(show)
+    service = command(commands, "service", "one service in detail", _service)
+    service.add_argument("name", metavar="NAME", help="the service")
+    json_option(service)
     json_option(command(commands, "config", "the configuration in use as JSON, secrets as names", _show_config))
 
 
@@ -28,6 +36,17 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(value)
     print(render(value, arguments.empty), end="")
+    return OK
+
+
+def _service(arguments: argparse.Namespace) -> int:
+    value: dict[str, Any] = call(arguments, "service", arguments.name)
+    if arguments.json:
+        return print_json(value)
+    errors = value.get("latest_errors")
+    if isinstance(errors, list) and errors:
+        value["latest_errors"] = rows(errors)
+    print(render(value), end="")
     return OK
 
 
