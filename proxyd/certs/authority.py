@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxyd.certs.constraints import Constraints
-from proxyd.certs.root import Root, ca_usage, certificate, key_usage, name, open_root
+from proxyd.certs.root import Keep, Root, ca_usage, certificate, key_usage, name, open_root
 from proxyd.core.authority import normalise_host
 from proxyd.core.service import HostPattern
 
@@ -67,9 +67,9 @@ class Authority:
         return f"<Authority {self.fingerprint[:23]}… {self._constraints}>"
 
     @classmethod
-    def open(cls, state_dir: Path) -> "Authority":
-        """Load or make the root in ``state_dir``. AuthorityError says what is wrong with it."""
-        return cls(open_root(state_dir))
+    def open(cls, state_dir: Path, keep: Keep) -> "Authority":
+        """Load the root from ``keep``, or make it. AuthorityError says what is wrong with it."""
+        return cls(open_root(state_dir, keep))
 
     @property
     def root_pem(self) -> bytes:

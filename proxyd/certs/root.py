@@ -1,8 +1,8 @@
-"""The local root: its key and certificate, made once and kept in the state folder.
+"""The local root: its key and certificate, made once and kept in the vault.
 
-Key and certificate stand in one file, so that there is never one without the other. The file is written and synced
-under a name of its own and then linked to its final name; link(2) fails where that name exists, so of two processes
-that start at once one makes the root and both use it.
+Key and certificate are one value, so that there is never one without the other. Earlier versions kept it in a file of
+the state folder: that is taken into the vault and removed once it is there, so that a process that is killed in between
+finds it in one place or in both. Of two processes that start at once one makes the root and both use it.
 """
 
 import datetime
@@ -11,7 +11,7 @@ import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ROOT_FILE: Final = "ca-root.key"
-"""The private key (PKCS#8 PEM) and the root certificate, mode 0600."""
+"""Where earlier versions kept the private key (PKCS#8 PEM) and the root certificate, mode 0600."""
 
 ROOT_LIFE: Final = datetime.timedelta(days=3652)
 CLOCK_SKEW: Final = datetime.timedelta(hours=1)
@@ -43,16 +43,38 @@ class Root:
         return f"<Root serial {self.certificate.serial_number:x}>"
 
 
-def open_root(state_dir: Path) -> Root:
-    """Load the root from ``state_dir``, or make it where there is none. AuthorityError says what is wrong with it."""
+class Keep(Protocol):
+    """What holds the root: one value, which outlives the process."""
+
+    @property
+    def title(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    def load(self) -> bytes | None:
+        """Return the value."""
+        ...
+
+    def store(self, data: bytes) -> bytes:
+        """Hold ``data`` from now on, unless there is a value already; return what counts."""
+        ...
+
+
+def open_root(state_dir: Path, keep: Keep) -> Root:
+    """Load the root from ``keep``, or make it where there is none. AuthorityError says what is wrong with it.
+
+    What an earlier version left in ``state_dir`` is taken in first.
+    """
+    data = keep.load()
     path = state_dir / ROOT_FILE
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _commit(path, _encode(make_root()))
-        return _load(path)
+        if path.exists() or path.is_symlink():
+            data = _take_in(path, data, keep)
     except OSError as error:
-        raise AuthorityError(f"the local CA cannot be kept in {path}: {error.strerror}") from error
+        raise AuthorityError(f"the local CA cannot be taken from {path}: {error.strerror}") from error
+    if data is None:
+        data = keep.store(_encode(make_root()))
+    return _parse(data, keep.title, "take it out with 'proxyd ca renew'")
 
 
 def make_root() -> Root:
@@ -109,23 +131,6 @@ def _encode(root: Root) -> bytes:
     return key + root.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _commit(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return  # another start was first: its root counts
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
 def sync_folder(folder: Path) -> None:
     """Make a rename or link within ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -135,7 +140,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _load(path: Path) -> Root:
+def _take_in(path: Path, held: bytes | None, keep: Keep) -> bytes:
+    """Move the file's root into ``keep`` and return it."""
+    data = _read(path)
+    _parse(data, str(path), "remove it")
+    counts = held if held is not None else keep.store(data)
+    if counts != data:
+        raise AuthorityError(
+            f"{path} holds another local CA than {keep.title}; remove the file to go on with the one that is there, or "
+            "take that one out with 'proxyd ca renew'"
+        )
+    path.unlink()
+    sync_folder(path.parent)
+    return counts
+
+
+def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         info = os.fstat(file.fileno())
@@ -146,19 +166,24 @@ def _load(path: Path) -> Root:
                 f"{path} is open to others (mode {stat.S_IMODE(info.st_mode):04o}): its key may be known to them; "
                 "remove it, uninstall the old CA from your trust stores and start proxyd again for a new one"
             )
-        data = file.read(_MAX_FILE)
+        return file.read(_MAX_FILE)
+
+
+def _parse(data: bytes, where: str, remedy: str) -> Root:
     try:
         key = serialization.load_pem_private_key(data, None)
         root_certificate = x509.load_pem_x509_certificate(data)
     except (ValueError, TypeError):  # the parser's words may quote the file
         raise AuthorityError(
-            f"{path} does not hold a private key and a certificate; remove it and start again"
+            f"{where} does not hold a private key and a certificate; {remedy} and start again"
         ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != root_certificate.public_key():
-        raise AuthorityError(f"the key and the certificate in {path} do not belong together; remove it and start again")
+        raise AuthorityError(
+            f"the CA's key and certificate in {where} do not belong together; {remedy} and start again"
+        )
     if root_certificate.not_valid_after_utc <= datetime.datetime.now(datetime.UTC):
         raise AuthorityError(
-            f"the local CA in {path} expired on {root_certificate.not_valid_after_utc:%Y-%m-%d}; remove it, start "
+            f"the local CA in {where} expired on {root_certificate.not_valid_after_utc:%Y-%m-%d}; {remedy}, start "
             "proxyd again and install the new CA (proxyd ca install)"
         )
     return Root(key, root_certificate)

@@ -1,6 +1,5 @@
 """Mistakes that one value alone does not show: references to nothing, things named twice, contradictions."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from proxyd.config import service_checks
@@ -14,6 +13,8 @@ from proxyd.core.limits import Limits
 from proxyd.core.snapshot import UNIX
 
 CONDITIONS: Final = ("services", "hosts", "methods", "paths", "uid", "gid", "user", "cidr")
+SOURCES: Final = ("env", "file", "command", "vault")
+KEY_SOURCES: Final = ("key_file", "env", "credential", "passphrase_env")
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path: sun_path without its NUL (unix(7))."""
 
@@ -29,7 +30,7 @@ def check(tree: Tree) -> None:
     _check_egress(tree)
     service_checks.check(tree)
     _check_secrets(tree)
-    _check_references(tree)
+    _check_vault(tree)
     _check_rules(tree)
     _check_limits(tree)
 
@@ -138,32 +139,19 @@ def _within(inner: str, outer: Any) -> bool:
 
 def _check_secrets(tree: Tree) -> None:
     for trail, _, secret in entries(tree.value.get("secrets"), ("secrets",)):
-        sources = [key for key in ("env", "file", "command") if key in secret]
+        sources = [key for key in SOURCES if key in secret]
         if len(sources) != 1:
             found = "none is given" if not sources else f"{' and '.join(sources)} are given"
-            tree.add(trail, describe(found, "exactly one of env, file and command"), at_key=True)
+            tree.add(trail, describe(found, "exactly one of env, file, command and vault"), at_key=True)
         for key in ("timeout", "ttl"):
             if key in secret and sources and "command" not in sources:
                 tree.add((*trail, key), f"{key} is for commands; a secret from {sources[0]} has none", at_key=True)
 
 
-def _check_references(tree: Tree) -> None:
-    declared = table(tree.value, "secrets")
-    for trail, name in _secret_references(tree.value):
-        if isinstance(name, str) and name not in declared:
-            tree.add(trail, describe("no secret of this name stands under secrets", "", tree.nearest(name, declared)))
-
-
-def _secret_references(document: dict[str, Any]) -> Iterator[tuple[Trail, Any]]:
-    for trail, listener in maps(document.get("listeners"), ("listeners",)):
-        for user_trail, user in maps(listener.get("users"), (*trail, "users")):
-            yield (*user_trail, "secret"), user.get("secret")
-    for trail, _, service in entries(document.get("services"), ("services",)):
-        auth = service.get("auth")
-        for key in ("secret", "user_secret"):
-            yield (*trail, "auth", key), child(auth, key)
-        for part_trail, part in maps(child(auth, "headers"), (*trail, "auth", "headers")):
-            yield (*part_trail, "secret"), part.get("secret")
+def _check_vault(tree: Tree) -> None:
+    places = [key for key in KEY_SOURCES if key in table(tree.value, "vault")]
+    if len(places) > 1:
+        tree.add(("vault",), describe(f"{' and '.join(places)} are given", "one place for the key"), at_key=True)
 
 
 def _check_rules(tree: Tree) -> None:

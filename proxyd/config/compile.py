@@ -1,5 +1,6 @@
 """A validated document to the core nouns: a pure function."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from proxyd.config.model import (
     SecretSection,
     ServiceSection,
     TimeoutsSection,
+    VaultSection,
 )
+from proxyd.config.problems import Trail
 from proxyd.config.tree import Tree
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
-from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings
+from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
 
@@ -43,11 +46,16 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     log = document.telemetry.access_log
     socket = document.admin.socket
     ports = document.egress.ports
+    from_vault = (
+        SecretSource(name, vault=name, line=tree.line(trail))
+        for name, trail in _secret_references(document)
+        if name not in document.secrets
+    )
     return Settings(
         source=tree.file,
         listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
         services=tuple(_service(name, section) for name, section in document.services.items()),
-        secrets=tuple(_secret(name, section, tree, around) for name, section in document.secrets.items()),
+        secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
         limits=Limits(**document.limits.model_dump()),
@@ -60,6 +68,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         admin_readers=Readers(tuple(document.admin.readers.uids), tuple(document.admin.readers.gids)),
         recent=document.telemetry.recent,
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
+        vault_key=_vault_key(document.vault, around.folder),
         drain_old=document.drain_old,
         drain_timeout=document.drain_timeout,
         upgrade_drain=document.upgrade_drain,
@@ -133,8 +142,34 @@ def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings)
         command=_command(section.command or [], around.folder),
         timeout=section.timeout,
         ttl=section.ttl,
+        vault=section.vault,
         line=tree.line(("secrets", name)),
     )
+
+
+def _secret_references(document: Document) -> Iterable[tuple[str, Trail]]:
+    """Return each secret that a listener or service names, once, and where it is named first."""
+    found: dict[str, Trail] = {}
+    for index, listener in enumerate(document.listeners):
+        for number, user in enumerate(listener.users or ()):
+            found.setdefault(user.secret, ("listeners", index, "users", number, "secret"))
+    for name, service in document.services.items():
+        auth = service.auth
+        if auth is None:
+            continue
+        if isinstance(auth, HeaderAuth):
+            for number, part in enumerate(auth.headers or ()):
+                found.setdefault(part.secret, ("services", name, "auth", "headers", number, "secret"))
+        if isinstance(auth, BasicAuth) and auth.user_secret:
+            found.setdefault(auth.user_secret, ("services", name, "auth", "user_secret"))
+        if auth.secret:
+            found.setdefault(auth.secret, ("services", name, "auth", "secret"))
+    return found.items()
+
+
+def _vault_key(section: VaultSection, folder: Path) -> VaultKey:
+    key_file = str(folder / section.key_file) if section.key_file else ""
+    return VaultKey(key_file, section.env, section.credential, section.passphrase_env)
 
 
 def _command(words: list[str], folder: Path) -> tuple[str, ...]:

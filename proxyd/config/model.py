@@ -229,7 +229,7 @@ class ServiceSection(Section):
 
 
 class SecretSection(Section):
-    """Where a value comes from: exactly one of `env`, `file` and `command`."""
+    """Where a value comes from: exactly one of `env`, `file`, `command` and `vault`."""
 
     env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
     """An environment variable of the daemon; `proxyd exec` takes it away from the program it runs."""
@@ -237,10 +237,29 @@ class SecretSection(Section):
     """A file, read again when it changes; relative to the configuration file."""
     command: Annotated[list[Annotated[str, Text(names.argument, "argument")]], Field(min_length=1)] | None = None
     """A program and its arguments, run without a shell; its output is the value."""
+    vault: SecretName = ""
+    """A secret in the vault, under the name that `proxyd secret set` was given."""
     timeout: Annotated[float, Seconds(10 * MILLISECOND, 10 * MINUTE)] = 10.0
     """How long the command may take."""
     ttl: Annotated[float, Seconds(1.0, 30 * DAY)] = 300.0
     """How long its output is used before the command is run again."""
+
+
+class VaultSection(Section):
+    """Where the key of the vault is: at most one of these keys.
+
+    Without any: the systemd credential `proxyd-vault-key`, the file `vault/key` in the state folder, the variable
+    `PROXYD_VAULT_KEY` or `PROXYD_VAULT_PASSPHRASE`, whichever fits first; the file is made when there is none of them.
+    """
+
+    key_file: FilePath = ""
+    """File with the key (64 hexadecimal digits or base64 of 32 bytes), mode 0600; relative to the configuration."""
+    env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
+    """Environment variable with the key."""
+    credential: Name = ""
+    """Name of a systemd credential with the key (`LoadCredential=`, `LoadCredentialEncrypted=`)."""
+    passphrase_env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
+    """Environment variable with a passphrase; scrypt makes the key of it, which takes some 0.4 s and 128 MiB."""
 
 
 class RuleConditions(Section):
@@ -372,7 +391,9 @@ class Document(Section):
     services: dict[Name, ServiceSection] = {}
     """Third-party services by name."""
     secrets: dict[SecretName, SecretSection] = {}
-    """Sources of secrets by name. No secret stands in this file."""
+    """Sources of secrets by name; a secret that is named elsewhere and not here comes from the vault."""
+    vault: VaultSection = VaultSection()
+    """Where the key of the vault is."""
     access: AccessSection | None = None
     """Who may call what. Without it: services are for the daemon's own user, unknown hosts follow the listener."""
     limits: LimitsSection = LimitsSection()

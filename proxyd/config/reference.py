@@ -35,6 +35,10 @@ _NOTES: Final = {
         "A tunnel hides methods and paths: there a rule that names them fits when it denies, never when it allows. "
         "`uid`, `gid`, `user` and `cidr` may be written in the plural."
     ),
+    "secrets.NAME": (
+        "A secret that is named elsewhere and does not stand here comes from the vault, where it has the same name: "
+        "`proxyd secret set NAME`."
+    ),
     "services.NAME": (
         "A host belongs to one service. The host of `base_url` must be among `hosts`. Plain http with `auth` is "
         "refused without `insecure: true`."
@@ -43,7 +47,7 @@ _NOTES: Final = {
 
 _FORMS: Final = {
     "name": "name",
-    "secret": "name under `secrets`",
+    "secret": "name under `secrets` or of the vault",
     "service": "name under `services`, or `*`",
     "user": "text without `:`",
     "path": "path",

@@ -21,7 +21,7 @@ from proxyd.control.leaves import Leaves
 from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
-from proxyd.control.workers import WorkerLink, settled
+from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.messages import (
     ApplySnapshot,
     Drain,
@@ -40,6 +40,7 @@ from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
 from proxyd.telemetry.log import Log
 from proxyd.vault.secrets import Secrets, SecretState
+from proxyd.vault.store import Vault
 from proxyd.wire import ipc
 
 APPLY_SECONDS: Final = 10.0
@@ -88,6 +89,8 @@ class Tools:
     instance: Instance
     gateway_token: bytes = field(default=b"", repr=False)
     """What callers of gateways on TCP must send; empty: there is none, and they are refused."""
+    vault: Vault | None = None
+    """Secrets at rest; None: there is none."""
 
 
 class Controller:
@@ -100,7 +103,7 @@ class Controller:
         self.sockets: Mapping[str, Socket] = {}
         self.links: dict[int, WorkerLink] = links if links is not None else {}
         """Links to live workers by pid; the caller may keep the map to look at it."""
-        self.secrets = Secrets(self._secret_changed)
+        self.secrets = Secrets(self._secret_changed, tools.vault)
         self.is_draining = False
         self.is_drained = False
         """No listener is open, by order; a reload opens them again."""
@@ -307,6 +310,12 @@ class Controller:
                 [f"{settings.source}: telemetry.access_log.path: {error.filename or ''}: {error.strerror}"]
             ) from error
 
+    async def apply_secret(self, name: str, seconds: float) -> list[WorkerLink]:
+        """Have workers use what the vault holds under ``name`` now; return those that have not within ``seconds``."""
+        await self.secrets.refresh_vault()
+        serials = {state.source.name: state.serial for state in self.secrets if name in ("", state.source.vault)}
+        return await credentials_settled(list(self.links.values()), serials, seconds)
+
     # --- workers ----------------------------------------------------------------------------------
 
     def _send_all(
@@ -425,7 +434,8 @@ class Controller:
 
 def _credential(state: SecretState) -> SetCredential:
     why = state.why if state.secret is None else ""
-    return SetCredential(state.source.name, state.value, why, state.serial)
+    former = [secret.reveal() for secret in state.former]
+    return SetCredential(state.source.name, state.value, why, state.serial, former)
 
 
 def _is_same(former: Socket | None, current: Socket) -> bool:
@@ -439,4 +449,6 @@ def _unchangeable(former: Settings, settings: Settings) -> list[str]:
         notes.append("admin: its addresses change at the next start only")
     if bool(former.admin_readers) != bool(settings.admin_readers):
         notes.append("admin.readers: the mode of the socket changes at the next start only")
+    if former.vault_key != settings.vault_key:
+        notes.append("vault: where its key is changes at the next start only")
     return notes

@@ -9,7 +9,7 @@ another.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import trio
@@ -237,6 +237,21 @@ async def settled(links: Sequence[WorkerLink], version: int, seconds: float) -> 
     if scope.cancelled_caught:
         late = [link for link in links if _is_open_question(link, version)]
     return late
+
+
+async def credentials_settled(
+    links: Sequence[WorkerLink], serials: Mapping[str, int], seconds: float
+) -> list[WorkerLink]:
+    """Wait until every link uses these credentials (name to serial), or ended; return those that took too long."""
+
+    def is_behind(link: WorkerLink) -> bool:
+        return link.is_open and any(link.credentials.get(name, 0) < serial for name, serial in serials.items())
+
+    with trio.move_on_after(seconds):
+        for link in links:
+            while is_behind(link):
+                await link.changed.wait()
+    return [link for link in links if is_behind(link)]
 
 
 def _is_open_question(link: WorkerLink, version: int) -> bool:

@@ -4,7 +4,7 @@ Each message is a frozen dataclass; ``wire.ipc`` turns it into one msgpack frame
 descriptors travel beside a frame (SCM_RIGHTS); ``FDS`` says how many belong to which message.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxyd.core.snapshot import Snapshot
@@ -37,6 +37,8 @@ class SetCredential:
     value: bytes | None
     why: str = ""
     serial: int = 0
+    former: list[bytes] = field(default_factory=list)
+    """Values that callers may still prove themselves with, while a rotation's overlap lasts."""
 
 
 @dataclass(frozen=True, slots=True)

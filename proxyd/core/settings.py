@@ -13,7 +13,7 @@ from proxyd.core.snapshot import Egress, Listener
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where one secret's value comes from: exactly one of ``env``, ``file`` and ``command`` is set."""
+    """Where one secret's value comes from: exactly one of ``env``, ``file``, ``command`` and ``vault`` is set."""
 
     name: str
     env: str = ""
@@ -26,8 +26,24 @@ class SecretSource:
     """Seconds that the command may take."""
     ttl: float = 300.0
     """Seconds after which the command is run again."""
+    vault: str = ""
+    """A secret's name in the vault."""
     line: int = 0
     """Line in the configuration, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultKey:
+    """Where the key of the vault is: one of these, or none for the order that proxyd.vault.keys describes."""
+
+    key_file: str = ""
+    """An absolute path."""
+    env: str = ""
+    """An environment variable that holds the key."""
+    credential: str = ""
+    """Name of a systemd credential."""
+    passphrase_env: str = ""
+    """An environment variable that holds a passphrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,7 @@ class Settings:
     recent: int = 4096
     """Exchanges kept in memory for the admin socket; 0: none."""
     access_log: AccessLog | None = None
+    vault_key: VaultKey = field(default_factory=VaultKey)
     drain_old: float = 300.0
     drain_timeout: float = 30.0
     upgrade_drain: float = 3600.0

@@ -4,6 +4,7 @@ An attempt picks an endpoint, takes a connection, applies the credential and mak
 tried again only when no side effect can be doubled.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -36,12 +37,15 @@ class Secrets:
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
+        self.former: dict[str, tuple[bytes, ...]] = {}
+        """Values that callers may still prove themselves with."""
         self.problems: dict[str, str] = {}
         self._masks: dict[Injector, tuple[bytes, ...]] = {}
 
-    def set(self, name: str, value: bytes | None, why: str) -> None:
+    def set(self, name: str, value: bytes | None, why: str, former: Sequence[bytes] = ()) -> None:
         """Use this value from the next attempt on, or say why there is none."""
         self._masks.clear()
+        self.former[name] = tuple(former)
         if value is None:
             self.values.pop(name, None)
             self.problems[name] = why

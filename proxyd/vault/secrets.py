@@ -1,23 +1,39 @@
 """All secrets of one configuration: loaded together, kept current, the last good value held.
 
-Files are looked at each second, commands run again when their time is over. A refresh that fails changes nothing but
-``why``; a secret that could never be read has no value, and whoever needs it is told why.
+Files and the vault are looked at each second, commands run again when their time is over. A refresh that fails changes
+nothing but ``why``; a secret that could never be read has no value, and whoever needs it is told why. One that was
+removed from the vault has none either: that was meant.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from proxyd.core.secret import Secret
 from proxyd.core.settings import SecretSource
+from proxyd.vault.errors import NoSuchSecret, VaultError
 from proxyd.vault.sources import SecretError, exposure, read, stamp
+from proxyd.vault.store import Held
 
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """A command that failed is run again after this, or after its TTL where that is shorter."""
+
+
+class Shelf(Protocol):
+    """The vault as it is read here; both methods may block."""
+
+    def get(self, name: str) -> Held:
+        """Return what is held under a name. NoSuchSecret, VaultError."""
+        ...
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return what changes with every write."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +50,13 @@ class SecretState:
     checked: float
     """trio's time of the last attempt."""
     stamp: tuple[int, ...] = ()
-    """Of the file, taken before it was read."""
+    """Of the file or the vault, taken before it was read."""
     warning: str = ""
     """What should be mended although the value could be had."""
+    former: tuple[Secret, ...] = ()
+    """From the vault: values whose overlap lasts."""
+    until: float = 0.0
+    """Unix time at which the next overlap ends; 0: none lasts."""
 
     @property
     def value(self) -> bytes | None:
@@ -51,8 +71,16 @@ class Secrets:
     ``commit`` makes it current.
     """
 
-    def __init__(self, on_change: Callable[[SecretState], None]) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[SecretState], None],
+        shelf: Shelf | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._on_change = on_change
+        self._shelf = shelf
+        self._clock = clock
+        self._refreshing = trio.Lock()
         self._states: dict[str, SecretState] = {}
         self._serials = itertools.count(1)
         self._following: trio.CancelScope | None = None
@@ -82,7 +110,9 @@ class Secrets:
         ordered = tuple(sources)
         async with trio.open_nursery() as nursery:
             for source in ordered:
-                nursery.start_soon(one, source)
+                if not source.vault:
+                    nursery.start_soon(one, source)
+            found |= await self._attempt_vault([source for source in ordered if source.vault])
         return {source.name: found[source.name] for source in ordered}
 
     def commit(self, prepared: Mapping[str, SecretState]) -> tuple[list[SecretState], list[str]]:
@@ -99,6 +129,7 @@ class Secrets:
             with trio.CancelScope() as self._following:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._follow_files)
+                    nursery.start_soon(self._follow_vault)
                     for state in self:
                         if state.source.command:
                             nursery.start_soon(self._follow_command, state.source)
@@ -114,6 +145,23 @@ class Secrets:
                 if state is not None and current != state.stamp:
                     await self._refresh(source)
 
+    async def refresh_vault(self) -> None:
+        """Read again what comes from the vault."""
+        async with self._refreshing:  # else what was read first could be noted last
+            states = await self._attempt_vault([state.source for state in self if state.source.vault])
+            for name, fresh in states.items():
+                self._replace(name, fresh)
+
+    async def _follow_vault(self) -> None:
+        if self._shelf is None:
+            return
+        while held := [state for state in self if state.source.vault]:
+            current = await trio.to_thread.run_sync(self._shelf.stamp, abandon_on_cancel=True)
+            now = self._clock()
+            if any(state.stamp != current or 0 < state.until <= now for state in held):
+                await self.refresh_vault()
+            await trio.sleep(POLL_SECONDS)
+
     async def _follow_command(self, source: SecretSource) -> None:
         while True:
             state = self._states.get(source.name)
@@ -124,11 +172,13 @@ class Secrets:
             await self._refresh(source)
 
     async def _refresh(self, source: SecretSource) -> None:
-        fresh = await self._attempt(source)
-        former = self._states.get(source.name)
-        if former is None or former.source != source:
+        self._replace(source.name, await self._attempt(source))
+
+    def _replace(self, name: str, fresh: SecretState) -> None:
+        former = self._states.get(name)
+        if former is None or former.source != fresh.source:
             return  # another configuration came meanwhile
-        self._states[source.name] = fresh
+        self._states[name] = fresh
         if not _same(former, fresh):
             self._on_change(fresh)
 
@@ -140,12 +190,48 @@ class Secrets:
             why = ""
         except SecretError as error:
             value, why = None, str(error)
-        if value is None and former is not None and replace(former.source, line=0) == replace(source, line=0):
+        if value is None and former is not None and _is_same_source(former.source, source):
             secret = former.secret
         else:
             secret = Secret(source.name, value) if value is not None else None
         warning = await trio.to_thread.run_sync(exposure, source, abandon_on_cancel=True) if source.file else ""
-        fresh = SecretState(source, secret, why, 0, trio.current_time(), mark, warning)
+        return self._numbered(SecretState(source, secret, why, 0, trio.current_time(), mark, warning))
+
+    async def _attempt_vault(self, sources: Sequence[SecretSource]) -> dict[str, SecretState]:
+        """Read all of these from the vault in one thread."""
+        if not sources:
+            return {}
+        mark, found = await trio.to_thread.run_sync(self._held, sources, abandon_on_cancel=True)
+        now = trio.current_time()
+        states: dict[str, SecretState] = {}
+        for source, held in zip(sources, found, strict=True):
+            name = source.name
+            if isinstance(held, Held):
+                former = tuple(Secret(name, value) for value in held.former)
+                fresh = SecretState(source, Secret(name, held.value), "", 0, now, mark, "", former, held.until)
+            else:
+                known = self._states.get(name)
+                secret = None
+                if not isinstance(held, NoSuchSecret) and known is not None and _is_same_source(known.source, source):
+                    secret = known.secret
+                fresh = SecretState(source, secret, f"secret {name}: {held}", 0, now, mark)
+            states[name] = self._numbered(fresh)
+        return states
+
+    def _held(self, sources: Sequence[SecretSource]) -> tuple[tuple[int, ...], list[Held | VaultError]]:
+        if self._shelf is None:
+            return (), [VaultError("there is no vault here") for _ in sources]
+        mark = self._shelf.stamp()
+        found: list[Held | VaultError] = []
+        for source in sources:
+            try:
+                found.append(self._shelf.get(source.vault))
+            except VaultError as error:
+                found.append(error)
+        return mark, found
+
+    def _numbered(self, fresh: SecretState) -> SecretState:
+        former = self._states.get(fresh.source.name)
         unchanged = former is not None and _same(former, fresh)
         return replace(fresh, serial=former.serial if former is not None and unchanged else next(self._serials))
 
@@ -155,4 +241,10 @@ def _stamps(sources: Sequence[SecretSource]) -> list[tuple[int, ...]]:
 
 
 def _same(one: SecretState | None, other: SecretState) -> bool:
-    return one is not None and one.secret == other.secret and one.why == other.why
+    if one is None:
+        return False
+    return (one.secret, one.why, one.former) == (other.secret, other.why, other.former)
+
+
+def _is_same_source(one: SecretSource, other: SecretSource) -> bool:
+    return replace(one, line=0) == replace(other, line=0)

@@ -4,13 +4,22 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from proxyd.core.access import ProxyUser
 from proxyd.core.errors import Flag, ProxyError
 
 
-def authenticate(users: Sequence[ProxyUser], secrets: Mapping[str, bytes], value: bytes | None) -> str:
-    """Return the user that ``value`` (of Proxy-Authorization) proves. ProxyError 407 when it proves none."""
+def authenticate(
+    users: Sequence[ProxyUser],
+    secrets: Mapping[str, bytes],
+    value: bytes | None,
+    former: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
+) -> str:
+    """Return the user that ``value`` (of Proxy-Authorization) proves. ProxyError 407 when it proves none.
+
+    ``former`` passwords prove a user too, while a rotation's overlap lasts.
+    """
     if value is None:
         raise _refused("proxy authentication is required")
     scheme, _, encoded = value.partition(b" ")
@@ -23,7 +32,8 @@ def authenticate(users: Sequence[ProxyUser], secrets: Mapping[str, bytes], value
     proven: str | None = None
     for user in users:  # every user is compared, so that time tells nothing
         expected = secrets.get(user.secret)
-        fits = expected is not None and hmac.compare_digest(expected, password)
+        accepted = (expected, *former.get(user.secret, ())) if expected is not None else ()
+        fits = sum(hmac.compare_digest(item, password) for item in accepted) > 0
         if hmac.compare_digest(user.name.encode("utf-8"), name) and fits and colon:
             proven = user.name
     if proven is None:

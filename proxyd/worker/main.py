@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 from collections import Counter as Tally
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -33,7 +34,7 @@ from proxyd.worker.leaves import Leaves
 from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
-from proxyd.worker.revoke import is_forbidden
+from proxyd.worker.revoke import is_forbidden, uses
 
 SMALLEST_READ: Final = 4 * KIB
 UNIX_ADDRESS: Final = "unix"
@@ -135,8 +136,12 @@ class Worker:
         self._offered[name] = sock
 
     def set_credential(self, message: SetCredential) -> None:
-        """Use this value from the next attempt on, or say why there is none."""
-        self._assembly.secrets.set(message.name, message.value, message.why)
+        """Use this value from the next attempt on, or say why there is none: what uses it then ends in time."""
+        secrets = self._assembly.secrets
+        removed = secrets.values.get(message.name)
+        secrets.set(message.name, message.value, message.why, message.former)
+        if message.value is None and removed is not None:
+            self._revoke(message.name, removed)
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""
@@ -215,7 +220,7 @@ class Worker:
 
     def authenticate(self, listener: Listener, value: bytes | None) -> str:
         """Return the proven user. ProxyError 407."""
-        return authenticate(listener.users, self._assembly.secrets.values, value)
+        return authenticate(listener.users, self._assembly.secrets.values, value, self._assembly.secrets.former)
 
     @property
     def gateway_token(self) -> bytes | None:
@@ -310,13 +315,33 @@ class Worker:
                 if connection.exchange is None:
                     connection.stream.expire("revoked")
                 else:
-                    self._nursery.start_soon(self._cut_after, connection, connection.exchange, view.snapshot.drain_old)
+                    self._nursery.start_soon(
+                        self._cut_after, connection, connection.exchange, view.snapshot.drain_old, self._is_forbidden
+                    )
 
-    async def _cut_after(self, connection: Connection, exchange: Exchange, seconds: float) -> None:
+    def _revoke(self, name: str, removed: bytes) -> None:
+        """End what uses a secret that was removed within ``drain_old``, unless the same value comes back."""
+
+        def is_gone(connection: Connection) -> bool:
+            return self._assembly.secrets.values.get(name) != removed
+
+        for connection in self._connections:
+            if not uses(connection, name):
+                continue
+            if connection.exchange is None:
+                connection.stream.expire("revoked")
+            else:
+                seconds = self.view.snapshot.drain_old
+                self._nursery.start_soon(self._cut_after, connection, connection.exchange, seconds, is_gone)
+
+    def _is_forbidden(self, connection: Connection) -> bool:
+        return is_forbidden(connection, self.view, self.view.listeners.get(connection.listener.name))
+
+    async def _cut_after(
+        self, connection: Connection, exchange: Exchange, seconds: float, is_due: Callable[[Connection], bool]
+    ) -> None:
         await trio.sleep(seconds)
-        if connection.exchange is exchange and is_forbidden(
-            connection, self.view, self.view.listeners.get(connection.listener.name)
-        ):
+        if connection.exchange is exchange and is_due(connection):
             exchange.abandon()
             connection.stream.expire("revoked")
 

@@ -1,4 +1,4 @@
-"""What a new snapshot says of what runs already."""
+"""What a new snapshot, or a secret that was removed, says of what runs already."""
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import ProxyError
@@ -15,6 +15,17 @@ def is_forbidden(connection: Connection, view: View, listener: Listener | None) 
         return True
     exchange = connection.exchange
     return exchange is not None and _refuses(exchange, connection, view, listener)
+
+
+def uses(connection: Connection, secret: str) -> bool:
+    """Whether a connection's exchange carries this secret, or its caller was let in by it."""
+    exchange = connection.exchange
+    if exchange is not None and exchange.credential is not None and secret in exchange.credential.secret_names:
+        return True
+    proven = connection.wire_peer.user
+    return proven is not None and any(
+        user.name == proven and user.secret == secret for user in connection.listener.users
+    )
 
 
 def _refuses(exchange: Exchange, connection: Connection, view: View, listener: Listener) -> bool:

@@ -49,8 +49,9 @@ def test_ports_that_the_kernel_chooses_and_other_families_do_not_clash(settings_
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("secrets: {a: {}}", "2:11: secrets.a: none is given; expected exactly one of env, file and command"),
-        ("secrets: {a: {env: A, file: f}}", "2:11: secrets.a: env and file are given; expected exactly one of env, file and command"),
+        ("secrets: {a: {}}", "2:11: secrets.a: none is given; expected exactly one of env, file, command and vault"),
+        ("secrets: {a: {env: A, file: f}}", "2:11: secrets.a: env and file are given; expected exactly one of env, file, command and vault"),
+            ("vault: {key_file: a, env: B}", "2:1: vault: key_file and env are given; expected one place for the key"),
         ("secrets: {a: {env: A, ttl: 5s}}", "2:23: secrets.a.ttl: ttl is for commands; a secret from env has none"),
         ("egress: {ports: ['*', 80]}", "2:17: egress.ports: '*' is every port; write it alone, or list ports without it"),
         ("egress: {allow: [169.254.169.254]}", "2:18: egress.allow[0]: link-local addresses are never dialled: metadata services hand out credentials there"),
@@ -113,19 +114,18 @@ def test_rules_on_unknown_hosts_may_look_into_requests(settings_of):
     assert all(rule.judges_paths for rule in settings_of(text).access.rules)
 
 
-def test_a_reference_to_no_secret_is_refused_with_the_nearest_name(problems_of):
+def test_a_secret_without_a_source_comes_from_the_vault(settings_of):
     text = (
         LISTENERS.replace("}", ", users: [{name: u, secret: proxy/u}]}")
-        + "services:\n  a: {hosts: [a.example], auth: {scheme: basic, user_secret: x, secret: tickets/tokn}}\n"
-        "  b: {hosts: [b.example], auth: {scheme: header, headers: [{name: A, secret: tickets/tokens}]}}\n"
-        "secrets: {tickets/token: {env: T}}\n"
+        + "services:\n  a: {hosts: [a.example], auth: {scheme: basic, user_secret: x, secret: tickets/token}}\n"
+        "  b: {hosts: [b.example], auth: {scheme: header, headers: [{name: A, secret: y}, {name: B, secret: x}]}}\n"
+        "secrets: {tickets/token: {vault: other/name}}\n"
     )
-    none, hint = "no secret of this name stands under secrets", "; did you mean 'tickets/token'?"
-    assert [line.split(": ", 1)[1] for line in problems_of(text)] == [
-        f"listeners[0].users[0].secret: {none}",
-        f"services.a.auth.user_secret: {none}",
-        f"services.a.auth.secret: {none}{hint}",
-        f"services.b.auth.headers[0].secret: {none}{hint}",
+    assert [(source.name, source.vault) for source in settings_of(text).secrets] == [
+        ("tickets/token", "other/name"),
+        ("proxy/u", "proxy/u"),
+        ("x", "x"),
+        ("y", "y"),
     ]
 
 
@@ -143,7 +143,6 @@ def test_one_mistake_hides_no_other(problems_of):
         "listeners[0].mode",
         "listeners[0].address",
         "services.a.tmeouts",
-        "services.a.auth.secret",
         "services.a.timeouts.connect",
         "services.a",
         "secrets.token",
