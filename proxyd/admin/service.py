@@ -7,11 +7,52 @@ from proxyd.core.settings import Readers
 from proxyd.telemetry.recent import Filter, Subscription
 
 
+class Vault(Protocol):
+    """The vault. Every method raises Refusal in words for whoever called."""
+
+    async def secrets(self) -> list[Any]:
+        """A row for every secret, without its value."""
+        ...
+
+    async def store(self, name: str, value: bytes) -> dict[str, Any]:
+        """Make ``value`` the only version of a secret."""
+        ...
+
+    async def rotate(self, name: str, value: bytes, overlap: float | None = None) -> dict[str, Any]:
+        """Add a version; the former one counts for ``overlap`` seconds."""
+        ...
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """Forget a secret."""
+        ...
+
+    async def rekey(
+        self, kind: str | None = None, place: str = "", material: str = "", accept: bool = False
+    ) -> dict[str, Any]:
+        """Seal everything anew."""
+        ...
+
+    async def backup(self, passphrase: bytes | None = None) -> dict[str, Any]:
+        """``{data}``: a backup in base64."""
+        ...
+
+    async def restore(
+        self, data: str, passphrase: bytes | None = None, key: bytes | None = None, replacing: bool = False
+    ) -> dict[str, Any]:
+        """Put a backup in the place of what is there."""
+        ...
+
+
 class Service(Protocol):
     """Control's answers. Every value is plain: what JSON and MessagePack both carry; secrets appear as names.
 
     Refusal (core.refusal): what was asked for is not possible.
     """
+
+    @property
+    def vault(self) -> Vault:
+        """Secrets at rest."""
+        ...
 
     async def status(self) -> dict[str, Any]:
         """The daemon at a glance: version, processes, listeners as bound, problems."""

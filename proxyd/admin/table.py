@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import proxyd
 from proxyd.admin.method import Kind, Method, Param, Role
+from proxyd.admin.secrets import SECRET_METHODS
 from proxyd.admin.session import Session
 from proxyd.core.refusal import Refusal
 from proxyd.telemetry.recent import BUFFER, KINDS, MAX_BUFFER, Filter
@@ -126,6 +127,7 @@ _TABLE: Final = (
            "a list: kind (`root`, `intermediate`, `leaf`), name, when it ends, seconds that are left, SHA-256 "
            "fingerprint",
            lambda session: session.service.certificates()),
+    *SECRET_METHODS,
     Method("config", "the configuration in use, secrets as names", "a map: every setting, defaults included",
            lambda session: session.service.config()),
     Method("workers", "the workers in detail",

@@ -38,10 +38,13 @@ def root_pem(admin: Path, state: Path, explicit: bool) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from proxyd.certs.root import AuthorityError, open_root
+    from proxyd.vault.compartment import Compartment
+    from proxyd.vault.errors import VaultError
+    from proxyd.vault.store import Vault
 
     try:
-        return open_root(state).certificate.public_bytes(Encoding.PEM).decode()
-    except AuthorityError as error:
+        return open_root(state, Compartment(Vault(state))).certificate.public_bytes(Encoding.PEM).decode()
+    except (AuthorityError, VaultError) as error:
         raise CommandError(str(error)) from None
 
 

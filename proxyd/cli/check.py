@@ -3,10 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxyd.cli.exits import OK, USAGE
 from proxyd.cli.tables import printable
+
+if TYPE_CHECKING:
+    from proxyd.core.settings import Settings
 
 
 def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int:
@@ -25,6 +28,7 @@ def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int
             count = len(error.problems) + error.left_out
             print(f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing was changed", file=sys.stderr)
         return USAGE
+    warnings = vault_warnings(settings, state)
     counts = {
         "listeners": len(settings.listeners),
         "services": len(settings.services),
@@ -32,10 +36,38 @@ def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int
         "workers": settings.workers,
     }
     if as_json:
-        _print({"ok": True, "file": settings.source, "problems": [], **counts})
+        _print({"ok": True, "file": settings.source, "problems": [], "warnings": warnings, **counts})
     else:
+        for warning in warnings:
+            print(f"warning: {printable(warning)}", file=sys.stderr)
         print(f"{settings.source}: OK ({', '.join(_count(number, name) for name, number in counts.items())})")
     return OK
+
+
+def vault_warnings(settings: "Settings", state: Path) -> list[str]:
+    """Return what is missing in the vault of ``state``; its key is not needed, nor is a value looked at."""
+    from proxyd.vault.errors import VaultError
+    from proxyd.vault.store import nearest, peek
+
+    wanted = [source for source in settings.secrets if source.vault]
+    if not wanted:
+        return []
+    try:
+        names = peek(state) or []
+    except VaultError as error:
+        return [str(error)]
+    found: list[str] = []
+    for source in wanted:
+        if source.vault in names:
+            continue
+        others = [each.name for each in settings.secrets if each != source]
+        hint = nearest(source.vault, names) or nearest(source.name, others)
+        meant = f" (did you mean {hint}?)" if hint else ""
+        found.append(
+            f"{settings.source}:{source.line}: the vault holds no secret {source.vault}{meant}; store it with: "
+            f"proxyd secret set {source.vault}"
+        )
+    return found
 
 
 def _problem(problem: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.daily",
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
+    "proxyd.cli.commands.secret",
     "proxyd.cli.commands.views",
     "proxyd.cli.commands.exchanges",
     "proxyd.cli.commands.top",

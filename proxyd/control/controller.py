@@ -409,7 +409,9 @@ class Controller:
         self.tools.reports.take(link.index, message)
 
     def _secret_changed(self, state: SecretState) -> None:
-        if state.why:
+        if state.why and state.source.vault and state.secret is None:
+            self.tools.log.info("secret_removed", secret=state.source.name)
+        elif state.why:
             self.tools.log.warning("secret_refresh_failed", secret=state.source.name, detail=state.why)
         else:
             self.tools.log.info("secret_changed", secret=state.source.name)

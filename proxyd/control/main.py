@@ -24,17 +24,23 @@ from proxyd.certs.root import AuthorityError
 from proxyd.control.compose import Instance
 from proxyd.control.controller import Controller, Tools
 from proxyd.control.generations import Admin
+from proxyd.control.last_use import LastUse
 from proxyd.control.read import FirstReading, SettingsError, Source, read
 from proxyd.control.reports import Reports
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.supervisor import BindFailed, SupervisorLink
 from proxyd.control.token import FILE as TOKEN_FILE
 from proxyd.control.token import gateway_token
+from proxyd.control.vault import VaultDesk
 from proxyd.control.workers import WorkerLink
 from proxyd.core.settings import Settings
 from proxyd.net.frames import FrameLink
 from proxyd.net.process import harden, raise_nofile, set_name
 from proxyd.telemetry.log import Log
+from proxyd.vault.compartment import Compartment
+from proxyd.vault.errors import VaultError
+from proxyd.vault.store import Vault
+from proxyd.vault.usage import Usage
 from proxyd.wire import ipc
 
 SUPERVISOR_FD: Final = "PROXYD_SUPERVISOR_FD"
@@ -98,6 +104,16 @@ None. StartError when the path cannot be had. ``report`` takes an event's name a
 TAKEOVER's value."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What outlives every configuration."""
+
+    controller: Controller
+    facts: Facts
+    desk: VaultDesk
+    last_use: LastUse
+
+
 def run(options: Options, serve_admin: ServeAdmin) -> int:
     """Be the control process until the supervisor ends it; return the exit code."""
     harden()
@@ -113,19 +129,21 @@ async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.so
     """Run under trio what ``run`` describes; takes over the supervisor's socket."""
     try:
         settings = await reading.result()
-        controller, facts = _prepare(options, supervisor)
+        parts = _prepare(options, settings, supervisor)
     except (SettingsError, StartError) as error:
         link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
         await SupervisorLink(link, lambda *_: None).failed(str(error))
         link.close()
         return _fail(error, EXIT_CONFIG if isinstance(error, SettingsError) else EXIT_FAILED)
     code = 0
+    controller = parts.controller
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, controller, nursery.cancel_scope)
         nursery.start_soon(controller.tools.reports.access_log.run)
+        nursery.start_soon(parts.last_use.run)
         await nursery.start(_run_controller, controller, nursery.cancel_scope)
         try:
-            await _start(controller, facts, settings, options, partial(nursery.start, serve_admin))
+            await _start(parts, settings, options, partial(nursery.start, serve_admin))
         except (SettingsError, StartError) as error:
             await controller.supervisor.failed(str(error))
             code = _fail(error, EXIT_FAILED)
@@ -133,14 +151,15 @@ async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.so
     return code
 
 
-def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, Facts]:
-    """Open the CA and make the parts that outlive every configuration. StartError."""
+def _prepare(options: Options, settings: Settings, supervisor: socket.socket) -> _Parts:
+    """Open the vault and the CA and make the parts that outlive every configuration. StartError."""
     try:
         options.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = Authority.open(options.state_dir)
+        vault = Vault(options.state_dir, settings.vault_key)
+        authority = Authority.open(options.state_dir, Compartment(vault))
         token = gateway_token(options.runtime_dir)
         ca_path, bundle_path = export(options.state_dir.absolute(), authority.root_pem)
-    except AuthorityError as error:
+    except (AuthorityError, VaultError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         raise StartError(f"{error.filename}: {error.strerror}; name other folders or mend it") from error
@@ -152,26 +171,31 @@ def _prepare(options: Options, supervisor: socket.socket) -> tuple[Controller, F
         return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
 
     instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
-    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance, token)
+    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance, token, vault)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
-    return Controller(tools, link, links), Facts(
-        time.time(), str(ca_path), str(bundle_path), token_path=str(options.runtime_dir.absolute() / TOKEN_FILE)
-    )
+    controller = Controller(tools, link, links)
+    token_path = str(options.runtime_dir.absolute() / TOKEN_FILE)
+    facts = Facts(time.time(), str(ca_path), str(bundle_path), token_path=token_path)
+    usage = Usage(options.state_dir)
+    usage.load()
+    last_use = LastUse(usage, lambda: controller.settings, log)
+    tools.reports.taps.append(last_use.take)
+    return _Parts(controller, facts, VaultDesk(controller, vault, usage), last_use)
 
 
 async def _start(
-    controller: Controller,
-    facts: Facts,
+    parts: _Parts,
     settings: Settings,
     options: Options,
     start_admin: Callable[..., Awaitable[AdminAddresses]],
 ) -> None:
     """Bind the admin addresses, then bring the configuration in. StartError or SettingsError: one was not possible."""
+    controller, facts = parts.controller, parts.facts
     path = options.admin_socket or settings.admin_socket or str(options.runtime_dir.absolute() / ADMIN_SOCKET)
     report = partial(_report, controller.tools.log)
     facts.readers = settings.admin_readers
     http = await _bind_http(controller, settings.admin_http)
-    bound = await start_admin(ControlService(controller, facts), path, http, report, options.takeover)
+    bound = await start_admin(ControlService(controller, facts, parts.desk), path, http, report, options.takeover)
     controller.generations.admin = bound
     facts.admin_socket, facts.admin_http = bound.socket, bound.http
     if bound.http:

@@ -12,10 +12,11 @@ from proxyd.control import certificates, processes, services
 from proxyd.control.controller import Controller
 from proxyd.control.reach import reach
 from proxyd.control.supervisor import UpgradeFailed
+from proxyd.control.vault import VaultDesk, kind
 from proxyd.core import metrics
 from proxyd.core.plain import to_plain
 from proxyd.core.refusal import Refusal
-from proxyd.core.settings import Readers, SecretSource, Settings
+from proxyd.core.settings import Readers, Settings
 from proxyd.net.process import is_dumpable_wanted
 from proxyd.telemetry.log import Level
 from proxyd.telemetry.recent import Filter, Subscription
@@ -45,9 +46,11 @@ class Facts:
 class ControlService:
     """Satisfies proxyd.admin's Service."""
 
-    def __init__(self, controller: Controller, facts: Facts) -> None:
+    def __init__(self, controller: Controller, facts: Facts, vault: VaultDesk) -> None:
         self._controller = controller
         self._facts = facts
+        self.vault = vault
+        """Secrets at rest."""
 
     async def status(self) -> dict[str, Any]:
         """Return the daemon at a glance."""
@@ -135,7 +138,7 @@ class ControlService:
         if settings is None:
             return {}
         plain: dict[str, Any] = to_plain(settings)
-        plain["secrets"] = [{"name": source.name, "source": _kind(source)} for source in settings.secrets]
+        plain["secrets"] = [{"name": source.name, "source": kind(source)} for source in settings.secrets]
         plain["extra_roots_pem"] = f"{settings.extra_roots_pem.count(b'-----BEGIN CERTIFICATE-----')} certificates"
         return plain
 
@@ -196,7 +199,10 @@ class ControlService:
             **reach(settings, self._controller.sockets, self._facts.token_path),
             "ca_bundle": self._facts.bundle_path,
             "ca": self._facts.ca_path,
-            "secret_variables": [source.env for source in settings.secrets if source.env] if settings else [],
+            "secret_variables": [
+                *([source.env for source in settings.secrets if source.env] if settings else []),
+                *self.vault.variables,
+            ],
         }
 
     # --- parts ------------------------------------------------------------------------------------
@@ -258,8 +264,4 @@ class ControlService:
                 yield f"{link.title} does not use the latest configuration yet"
         left = control.tools.authority.expires - now
         if left < CA_WARNING:
-            yield f"the local CA ends in {left / 86400:.0f} days: remove it from the state folder and install a new one"
-
-
-def _kind(source: SecretSource) -> str:
-    return "env" if source.env else "file" if source.file else "command"
+            yield f"the local CA ends in {left / 86400:.0f} days: make a new one (proxyd ca renew) and install it"

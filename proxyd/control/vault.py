@@ -38,6 +38,11 @@ class VaultDesk:
         self._vault = vault
         self._usage = usage
 
+    @property
+    def variables(self) -> list[str]:
+        """Names of the environment variables that the vault's key may come from."""
+        return self._vault.keyring.variables
+
     async def secrets(self) -> list[dict[str, Any]]:
         """Return a row for every secret of the vault and of the configuration."""
         listing = await _in_thread(self._vault.listing)

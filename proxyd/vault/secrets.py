@@ -212,9 +212,12 @@ class Secrets:
             else:
                 known = self._states.get(name)
                 secret = None
-                if not isinstance(held, NoSuchSecret) and known is not None and _is_same_source(known.source, source):
-                    secret = known.secret
-                fresh = SecretState(source, secret, f"secret {name}: {held}", 0, now, mark)
+                why = str(held)
+                if not isinstance(held, NoSuchSecret):
+                    why = f"secret {name}: {held}"
+                    if known is not None and _is_same_source(known.source, source):
+                        secret = known.secret
+                fresh = SecretState(source, secret, why, 0, now, mark)
             states[name] = self._numbered(fresh)
         return states
 

@@ -14,9 +14,9 @@ def log_file(tmp_path):
 
 
 @pytest.fixture
-async def lab(log_file):
+async def lab(log_file, tmp_path):
     async with trio.open_nursery() as nursery:
-        lab = Lab(nursery, log_file)
+        lab = Lab(nursery, log_file, tmp_path / "state")
         yield lab
         lab.supervisor.close()
         nursery.cancel_scope.cancel()

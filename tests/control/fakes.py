@@ -36,6 +36,7 @@ from proxyd.core.snapshot import Listener, ListenerMode
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import LinkClosed, close_fds
 from proxyd.telemetry.log import Log
+from proxyd.vault.store import Vault
 from proxyd.wire import ipc
 
 
@@ -68,6 +69,8 @@ class FakeWorker:
     silent: bool = False
     refuses: str = ""
     """Host of a service whose snapshot it cannot use."""
+    is_slow: bool = False
+    """It does not confirm credentials, as one that was stopped."""
     got: list = field(default_factory=list)
     credentials: dict = field(default_factory=dict)
     leaves: dict = field(default_factory=dict)
@@ -102,7 +105,8 @@ class FakeWorker:
                 close_fds(fds)
             case SetCredential(name, value, _, serial):
                 self.credentials[name] = value
-                await self.send(CredentialApplied(name, serial))
+                if not self.is_slow:
+                    await self.send(CredentialApplied(name, serial))
             case InstallLeaf(host):
                 self.leaves[host] = message
             case ApplySnapshot(snapshot):
@@ -213,17 +217,20 @@ class FakeSupervisor:
 class Lab:
     """A controller between the fakes. ``file`` is what the configuration file says: settings, or a list of mistakes."""
 
-    def __init__(self, nursery, log):
+    def __init__(self, nursery, log, state):
         ours, theirs = socket.socketpair()
         self.nursery = nursery
         self.file = settings(service("tickets", "api.tickets.example"))
         self.supervisor = FakeSupervisor(FrameLink(theirs, ipc.MAX_UP, max_send=ipc.MAX_DOWN), nursery)
         links = {}
+        self.vault = Vault(state, environment={})
         daemon_log = Log("control", descriptor=log, human=False)
         self.reports = Reports(daemon_log, tuple)
         self.authority = Authority(make_root())
         instance = Instance("proxyd-test", 1000, ("127.0.0.1:3130",))
-        tools = Tools(self.authority, self.reports, daemon_log, self.read, self.supervisor.kill, instance)
+        tools = Tools(
+            self.authority, self.reports, daemon_log, self.read, self.supervisor.kill, instance, vault=self.vault
+        )
         self.controller = Controller(tools, FrameLink(ours, ipc.MAX_DOWN, max_send=ipc.MAX_UP), links)
 
     async def read(self):

@@ -71,7 +71,7 @@ async def test_it_serves_until_the_supervisors_link_ends(start):
     control = start()
     await control.ready()
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in control.state.iterdir()}
-    assert files == {"ca-root.key": 0o600, "ca.pem": 0o644, "ca-bundle.pem": 0o644}
+    assert files == {"vault": 0o700, "vault.anchor": 0o600, "ca.pem": 0o644, "ca-bundle.pem": 0o644}
     assert (control.folder / "run" / "admin.sock").is_socket()
     assert list(control.supervisor.workers[0].leaves) == ["api.tickets.example"]
     control.supervisor.close()

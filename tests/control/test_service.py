@@ -6,20 +6,23 @@ import trio.testing
 
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.services import pattern_text
+from proxyd.control.vault import VaultDesk
 from proxyd.core.access import ProxyUser
 from proxyd.core.messages import Drain, Shutdown, Stats
 from proxyd.core.service import HostPattern
+from proxyd.vault.usage import Usage
 from tests.control.fakes import listener, service, settings, variable
 
 TICKETS = service("tickets", "api.tickets.example", "*.tickets.example", secret="token")
 
 
 @pytest.fixture
-def answers(lab, monkeypatch):
+def answers(lab, monkeypatch, tmp_path):
     monkeypatch.setenv("TOKEN", "hunter2-hunter2")
     monkeypatch.delenv("NONE", raising=False)
     lab.file = settings(TICKETS, secrets=(variable("token", "TOKEN"), variable("other", "NONE")))
-    return ControlService(lab.controller, Facts(0.0, "/state/ca.pem", "/state/ca-bundle.pem", "/run/admin.sock"))
+    desk = VaultDesk(lab.controller, lab.vault, Usage(tmp_path / "state"))
+    return ControlService(lab.controller, Facts(0.0, "/state/ca.pem", "/state/ca-bundle.pem", "/run/admin.sock"), desk)
 
 
 async def test_every_answer_is_plain_and_without_a_secret(lab, answers):
@@ -125,7 +128,7 @@ async def test_environment_is_what_a_client_needs(lab, answers):
         "proxy": f"http://127.0.0.1:{port}",
         "ca_bundle": "/state/ca-bundle.pem",
         "ca": "/state/ca.pem",
-        "secret_variables": ["TOKEN"],
+        "secret_variables": ["TOKEN", "PROXYD_VAULT_KEY", "PROXYD_VAULT_PASSPHRASE"],
     }
 
 
