@@ -69,7 +69,7 @@ image: $(VENV)/.installed
 
 test-packaging: $(VENV)/.packaging
 	.ci/tools $(IMAGE_TOOLS) systemd-nspawn=systemd-container
-	$(RUN) -m pytest packaging/trials
+	$(RUN) -m pytest --timeout 900 packaging/trials
 
 $(VENV)/.packaging: $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[packaging]'

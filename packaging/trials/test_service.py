@@ -1,0 +1,286 @@
+"""The Debian package, installed on a Debian that a real systemd has booted: the whole service under its hardening.
+
+The machine shares the host's network, so the tests' origin and curl reach it; its ports are the kernel's choice.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.daemon import Admin, configuration, wait_until
+from tests.lab.origin import BASE_URL, KEY, TOKEN
+from tests.lab.tools import require_tool
+from trials.conftest import require_root, run_whole
+
+BOOT_SECONDS = 60
+RELEASES = {11: "bookworm", 13: "trixie"}
+ADMIN = "run/proxyd/admin.sock"
+LEFT = ("usr/lib/proxyd", "usr/bin/proxyd", "var/lib/proxyd", "var/log/proxyd", "etc/proxyd/proxyd.yaml")
+
+
+class Machine:
+    """A root file system that systemd-nspawn boots."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def install(self, package):
+        """Install the package as ``dpkg -i`` does, before the machine runs."""
+        shutil.copy(package, self.root / "root" / "proxyd.deb")
+        done = subprocess.run(
+            ["chroot", str(self.root), "dpkg", "-i", "/root/proxyd.deb"],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def running(self):
+        """Boot, and power off at the end."""
+        options = ["--quiet", "--boot", "--keep-unit", "--register=no", f"--machine=proxyd-{os.getpid()}"]
+        process = subprocess.Popen(
+            ["systemd-nspawn", *options, f"--directory={self.root}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            self._host = process
+            wait_until(lambda: self.run("systemctl", "is-system-running")[0] == 0, "the machine", BOOT_SECONDS)
+            yield self
+        finally:
+            process.terminate()  # nspawn powers the machine off
+            try:
+                process.wait(BOOT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def first(self):
+        """The host's number for the machine's systemd, or 0."""
+        pid = self._host.pid
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return next((int(word) for word in words if "systemd" in Path(f"/proc/{word}/comm").read_text()), 0)
+
+    def run(self, *words):
+        """Run a command as root in the machine; return (exit code, output)."""
+        if not self.first:
+            return 1, "not booted"
+        enter = [
+            "nsenter",
+            "--target",
+            str(self.first),
+            *(f"--{kind}" for kind in ("mount", "pid", "uts", "ipc", "cgroup")),
+        ]
+        done = subprocess.run(
+            [*enter, "--", *words], capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def must(self, *words):
+        """Run a command that has to succeed and return its output."""
+        code, said = self.run(*words)
+        assert code == 0, f"{words}: {said}\n{self.run('journalctl', '--no-pager', '-u', 'proxyd', '-n', '30')[1]}"
+        return said.strip()
+
+    def show(self, what):
+        """A property of proxyd.service."""
+        return self.must("systemctl", "show", "--value", f"--property={what}", "proxyd.service")
+
+    @property
+    def admin(self):
+        """The admin socket, seen from the host."""
+        return Admin(Path(f"/proc/{self.first}/root") / ADMIN)
+
+
+@pytest.fixture(scope="module")
+def machine(package, origin, pki, tmp_path_factory):
+    require_root()
+    for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "curl"):
+        require_tool(tool)
+    root = tmp_path_factory.mktemp("machine") / "root"
+    minor = sys.version_info.minor
+    include = f"--include=systemd,systemd-sysv,ca-certificates,python3.{minor}"
+    run_whole(["mmdebstrap", "--quiet", "--variant=minbase", include, RELEASES[minor], str(root)])
+    box = Machine(root)
+    box.install(package)
+    configure(box, origin, pki)
+    with box.running():
+        yield box
+
+
+def configure(box, origin, pki):
+    """Put the tests' configuration and secrets where an administrator would."""
+    etc = box.root / "etc" / "proxyd"
+    shutil.copy(pki.roots, etc / "roots.pem")
+    config = configuration(origin, pki, Path("/run/proxyd"))
+    config["tls"]["extra_roots"] = "/etc/proxyd/roots.pem"
+    config["admin"]["http"] = "127.0.0.1:0"
+    config["secrets"] = {name: {"file": f"/etc/proxyd/{name.replace('/', '-')}"} for name in config["secrets"]}
+    config["telemetry"]["access_log"]["path"] = "/var/log/proxyd/access.jsonl"
+    (etc / "proxyd.yaml").write_text(yaml.safe_dump(config))
+    group = subprocess.check_output(["chroot", str(box.root), "id", "-g", "proxyd"], text=True)
+    for name, value in (("tickets-token", TOKEN), ("plain-key", KEY)):
+        (etc / name).write_text(value)
+        os.chown(etc / name, 0, int(group))
+        (etc / name).chmod(0o640)
+    store = box.root / "etc" / "credstore"
+    store.mkdir(mode=0o700, exist_ok=True)
+    (store / "proxyd-vault-key").write_bytes(bytes(range(32)))
+    (store / "proxyd-vault-key").chmod(0o600)
+
+
+@pytest.fixture
+def service(machine):
+    """The service, started; stopped again afterwards."""
+    machine.must("systemctl", "reset-failed")
+    machine.must("systemctl", "start", "proxyd.service")
+    yield machine
+    machine.must("systemctl", "stop", "proxyd.service", "proxyd.socket")
+
+
+def fetch(machine, url, address=""):
+    """Curl ``url`` through the service and return the body."""
+    proxy = address or machine.admin.call("status")["listeners"][0]["address"]
+    authority = Path(f"/proc/{machine.first}/root/var/lib/proxyd/ca.pem")
+    command = ["curl", "-sS", "--fail", "--proxy", f"http://{proxy}", "--cacert", str(authority), url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr + machine.run("journalctl", "--no-pager", "-u", "proxyd", "-n", "30")[1]
+    return done.stdout
+
+
+def test_installing_neither_enables_nor_starts_the_service(machine):
+    assert machine.run("systemctl", "is-enabled", "proxyd.service")[1].strip() == "disabled"
+    assert machine.must("proxyd", "--version").startswith("proxyd ")
+    assert machine.must("sh", "-c", "getent group proxyd-gateway; dpkg --verify proxyd").count("\n") <= 1
+
+
+def test_tls_is_intercepted_verified_and_authorised_under_the_whole_hardening(service, origin):
+    mark = origin.ledger.mark()
+    fetch(service, f"{BASE_URL}/echo")
+    fetch(service, f"http://127.0.0.1:{origin.http_port}/v2/echo")
+    seen = [received.values("authorization") + received.values("x-api-key") for received in origin.ledger.since(mark)]
+    assert seen == [[f"Bearer {TOKEN}"], [KEY]]
+    assert service.show("MemoryDenyWriteExecute") == "yes"
+    status = service.must("cat", f"/proc/{service.show('MainPID')}/status")
+    assert {line for line in status.splitlines() if line.startswith(("NoNewPrivs", "Seccomp:", "CapEff"))} == {
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "CapEff:\t0000000000000000",
+    }
+
+
+def test_the_caller_s_uid_is_known_under_the_hardening(service, origin):
+    fetch(service, f"{BASE_URL}/echo")
+    wait_until(lambda: "\n" in service.run("cat", "/var/log/proxyd/access.jsonl")[1], "the access log")
+    assert '"uid":0' in service.must("tail", "-n", "1", "/var/log/proxyd/access.jsonl").replace(" ", "")
+
+
+def test_root_s_tools_find_the_service(service):
+    assert "ready" in service.must("proxyd", "status")
+
+
+def test_a_wrong_configuration_fails_the_reload_and_not_the_service(service):
+    file = service.root / "etc/proxyd/proxyd.yaml"
+    good = file.read_text()
+    try:
+        file.write_text(good + "bogus: 1\n")
+        code, _ = service.run("systemctl", "reload", "proxyd.service")
+        assert code != 0
+        assert "bogus" in service.must("journalctl", "--no-pager", "-u", "proxyd", "-n", "10")
+    finally:
+        file.write_text(good)
+    assert service.show("ActiveState") == "active"
+    service.must("systemctl", "reload", "proxyd.service")
+
+
+def test_a_wrong_configuration_at_the_start_is_not_tried_again(machine):
+    file = machine.root / "etc/proxyd/proxyd.yaml"
+    good = file.read_text()
+    try:
+        file.write_text(good + "bogus: 1\n")
+        assert machine.run("systemctl", "start", "proxyd.service")[0] != 0
+    finally:
+        file.write_text(good)
+    assert (machine.show("NRestarts"), machine.show("ExecMainStatus")) == ("0", "2")
+
+
+def test_the_vault_s_key_arrives_as_a_credential(service):
+    user = service.must("stat", "-c", "%U %a", "/run/credentials/proxyd.service/proxyd-vault-key")
+    assert user == "proxyd 400"
+
+
+def test_without_a_key_in_the_store_the_service_starts_as_well(machine):
+    machine.must("mv", "/etc/credstore/proxyd-vault-key", "/etc/credstore/kept")
+    try:
+        machine.must("systemctl", "start", "proxyd.service")
+        machine.must("systemctl", "stop", "proxyd.service")
+    finally:
+        machine.must("mv", "/etc/credstore/kept", "/etc/credstore/proxyd-vault-key")
+
+
+def test_a_control_process_that_dies_is_replaced_and_the_service_goes_on(service, origin):
+    before = service.admin.call("status")["control_pid"]
+    address = service.admin.call("status")["listeners"][0]["address"]
+    service.must("sh", "-c", f"kill -9 {before}")
+    fetch(service, f"{BASE_URL}/echo", address)
+
+    def replaced():
+        try:
+            return service.admin.call("status")["control_pid"] != before
+        except OSError:
+            return False
+
+    wait_until(replaced, "a new control process")
+    assert service.show("NRestarts") == "0"
+
+
+def test_an_upgrade_keeps_the_main_process_and_serves(service, origin):
+    main = service.show("MainPID")
+    service.must("proxyd", "upgrade")
+    assert (service.show("MainPID"), service.show("ActiveState")) == (main, "active")
+    fetch(service, f"{BASE_URL}/echo")
+    service.must("systemctl", "reload", "proxyd.service")
+
+
+def test_the_socket_unit_holds_the_listener_through_a_restart(machine, origin):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    folder = machine.root / "etc/systemd/system/proxyd.socket.d"
+    folder.mkdir(parents=True)
+    (folder / "port.conf").write_text(f"[Socket]\nListenStream=\nListenStream={address}\n")
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "start", "proxyd.socket")
+    try:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), 10):  # this starts the service
+            wait_until(lambda: machine.run("systemctl", "is-active", "proxyd.service")[0] == 0, "the activation")
+        assert machine.admin.call("status")["listeners"][0]["address"] == address
+        fetch(machine, f"{BASE_URL}/echo", address)
+        machine.must("systemctl", "stop", "proxyd.service")
+        with socket.create_connection((host, int(port)), 10):
+            pass  # nobody is refused: systemd has the socket
+    finally:
+        machine.must("systemctl", "stop", "proxyd.socket", "proxyd.service")
+
+
+def test_removing_and_purging_leaves_nothing_behind(machine):
+    machine.must("systemctl", "start", "proxyd.service")
+    machine.must("dpkg", "--remove", "proxyd")
+    assert machine.run("systemctl", "is-active", "proxyd.service")[0] != 0
+    assert (machine.root / "etc/proxyd/proxyd.yaml").exists()
+    assert (machine.root / "var/lib/proxyd/ca.pem").exists()
+    machine.must("dpkg", "--purge", "proxyd")
+    left = [
+        path
+        for path in ("usr/lib/proxyd", "var/lib/proxyd", "etc/proxyd/proxyd.yaml")
+        if (machine.root / path).exists()
+    ]
+    assert left == []
