@@ -33,6 +33,10 @@ def execute(
             with _orderly_end(), bridged(answer) as reachable:
                 client = make_client(reachable, runtime, os.environ)
                 return child.run(command, child_environment(os.environ, client), lambda: None)
+        child.warn(
+            f"no daemon answers on {admin}, so this command has a private one without services: no credential is "
+            "added (-c FILE gives it a configuration)"
+        )
     with (
         _orderly_end(),
         PrivateDaemon(config, state, runtime, os.environ) as daemon,

@@ -1,5 +1,6 @@
 """A blocking client of the admin socket: standard library and msgpack, so that ``status`` starts in no time."""
 
+import errno
 import os
 import socket
 import struct
@@ -17,15 +18,24 @@ CALL_SECONDS: Final = 75.0
 ROOT: Final = 0
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 
+_START: Final = "start it (proxyd run -c FILE, systemctl start proxyd), or name its socket with --admin or PROXYD_ADMIN"
+_NOT_SERVED: Final = "run this as the daemon's user or root, or see `admin:` in the configuration for other readers"
+_EXPLAINED: Final = {
+    errno.ENOENT: ("there is no such socket", _START),
+    errno.ECONNREFUSED: ("the socket is there and nobody listens, so the daemon has ended", _START),
+    errno.EACCES: (f"uid {os.geteuid()} may not open the socket", _NOT_SERVED),
+    errno.ECONNRESET: (f"it does not serve uid {os.geteuid()}, or too many ask at once", _NOT_SERVED),
+    errno.EPIPE: (f"it does not serve uid {os.geteuid()}, or too many ask at once", _NOT_SERVED),
+}
+
 _UCRED: Final = struct.Struct("3i")
 
 
 class Unreachable(CommandError):
     """Nobody answers on the admin socket."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        hint = "is proxyd running? --admin or PROXYD_ADMIN names another socket"
-        super().__init__(f"no daemon answers on {path}: {why}; {hint}", UNREACHABLE)
+    def __init__(self, path: Path, why: str, todo: str = "is proxyd running? proxyd doctor looks at it") -> None:
+        super().__init__(f"no daemon answers on {path}: {why}; {todo}", UNREACHABLE)
 
 
 class CallError(CommandError):
@@ -61,7 +71,7 @@ class Connection:
                 _check_owner(self._socket, path)
         except OSError as error:
             self._socket.close()
-            raise Unreachable(path, error.strerror or str(error)) from None
+            raise Unreachable(path, *_explained(error)) from None
         except CommandError:
             self._socket.close()
             raise
@@ -79,7 +89,7 @@ class Connection:
             self._socket.settimeout(self._seconds)
             self._socket.sendall(msgpack.packb([0, self._number, method, list(params)]))
         except OSError as error:
-            raise Unreachable(self._path, error.strerror or str(error)) from None
+            raise Unreachable(self._path, *_explained(error)) from None
         while True:
             match self._next():
                 case [1, self._number, None, result]:
@@ -110,15 +120,12 @@ class Connection:
                     return message
                 data = self._socket.recv(256 * 1024)
                 if not data:
-                    raise Unreachable(
-                        self._path,
-                        "it closed the connection (it serves its own user, root and admin.readers; 64 connections)",
-                    )
+                    raise Unreachable(self._path, *_EXPLAINED[errno.ECONNRESET])
                 self._unpacker.feed(data)
         except TimeoutError:
             raise Unreachable(self._path, f"no answer in {self._seconds:.0f} s") from None
         except OSError as error:
-            raise Unreachable(self._path, error.strerror or str(error)) from None
+            raise Unreachable(self._path, *_explained(error)) from None
         except (ValueError, TypeError, msgpack.BufferFull):
             raise self._foreign() from None
 
@@ -130,6 +137,11 @@ def call(path: Path, method: str, *params: object, any_owner: bool = True, secon
     """Make one call on a connection of its own and return its result; Unreachable or CallError."""
     with Connection(path, any_owner=any_owner, seconds=seconds) as connection:
         return connection.call(method, *params)
+
+
+def _explained(error: OSError) -> tuple[str, str]:
+    """Return what happened, and what to do, in a person's words."""
+    return _EXPLAINED.get(error.errno or 0, (error.strerror or str(error), "proxyd doctor looks at it"))
 
 
 def _check_owner(sock: socket.socket, path: Path) -> None:

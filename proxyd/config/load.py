@@ -50,8 +50,7 @@ def _text_of(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise ConfigError([Problem(str(path), 1, 1, "", f"the file cannot be read: {reason}")]) from None
+        raise ConfigError([Problem(str(path), 1, 1, "", _unreadable(error))]) from None
     if len(data) > MAX_BYTES:
         raise ConfigError([Problem(str(path), 1, 1, "", f"the file has more than {MAX_BYTES // MIB} MiB")])
     try:
@@ -60,6 +59,14 @@ def _text_of(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise ConfigError([Problem(str(path), line, column, "", "the file is not UTF-8")]) from None
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; name one with -c, or have one written: proxyd init -o FILE"
+    if isinstance(error, IsADirectoryError):
+        return "that is a folder; name the file in it"
+    return f"the file cannot be read: {error.strerror if isinstance(error, OSError) else 'not a path'}"
 
 
 def _extra_roots(tree: Tree, folder: Path) -> bytes:

@@ -203,4 +203,10 @@ def _mark_of(error: yaml.MarkedYAMLError) -> Place:
 
 def _words_of(error: yaml.MarkedYAMLError) -> str:
     words = [word for word in (error.context, error.problem) if word]
-    return "not YAML: " + ", ".join(words)
+    begin, mark = error.context_mark, error.problem_mark
+    if begin and mark and begin.line != mark.line and words[0].startswith("while"):
+        words[0] += f" that begins on line {begin.line + 1}"
+    text = "not YAML: " + ", ".join(words)
+    if "cannot start any token" in text:
+        text += " (a tab, '@', '`' or '%'? indent with spaces, put such text in quotes)"
+    return text

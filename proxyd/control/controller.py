@@ -149,7 +149,9 @@ class Controller:
                 self.tools.log.error("snapshot_refused", worker=refused.index, detail=refused.why)
                 return
             await changed.wait()
-        self.tools.log.info("ready", version=self._version, source=settings.source)
+        listeners = [f"{name} {bound.address}" for name, bound in self.sockets.items()]
+        self.tools.log.info("ready", version=self._version, source=settings.source, listeners=listeners)
+        self._tell_secrets()
         await self.supervisor.notify(f"READY=1\nSTATUS=serving {settings.source}")
 
     async def leave(self, seconds: float) -> None:
@@ -198,6 +200,11 @@ class Controller:
             job.outcome = await (self._reload() if job.drain is None else self._drain(job.drain))
             job.done.set()
 
+    def _tell_secrets(self) -> None:
+        """Log what is wrong with secrets; ``status`` shows it for as long as it lasts."""
+        for text in self.secrets.problems:
+            self.tools.log.warning("secret_problem", detail=text)
+
     async def _reload(self) -> Outcome:
         former = self.settings
         if former is None:
@@ -210,6 +217,7 @@ class Controller:
             outcome = await self._replace(former)
             event = self.tools.log.info if outcome.ok else self.tools.log.error
             event("reloaded" if outcome.ok else "reload_failed", version=outcome.version, problems=outcome.problems)
+            self._tell_secrets()
         finally:
             await self.supervisor.notify("READY=1")
         if was_drained and not self.is_drained:

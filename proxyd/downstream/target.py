@@ -8,6 +8,11 @@ from proxyd.core.facade import Facade
 from proxyd.core.view import MAX_BINDINGS, Binding, View, upstream_of
 from proxyd.wire.request_head import RequestHead
 
+_NOT_A_URL: Final = (
+    "this is a forward proxy: the target must be a whole URL (RFC 9112 §3.2.2); name this address in HTTP_PROXY and "
+    "HTTPS_PROXY, or send base URLs to a listener of mode gateway"
+)
+
 
 def absolute(head: RequestHead) -> tuple[bytes, bytes, bytes]:
     """Cut an absolute-form target into scheme, authority as sent, and path. ProxyError 400 for any other form."""
@@ -16,7 +21,7 @@ def absolute(head: RequestHead) -> tuple[bytes, bytes, bytes]:
     scheme = target[:scheme_end].lower() if scheme_end > 0 else b""
     if scheme not in DEFAULT_PORTS:
         if target.startswith(b"/"):
-            raise bad_request("this is a forward proxy: the target must be a whole URL (RFC 9112 §3.2.2)")
+            raise bad_request(_NOT_A_URL)
         raise bad_request("the target is no http or https URL")
     start = scheme_end + 3
     path_start = target.find(b"/", start)

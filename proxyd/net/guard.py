@@ -75,7 +75,7 @@ class Guard:
                 inner = None if self._is_allowed(part) else not_public(part)
                 if inner is not None:
                     reason = f"an address that embeds {inner}"
-        return reason, None
+        return (None, None) if reason is None else (f"{reason}, which `egress.allow` does not name", None)
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._allow)

@@ -22,7 +22,7 @@ LOCK_SECONDS: Final = 1.0
 """What another proxyd that binds in the same folder is waited for."""
 
 _HINTS: Final = {
-    errno.EADDRINUSE: "another process listens there; `ss -lnp` says which",
+    errno.EADDRINUSE: "another process listens there (`ss -lnp` says which); stop it, or change the address",
     errno.EADDRNOTAVAIL: "no interface of this machine has the address",
     errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE, a socket needs a writable folder",
     errno.ENOENT: "the folder does not exist",

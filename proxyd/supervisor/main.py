@@ -61,6 +61,8 @@ from proxyd.supervisor.upgrades import Upgrades
 from proxyd.wire import ipc
 
 MAX_WORKERS: Final = 1024
+ECHO_SECONDS: Final = 0.5
+"""``timeout`` and others send a signal to the process and to its group; a person who insists takes longer."""
 DEFAULT_DRAIN: Final = 30.0
 MAX_DRAIN: Final = 24 * 3600.0
 
@@ -126,6 +128,8 @@ class Supervisor:
         self._pulsed = -math.inf
         self._was_bound = False
         self._drain_timeout = DEFAULT_DRAIN
+        self._echo = (0, 0.0)
+        """The signal that ordered the stop, and the monotonic time before which the same one is its echo."""
         self._phase = Phase.RUNNING
         self._exit_code: int | None = None
 
@@ -404,8 +408,9 @@ class Supervisor:
                 self._control.tell(Reload())
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._phase is Phase.RUNNING:
+                self._echo = (number, time.monotonic() + ECHO_SECONDS)
                 self._drain(self._drain_timeout)
-            else:
+            elif number != self._echo[0] or time.monotonic() >= self._echo[1]:
                 self._hurry()
 
     def _drain(self, seconds: float) -> None:

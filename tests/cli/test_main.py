@@ -194,7 +194,7 @@ def test_check_of_a_bad_file_prints_every_problem_and_is_2(tmp_path, capsys):
 
 def test_check_of_an_absent_file_is_2(tmp_path, capsys):
     assert main(["check", "-c", str(tmp_path / "absent.yaml")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+    assert "there is no such file" in capsys.readouterr().err
 
 
 def test_the_status_path_imports_nothing_heavy():

@@ -28,7 +28,7 @@ def test_something_else_on_the_socket_is_told_apart(daemon, answer):
 
 
 def test_nobody_there_is_its_own_exit_code(tmp_path):
-    with pytest.raises(rpc.Unreachable, match="is proxyd running") as caught:
+    with pytest.raises(rpc.Unreachable, match="there is no such socket; start it") as caught:
         rpc.call(tmp_path / "absent.sock", "status")
     assert caught.value.code == UNREACHABLE
 

@@ -144,7 +144,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
     [
         (b"a: 1\nbc: \xff\n", ":2:5: the file is not UTF-8"),
         (b"#" * (MAX_BYTES + 1), ":1:1: the file has more than 8 MiB"),
-        (None, ":1:1: the file cannot be read: No such file or directory"),
+        (None, ":1:1: there is no such file; name one with -c, or have one written: proxyd init -o FILE"),
     ],
 )
 def test_a_file_that_is_no_text_is_refused(tmp_path, content, line):
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, content, line):
 
 
 def test_a_folder_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="that is a folder"):
         load(tmp_path, STATE, RUNTIME)
 
 

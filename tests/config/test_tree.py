@@ -93,7 +93,15 @@ def test_keys_are_text_whatever_they_look_like():
         ("!x a: b\n", "1:1: tags are not accepted; remove what begins with '!'"),
         ("? [a, b]\n: c\n", "1:3: a key must be text, not a list or a map"),
         ("a: 99999999999999999999\n", "1:4: the number has more than 18 digits"),
-        ("a: [1, 2\nb: 3\n", "2:2: not YAML: while parsing a flow sequence, did not find expected ',' or ']'"),
+        (
+            "a: [1, 2\nb: 3\n",
+            "2:2: not YAML: while parsing a flow sequence that begins on line 1, did not find expected ',' or ']'",
+        ),
+        (
+            "a:\n\t- b\n",
+            "2:1: not YAML: while scanning for the next token, found character that cannot start any token "
+            "(a tab, '@', '`' or '%'? indent with spaces, put such text in quotes)",
+        ),
         ("a: b: c\n", "1:5: not YAML: mapping values are not allowed in this context"),
         ("a: *x\n", "1:4: not YAML: found undefined alias"),
         ("--- a\n--- b\n", "2:1: not YAML: expected a single document in the stream, but found another document"),

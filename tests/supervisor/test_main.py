@@ -291,6 +291,17 @@ def test_a_second_signal_ends_at_once(start):
     assert not any(map(running.is_ours, (control, *workers.values())))
 
 
+def test_the_same_signal_twice_in_a_row_is_one_order_to_stop(start):
+    """As GNU timeout sends it: to the process, and to its group."""
+    running = start({**tcp(), "drain_timeout": 3600.0})
+    up(running)
+    running.signal(signal.SIGTERM)
+    running.signal(signal.SIGTERM)
+    running.expect("drain", index=0)
+    assert running.exit_code() == 0
+    assert "everything is killed" not in running.stderr
+
+
 def test_a_control_that_ignores_sigterm_is_killed(start):
     running = start({**tcp(), "ignores_term": True, "control_stop": 0.1})
     control, _ = up(running)
