@@ -19,7 +19,7 @@ from starlette.routing import Route
 from proxyd.admin.bind import host_port
 from proxyd.admin.guard import App, Guard, problem_body
 from proxyd.admin.service import Service
-from proxyd.telemetry.exposition import CONTENT_TYPE
+from proxyd.sdk.exporter import TEXT_FORMAT
 
 HEAD_BYTES: Final = 16 * 1024
 KEEP_ALIVE_SECONDS: Final = 75
@@ -34,7 +34,7 @@ def application(service: Service, address: str, socket_answers: Answers) -> App:
     """Return the ASGI application for ``address`` (``host:port`` as bound)."""
 
     async def metrics(request: Request) -> Response:
-        return Response(await service.metrics_text(), headers={"content-type": CONTENT_TYPE})
+        return Response(await service.metrics_text(), headers={"content-type": TEXT_FORMAT})
 
     async def live(request: Request) -> Response:
         return Response(b"live\n", media_type="text/plain")

@@ -6,6 +6,7 @@ from proxyd.config import service_checks
 from proxyd.config.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
 from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import size
+from proxyd.config.sinks import check_sinks
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed, table
 from proxyd.core.access import networks
@@ -33,6 +34,7 @@ def check(tree: Tree) -> None:
     _check_vault(tree)
     _check_rules(tree)
     _check_limits(tree)
+    check_sinks(tree)
 
 
 def _check_listeners(tree: Tree) -> None:

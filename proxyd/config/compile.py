@@ -21,7 +21,9 @@ from proxyd.config.model import (
     VaultSection,
 )
 from proxyd.config.problems import Trail
+from proxyd.config.sinks import sink_settings
 from proxyd.config.tree import Tree
+from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
@@ -69,6 +71,10 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         recent=document.telemetry.recent,
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
         vault_key=_vault_key(document.vault, around.folder),
+        sinks=tuple(
+            sink_settings(entry, tree.line(trail))
+            for trail, entry in maps(child(tree.value, "telemetry", "sinks"), ("telemetry", "sinks"))
+        ),
         drain_old=document.drain_old,
         drain_timeout=document.drain_timeout,
         upgrade_drain=document.upgrade_drain,

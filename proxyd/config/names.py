@@ -23,6 +23,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "T
 
 _NAME: Final = re.compile(NAME_PATTERN[1:-1])
 _ENV: Final = re.compile(ENV_PATTERN[1:-1])
+_PLUGIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}(:[A-Za-z_][A-Za-z0-9_.]{0,127})?")
 _TOKEN: Final = re.compile(FIELD_NAME_PATTERN[1:-1])
 _MAX_TEXT: Final = 4096
 
@@ -32,6 +33,14 @@ def name(value: object) -> str:
     text = _text(value, "a name")
     if not _NAME.fullmatch(text):
         raise Mistake("not a name", "up to 128 letters, digits, '.', '_', '-' and '/', a letter or digit first")
+    return text
+
+
+def plugin(value: object) -> str:
+    """Read the name of a plugin, or ``module:name``."""
+    text = _text(value, "a plugin's name")
+    if not _PLUGIN.fullmatch(text):
+        raise Mistake("not a plugin", "the name of an installed one, or module:name")
     return text
 
 

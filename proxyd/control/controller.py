@@ -8,7 +8,7 @@ a caller who gives up leaves no half of a configuration behind.
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,6 +20,7 @@ from proxyd.control.generations import Generations
 from proxyd.control.leaves import Leaves
 from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
+from proxyd.control.sinks import Prepared, SinkError
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.messages import (
@@ -114,6 +115,7 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
+        tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
         self._jobs_out, self._jobs_in = trio.open_memory_channel[_Job](MAX_RELOADS)
@@ -267,7 +269,7 @@ class Controller:
         With ``drain`` seconds no listener is opened, and what runs has that long to finish.
         """
         prepared = await self.secrets.prepare(settings.secrets)
-        with self._undone_on_failure():
+        async with self._sinks(settings) as sinks, self._undone_on_failure():
             self._configure(settings)
             used = settings if drain is None else replace(settings, listeners=(), drain_old=drain)
             listeners = [(listener.name, listener.address) for listener in used.listeners]
@@ -279,7 +281,7 @@ class Controller:
                 close_fds([socket.fd for socket in sockets.values()])
                 raise SettingsError([self._why_draining])
         # From here on nothing fails and nothing waits.
-        self.tools.reports.recent.resize(settings.recent)
+        self.tools.reports.commit(settings, sinks)
         former, self.sockets = self.sockets, sockets
         self.settings, self.is_drained = settings, drain is not None
         changed, gone = self.secrets.commit(prepared)
@@ -295,9 +297,23 @@ class Controller:
         for socket in former.values():
             close_fds([socket.fd])
 
-    @contextlib.contextmanager
-    def _undone_on_failure(self) -> Iterator[None]:
-        """Set CA and access log back when the listeners cannot be had."""
+    @contextlib.asynccontextmanager
+    async def _sinks(self, settings: Settings) -> AsyncIterator[Prepared]:
+        """Open the sinks that are new in ``settings``; close them again when the block fails. SettingsError."""
+        try:
+            prepared = await self.tools.reports.sinks.prepare(settings)
+        except SinkError as error:
+            raise SettingsError([str(error)]) from error
+        try:
+            yield prepared
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self.tools.reports.sinks.discard(prepared)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _undone_on_failure(self) -> AsyncIterator[None]:
+        """Set the CA back when the listeners cannot be had."""
         former = self.settings
         try:
             yield
@@ -311,12 +327,6 @@ class Controller:
             self.leaves.configure(intercepted_hosts(settings), intercepts_all(settings), settings.limits)
         except ValueError as error:
             raise SettingsError([f"{settings.source}: {error}"]) from error
-        try:
-            self.tools.reports.configure(settings.access_log)
-        except OSError as error:
-            raise SettingsError(
-                [f"{settings.source}: telemetry.access_log.path: {error.filename or ''}: {error.strerror}"]
-            ) from error
 
     async def apply_secret(self, name: str, seconds: float) -> list[WorkerLink]:
         """Have workers use what the vault holds under ``name`` now; return those that have not within ``seconds``."""
@@ -415,6 +425,10 @@ class Controller:
             link.put(self.leaves.answer(message.host, message.caller))
             return
         self.tools.reports.take(link.index, message)
+
+    def _secret_value(self, name: str) -> bytes | None:
+        state = self.secrets.get(name)
+        return state.value if state is not None else None
 
     def _secret_changed(self, state: SecretState) -> None:
         if state.why and state.source.vault and state.secret is None:

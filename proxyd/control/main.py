@@ -139,8 +139,8 @@ async def serve(options: Options, serve_admin: ServeAdmin, supervisor: socket.so
     controller = parts.controller
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, controller, nursery.cancel_scope)
-        nursery.start_soon(controller.tools.reports.access_log.run)
         nursery.start_soon(parts.last_use.run)
+        nursery.start_soon(controller.tools.reports.run)
         await nursery.start(_run_controller, controller, nursery.cancel_scope)
         try:
             await _start(parts, settings, options, partial(nursery.start, serve_admin))
@@ -171,7 +171,8 @@ def _prepare(options: Options, settings: Settings, supervisor: socket.socket) ->
         return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
 
     instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
-    tools = Tools(authority, Reports(log, processes), log, partial(read, options.source), _kill, instance, token, vault)
+    reports = Reports(log, processes, state_dir=options.state_dir.absolute())
+    tools = Tools(authority, reports, log, partial(read, options.source), _kill, instance, token, vault)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
     controller = Controller(tools, link, links)
     token_path = str(options.runtime_dir.absolute() / TOKEN_FILE)

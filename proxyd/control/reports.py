@@ -1,17 +1,23 @@
-"""What workers report: events to the access log and the daemon's log, statistics to the sums."""
+"""What workers report: events to taps, sinks and the daemon's log, statistics to the sums."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import trio
 
-from proxyd.core.events import ACCESS, NOTICE
+from proxyd.control.runner import PluginHost, Services
+from proxyd.control.sinks import Prepared, Sinks
+from proxyd.core import metrics
+from proxyd.core.events import NOTICE
 from proxyd.core.messages import Events, Message, Stats
 from proxyd.core.records import Batch, Intake, Values
-from proxyd.core.settings import AccessLog as AccessLogSettings
-from proxyd.telemetry.access_log import AccessLog
+from proxyd.core.settings import Settings
+from proxyd.sdk.exporter import Exporter
+from proxyd.sdk.loader import load_exporter
 from proxyd.telemetry.aggregate import Aggregate
-from proxyd.telemetry.exposition import Exposition, Processes, Reading
+from proxyd.telemetry.cells import Cells
+from proxyd.telemetry.families import Families, Processes
 from proxyd.telemetry.log import Log
 from proxyd.telemetry.recent import Recent
 
@@ -23,28 +29,37 @@ NOTICES_PER_SECOND: Final = 50
 
 
 class Reports:
-    """Sorts reports and keeps count of what did not fit."""
+    """Sorts reports and keeps count of what did not fit. ``run`` runs the sinks."""
 
-    def __init__(self, log: Log, processes: Processes, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(
+        self,
+        log: Log,
+        processes: Processes,
+        *,
+        state_dir: Path = Path(),
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
         self.aggregate = Aggregate()
-        self.access_log = AccessLog(self._report)
         self.recent = Recent()
-        self._exposition = Exposition(self.aggregate, processes, self._readings)
         self.taps: list[Tap] = [self.recent.take]
         """Called with each batch, in order, before sinks get it."""
+        self.cells = Cells()
+        self.services = Services(log, self.cells, Families(self.aggregate, self.cells, processes), state_dir)
+        """What plugins may ask for."""
+        self.sinks = Sinks(self.services)
+        self._exporter: Exporter | None = None
         self._intake = Intake()
+        self._malformed = self.cells.cell(metrics.EVENTS_MALFORMED)
+        self._dropped = self.cells.cell(metrics.NOTICES_DROPPED)
         self._log = log
         self._clock = clock
         self._second = 0
         self._notices = 0
-        self._dropped = 0
 
-    def configure(self, settings: AccessLogSettings | None) -> None:
-        """Write the access log where a configuration says. OSError: nothing has changed."""
-        if settings is None:
-            self.access_log.close()
-        else:
-            self.access_log.open(settings.path)
+    def commit(self, settings: Settings, sinks: Prepared) -> None:
+        """Bring a configuration in whose sinks ``sinks.prepare`` has opened."""
+        self.recent.resize(settings.recent)
+        self.sinks.commit(sinks)
 
     def take(self, worker: int, message: Message) -> None:
         """Take in one report of a worker. ValueError: it is none."""
@@ -62,13 +77,20 @@ class Reports:
 
     async def page(self) -> bytes:
         """Return the metrics page."""
-        return await self._exposition.page()
+        if self._exporter is None:
+            self._exporter = load_exporter(PluginHost("prometheus", self.services))
+        return await self._exporter.page()
+
+    async def run(self) -> None:
+        """Run the sinks until cancelled."""
+        await self.sinks.run()
 
     def _take_events(self, worker: int, records: list[Values]) -> None:
         batch = self._intake.take(worker, records)
+        self._malformed.value = self._intake.malformed
         for tap in self.taps:
             tap(batch)
-        self.access_log.add(batch.of(ACCESS))
+        self.sinks.put(batch)
         for record in batch.of(NOTICE):
             self._notice(worker, record)
 
@@ -78,17 +100,6 @@ class Reports:
             self._second, self._notices = second, 0
         self._notices += 1
         if self._notices > NOTICES_PER_SECOND:
-            self._dropped += 1
+            self._dropped.value += 1
         else:
             self._log.notice(f"worker-{worker}", record)
-
-    def _report(self, event: str, detail: str) -> None:
-        self._log.warning(event, detail=detail)
-
-    def _readings(self) -> list[Reading]:
-        malformed = self.access_log.malformed + self._intake.malformed
-        return [
-            Reading("proxyd_access_log_lost", "Lines that the access log had no room for.", self.access_log.lost),
-            Reading("proxyd_events_malformed", "Workers' events that did not fit their schema.", malformed),
-            Reading("proxyd_notices_dropped", "Workers' notices beyond the rate that is logged.", self._dropped),
-        ]

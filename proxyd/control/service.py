@@ -254,6 +254,7 @@ class ControlService:
         yield from control.secrets.problems
         yield from (f"the last reload was refused: {text}" for text in control.refusal)
         yield from control.notes
+        yield from control.tools.reports.sinks.problems
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

@@ -1,4 +1,4 @@
-"""The metrics that workers keep: names, labels, help and histogram buckets, declared once."""
+"""The metrics: names, labels, help and histogram buckets, declared once; docs/metrics.md is generated from here."""
 
 import enum
 from dataclasses import dataclass
@@ -62,4 +62,34 @@ METRICS: Final = {
         MASKED, LEAVES,
     )
 }  # fmt: skip
-"""All families by name; counters gain ``_total`` when they are exposed."""
+"""Families that workers keep, by name; counters gain ``_total`` when they are exposed."""
+
+STATS_REJECTED: Final = Metric(
+    "proxyd_stats_rejected", Kind.COUNTER, "Entries of workers' statistics that did not fit."
+)
+EVENTS_MALFORMED: Final = Metric(
+    "proxyd_events_malformed", Kind.COUNTER, "Workers' events that did not fit their schema."
+)
+NOTICES_DROPPED: Final = Metric(
+    "proxyd_notices_dropped", Kind.COUNTER, "Workers' notices beyond the rate that is logged."
+)
+ACCESS_LOG_LOST: Final = Metric("proxyd_access_log_lost", Kind.COUNTER, "Exchanges that the access log did not write.")
+SINK_LOST: Final = Metric(
+    "proxyd_sink_events_lost", Kind.COUNTER, "Events that a sink had no room for or could not use.", ("sink", "why")
+)
+SINK_FAILURES: Final = Metric("proxyd_sink_failures", Kind.COUNTER, "Failures of a sink; it is restarted.", ("sink",))
+BUILD_INFO: Final = Metric("proxyd_build_info", Kind.GAUGE, "This daemon's version; always 1.", ("version", "python"))
+PROCESS_CPU: Final = Metric("proxyd_process_cpu_seconds", Kind.COUNTER, "User and system time.", ("process",))
+PROCESS_RESIDENT: Final = Metric("proxyd_process_resident_memory_bytes", Kind.GAUGE, "Resident memory.", ("process",))
+PROCESS_PROPORTIONAL: Final = Metric(
+    "proxyd_process_proportional_memory_bytes", Kind.GAUGE, "Memory, shared pages divided (PSS).", ("process",)
+)
+PROCESS_FDS: Final = Metric("proxyd_process_open_fds", Kind.GAUGE, "Open descriptors.", ("process",))
+PROCESS_THREADS: Final = Metric("proxyd_process_threads", Kind.GAUGE, "Threads.", ("process",))
+PROCESS_START: Final = Metric("proxyd_process_start_time_seconds", Kind.GAUGE, "Start, in Unix time.", ("process",))
+
+OWN: Final = (
+    STATS_REJECTED, EVENTS_MALFORMED, NOTICES_DROPPED, ACCESS_LOG_LOST, SINK_LOST, SINK_FAILURES,
+    BUILD_INFO, PROCESS_CPU, PROCESS_RESIDENT, PROCESS_PROPORTIONAL, PROCESS_FDS, PROCESS_THREADS, PROCESS_START,
+)  # fmt: skip
+"""Families that control keeps or reads."""

@@ -4,6 +4,7 @@ Everything relative in the file is absolute here; nothing here is secret.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxyd.core.access import Access
 from proxyd.core.limits import Limits, PoolLimits
@@ -67,6 +68,23 @@ class Readers:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One sink of events."""
+
+    name: str
+    plugin: str
+    """A shipped or installed plugin by its name, or ``module:name``."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Plain values that the plugin's options are read from."""
+    line: int = 0
+    """Line in the configuration, for messages."""
+
+    def is_same(self, other: "SinkSettings") -> bool:
+        """Whether a sink of the one can go on as the other: wherever they stand in a file."""
+        return (self.name, self.plugin, self.options) == (other.name, other.plugin, other.options)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One valid configuration."""
 
@@ -92,6 +110,7 @@ class Settings:
     """Exchanges kept in memory for the admin socket; 0: none."""
     access_log: AccessLog | None = None
     vault_key: VaultKey = field(default_factory=VaultKey)
+    sinks: tuple[SinkSettings, ...] = ()
     drain_old: float = 300.0
     drain_timeout: float = 30.0
     upgrade_drain: float = 3600.0

@@ -240,6 +240,7 @@ class Lab:
 
     async def start(self):
         self.nursery.start_soon(self.supervisor.run)
+        self.nursery.start_soon(self.reports.run)
         await self.nursery.start(self.controller.run)
         await self.controller.start(self.file)
 

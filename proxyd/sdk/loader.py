@@ -1,0 +1,66 @@
+"""Finds plugins: shipped ones by name, installed ones by their entry point, any other as ``module:name``.
+
+Only what the configuration names is imported.
+"""
+
+import difflib
+import importlib
+import inspect
+from typing import Any, Final, cast
+
+from proxyd.sdk import API_VERSION
+from proxyd.sdk.exporter import Exporter
+from proxyd.sdk.host import Host
+from proxyd.sdk.sink import Sink
+
+GROUP: Final = "proxyd.sinks"
+"""Entry points of sinks."""
+
+SHIPPED: Final = {"access_log": "proxyd_plugins.access_log:AccessLog"}
+"""Sinks that come with proxyd. They share control's loop: they neither block nor wait, and cost no thread."""
+
+METRICS_PAGE: Final = "proxyd_plugins.prometheus:Prometheus"
+"""The exporter behind ``/metrics``."""
+
+
+class LoadError(Exception):
+    """A plugin cannot be had; the text says why and what to do."""
+
+
+def load_sink(name: str) -> type[Sink]:
+    """Return the sink class that ``name`` in a configuration means. LoadError."""
+    kind = _load(name, SHIPPED.get(name) or (name if ":" in name else _entry_point(name)))
+    if not inspect.isclass(kind) or not inspect.iscoroutinefunction(getattr(kind, "events", None)):
+        raise LoadError(f"{name} is no sink: a class with 'async def events(self, batch)' is expected")
+    version = getattr(kind, "api_version", 1)
+    if version != API_VERSION:
+        raise LoadError(f"{name} is written for version {version} of proxyd.sdk, this is {API_VERSION}; update it")
+    return cast("type[Sink]", kind)
+
+
+def load_exporter(host: Host) -> Exporter:
+    """Return what renders the page of metrics. LoadError."""
+    return cast(Exporter, _load("the metrics page", METRICS_PAGE)(host))
+
+
+def _entry_point(name: str) -> str:
+    from importlib.metadata import entry_points  # reads every package's metadata: only where a sink is no shipped one
+
+    found = {point.name: point.value for point in entry_points(group=GROUP)}
+    if name in found:
+        return found[name]
+    known = sorted({*found, *SHIPPED})
+    close = difflib.get_close_matches(name[:128], known, 1)
+    guess = f"; did you mean '{close[0]}'?" if close else ""
+    raise LoadError(f"no sink of this name is installed; there are {', '.join(known)}, or write module:name{guess}")
+
+
+def _load(name: str, target: str) -> Any:
+    module, _, path = target.partition(":")
+    try:
+        value: Any = importlib.import_module(module.strip())
+        for step in path.strip().split("."):
+            value = getattr(value, step)
+    except Exception as error:
+        raise LoadError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+    return value
