@@ -64,6 +64,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         unknown_timeouts=_timeouts(document.unknown.timeouts),
         unknown_pool=_pool(document.unknown.pool),
         extra_roots_pem=extra_roots_pem,
+        ca_folder=str(around.runtime_dir / document.tls.publish) if document.tls.publish else "",
         workers=document.workers or around.cpus,
         admin_socket=str(around.runtime_dir / socket) if socket else "",
         admin_http=document.admin.http,

@@ -99,6 +99,8 @@ class TlsSection(Section):
 
     extra_roots: FilePath = ""
     """PEM file of certificates that are trusted besides the system's; relative to the configuration file."""
+    publish: FilePath = ""
+    """Folder that `ca.pem` and `ca-bundle.pem` are written to as well, at the start; relative to the runtime folder."""
 
 
 class EgressSection(Section):

@@ -159,6 +159,8 @@ def _prepare(options: Options, settings: Settings, supervisor: socket.socket) ->
         authority = Authority.open(options.state_dir, Compartment(vault))
         token = gateway_token(options.runtime_dir)
         ca_path, bundle_path = export(options.state_dir.absolute(), authority.root_pem)
+        if settings.ca_folder:
+            ca_path, bundle_path = export(Path(settings.ca_folder), authority.root_pem)
     except (AuthorityError, VaultError) as error:
         raise StartError(str(error)) from error
     except OSError as error:

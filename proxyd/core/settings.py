@@ -100,6 +100,8 @@ class Settings:
     unknown_pool: PoolLimits = field(default_factory=PoolLimits)
     extra_roots_pem: bytes = b""
     """Contents of ``tls.extra_roots``."""
+    ca_folder: str = ""
+    """Absolute path of a folder that gets the CA's certificates too; empty: none."""
     workers: int = 1
     admin_socket: str = ""
     """Absolute path; empty: ``admin.sock`` in the runtime folder."""

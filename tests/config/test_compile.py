@@ -3,7 +3,7 @@ import pytest
 from proxyd.core.access import ProxyUser
 from proxyd.core.limits import Limits
 from proxyd.core.service import Auth, AuthPart
-from tests.config.conftest import LISTENERS
+from tests.config.conftest import LISTENERS, RUNTIME
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,12 @@ def test_schemes(settings_of, auth, compiled):
         f"{LISTENERS}services: {{s: {{hosts: [s.example], auth: {auth}}}}}\nsecrets: {{a: {{env: A}}, b: {{env: B}}}}\n"
     )
     assert settings_of(text).services[0].auth == compiled
+
+
+def test_the_folder_of_published_certificates_is_relative_to_the_runtime_folder(settings_of):
+    assert settings_of(LISTENERS).ca_folder == ""
+    assert settings_of(LISTENERS + "tls: {publish: shared}\n").ca_folder == str(RUNTIME / "shared")
+    assert settings_of(LISTENERS + "tls: {publish: /run/pod}\n").ca_folder == "/run/pod"
 
 
 def test_the_base_url_defaults_to_https_on_the_first_host(settings_of):

@@ -80,6 +80,23 @@ async def test_it_serves_until_the_supervisors_link_ends(start):
     assert not (control.folder / "run" / "admin.sock").exists()
 
 
+async def test_the_certificates_are_published_where_the_configuration_says(start, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    control = start(f"{CONFIG}tls: {{publish: {shared}}}\n")
+    await control.ready()
+    for name in ("ca.pem", "ca-bundle.pem"):
+        assert (shared / name).read_bytes() == (control.state / name).read_bytes()
+        assert stat.S_IMODE((shared / name).stat().st_mode) == 0o644
+
+
+async def test_a_folder_to_publish_in_that_is_missing_is_printed(start, tmp_path):
+    control = start(f"{CONFIG}tls: {{publish: {tmp_path}/missing}}\n")
+    code, error = await control.end()
+    assert code == 1
+    assert "missing" in error
+
+
 async def test_sigterm_ends_it(start):
     control = start()
     await control.ready()
