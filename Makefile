@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
 	@echo 'make test       lint, types and tests with the Python at hand'
 	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
+	@echo 'make crash      1,000 rounds of writers of a vault, killed at random moments'
 	@echo 'make bench      proxyd beside its peers'
 	@echo 'make dist       wheel and sdist'
 	@echo 'make deb        Debian package, for the release whose Python this is'
@@ -51,6 +52,11 @@ test-all: test
 .PHONY: tests-only
 tests-only: $(VENV)/.installed
 	$(RUN) -m pytest $(PYTEST)
+
+.PHONY: crash
+crash: $(VENV)/.installed
+	$(RUN) -m tests.vault.steps
+	$(RUN) -m tests.vault.crash 1000
 
 bench: $(VENV)/.installed
 	$(RUN) -m bench --setup

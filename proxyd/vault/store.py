@@ -63,6 +63,8 @@ class Opened:
     keys: DataKeys
     key: Key
     tag: bytes
+    is_noted: bool = True
+    """Whether the anchor knows of it: its writer may have been killed before."""
 
 
 class Vault:
@@ -244,7 +246,7 @@ class Vault:
         """Hold the lock and give the latest file, or a new one, without versions that are over."""
         with files.locked(self.folder):
             opened = self._read(accept=accept) or self._begin()
-            self.keyring.settle(opened.image.key, opened.image.id)
+            self._settle(opened)
             yield replace(opened, image=opened.image.pruned(self._clock()))
 
     def _replaceable(self, replacing: bool) -> Opened:
@@ -262,8 +264,18 @@ class Vault:
             raise VaultError(
                 f"the vault holds secrets ({len(names)}), which the backup would replace; add --replace to do so"
             )
-        self.keyring.settle(opened.image.key, opened.image.id)
+        self._settle(opened)
         return opened
+
+    def _settle(self, opened: Opened) -> None:
+        """Finish what a killed writer began, so that no two unfinished writes follow each other."""
+        if not opened.is_noted:
+            self._note(opened.image, opened.keys, opened.tag)
+        self.keyring.settle(opened.image.key, opened.image.id)
+
+    def _note(self, written: Image, keys: DataKeys, tag: bytes) -> None:
+        note = image.encode_anchor(Anchor(written.id, written.generation, tag))
+        files.replace(self.anchor_path, note + cipher.anchor_tag(keys, written.id, note))
 
     def _begin(self) -> Opened:
         vault = os.urandom(cipher.ID_BYTES)
@@ -286,10 +298,9 @@ class Vault:
         keys = self._unwrapped(found, key)
         if not image.same(tag, cipher.file_tag(keys, found.id, body)):
             raise image.damaged(str(self.path))
-        if not accept:
-            self._check_latest(found, keys, tag, noted)
+        is_noted = accept or self._check_latest(found, keys, tag, noted)
         self._seen = (found.id, found.generation)
-        return Opened(found, keys, key, tag)
+        return Opened(found, keys, key, tag, is_noted)
 
     def _noted(self, vault: bytes) -> int:
         """Return how far a vault came, by its anchor, whatever else is wrong with it."""
@@ -306,7 +317,8 @@ class Vault:
         except ValueError:
             raise image.damaged(str(self.path)) from None
 
-    def _check_latest(self, found: Image, keys: DataKeys, tag: bytes, noted: bytes | None) -> None:
+    def _check_latest(self, found: Image, keys: DataKeys, tag: bytes, noted: bytes | None) -> bool:
+        """Return whether the anchor knows this file; False: its writer was killed in between. VaultError: older."""
         how = "put the latest files back; if it is meant to be so: proxyd secret rekey --accept"
         if self._seen[0] == found.id and found.generation < self._seen[1]:
             raise VaultError(
@@ -316,7 +328,7 @@ class Vault:
         if noted is None:
             if found.generation > 1:  # the first one is written before its anchor
                 raise VaultError(f"{self.anchor_path} is missing, so an older vault would not be noticed; {how}")
-            return
+            return False
         anchor, body, seal = image.decode_anchor(noted, str(self.anchor_path))
         if anchor.id != found.id:
             raise VaultError(f"{self.path} is another vault than the one that was here before; {how}")
@@ -329,6 +341,7 @@ class Vault:
             )
         if found.generation == anchor.generation and not image.same(tag, anchor.tag):
             raise VaultError(f"{self.path} is not the file that was written last; {how}")
+        return found.generation == anchor.generation
 
     def _write(self, changed: Image, keys: DataKeys, key: Key) -> Image:
         """Write the next generation: it is on the disk, and its anchor too, when this returns."""
@@ -342,9 +355,8 @@ class Vault:
         if len(body) + cipher.TAG_BYTES > image.MAX_FILE:
             raise VaultError(f"the vault would be larger than {image.MAX_FILE} bytes; remove some secrets first")
         tag = cipher.file_tag(keys, changed.id, body)
-        note = image.encode_anchor(Anchor(changed.id, changed.generation, tag))
         files.replace(self.path, body + tag)
-        files.replace(self.anchor_path, note + cipher.anchor_tag(keys, changed.id, note))
+        self._note(changed, keys, tag)
         self._seen = (changed.id, changed.generation)
         self._cached = None
         return changed
