@@ -16,7 +16,8 @@ from proxyd.vault.store import Vault
 from tests.vault.conftest import Clock
 
 NAMES = st.sampled_from(["a", "a/b", "A-1", "z" * 128])
-VALUES = st.binary(min_size=1, max_size=200).filter(lambda value: not set(value) & set(b"\r\n\0"))
+_NO_BREAKS = bytes.maketrans(b"\r\n\0", b"xyz")
+VALUES = st.binary(min_size=1, max_size=200).map(lambda value: value.translate(_NO_BREAKS))
 
 
 class Machine(RuleBasedStateMachine):
