@@ -57,6 +57,8 @@ def _default(request_path: bytes) -> bytes:
 def _path(path: bytes, facade: Facade) -> bytes:
     """Return an upstream's path in the client's words; one outside of the base path stays within the service's part."""
     base = facade.base_path
+    if path == b"/":
+        return facade.prefix or b"/"
     if path.startswith(base) and path[len(base) :][:1] in (b"/", b""):
         return (facade.prefix + path[len(base) :]) or b"/"
     if base.startswith(path.rstrip(b"/") + b"/"):  # it covers all of the base path

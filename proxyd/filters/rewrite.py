@@ -8,9 +8,8 @@ is written out in full. Nothing else changes: what is not understood stays byte 
 
 import re
 from typing import Final
-from urllib.parse import urljoin
 
-from proxyd.core.authority import DEFAULT_PORTS, parse_authority
+from proxyd.core.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxyd.core.exchange import Exchange
 from proxyd.core.facade import Facade
 from proxyd.core.headers import Headers
@@ -87,6 +86,9 @@ def reference(value: bytes, facade: Facade, path: bytes) -> bytes:
 def _network_path(value: bytes, facade: Facade) -> bytes:
     """``//host/path`` has the scheme of who reads it."""
     written_out = facade.base_scheme + b":" + value
+    absolute = _ABSOLUTE(written_out)
+    if absolute is None or _authority(absolute[3], facade) is None:
+        return value  # it names no host
     changed = reference(written_out, facade, b"/")
     return value if changed == written_out and facade.scheme == facade.base_scheme else changed
 
@@ -105,26 +107,39 @@ def _relative(value: bytes, facade: Facade, path: bytes) -> bytes:
     if value.startswith(b"#") or not value or not (facade.prefix or facade.base_path):
         return value
     own_path = facade.prefix + path.removeprefix(facade.base_path)
-    try:
-        theirs, ours = _join(path, value), _join(own_path, value)
-    except ValueError:
-        return value
-    meant = _absolute_path(theirs, facade)
-    return value if meant == ours else meant
+    meant = _absolute_path(_join(path, value), facade)
+    return value if meant == _join(own_path, value) else meant
 
 
 def _join(path: bytes, value: bytes) -> bytes:
-    return urljoin(b"http://h" + path, value)[len(b"http://h") :]
+    """Return the path, query and fragment that a relative-path reference names (RFC 3986 §5.2.2 to §5.2.4)."""
+    base = path.partition(b"?")[0]
+    relative = value.partition(b"#")[0].partition(b"?")[0]
+    rest = value[len(relative) :]
+    if not relative:
+        return base + rest
+    segments = (base.rpartition(b"/")[0] + b"/" + relative).split(b"/")[1:]
+    kept: list[bytes] = []
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment != b".":
+            kept.append(segment)
+    if segments[-1] in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept) + rest
 
 
 def _is_base(scheme: bytes, authority: bytes, facade: Facade) -> bool:
     """Whether an absolute URL is on the base URL's host and port, with its scheme."""
-    if scheme != facade.base_scheme:
-        return False
+    return scheme == facade.base_scheme and _authority(authority, facade) == facade.base_authority
+
+
+def _authority(raw: bytes, facade: Facade) -> Authority | None:
     try:
-        return parse_authority(authority, DEFAULT_PORTS[scheme]) == facade.base_authority
-    except (ValueError, UnicodeDecodeError):
-        return False
+        return parse_authority(raw, DEFAULT_PORTS[facade.base_scheme])
+    except ValueError:
+        return None
 
 
 def _below(rest: bytes, facade: Facade) -> bytes | None:

@@ -448,6 +448,8 @@ class Plane:
         self.counters: dict[tuple[str, ...], int] = {}
         """Sums of the counters' deltas, by name and labels."""
         self.ports: dict[str, int] = {}
+        self.paths: dict[str, bytes] = {}
+        """Listeners on Unix sockets."""
         self.exited = trio.Event()
         self.exit_code: int | None = None
         self._link = link
@@ -463,6 +465,14 @@ class Plane:
 
     async def send(self, message: messages.Message, *socks: socket.socket) -> None:
         await self._link.send(ipc.encode(message), [sock.fileno() for sock in socks])
+
+    async def listen_unix(self, name: str) -> None:
+        """Bind a listener on a Unix socket of the kernel's choice and hand it over."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind("")  # a name in the abstract namespace
+            sock.listen(512)
+            self.paths[name] = sock.getsockname()
+            await self.send(messages.SetListener(name), sock)
 
     async def listen(self, name: str) -> int:
         """Bind a listener on loopback and hand it over."""
@@ -505,7 +515,11 @@ class Plane:
 
     async def connect(self, listener: str = "apps") -> Client:
         """Connect a client to a listener."""
-        stream = await trio.open_tcp_stream("127.0.0.1", self.ports[listener])
+        stream = (
+            await trio.open_unix_socket(self.paths[listener])
+            if listener in self.paths
+            else await trio.open_tcp_stream("127.0.0.1", self.ports[listener])
+        )
         client = Client(stream)
         self._clients.append(client)
         return client
@@ -614,7 +628,7 @@ async def open_plane(*, leaves: tuple[str, ...] = (), **changes: Any) -> AsyncIt
             nursery.start_soon(run)
             nursery.start_soon(plane.receive)
             for listener in plane.snapshot.listeners:
-                await plane.listen(listener.name)
+                await (plane.listen_unix if listener.is_unix else plane.listen)(listener.name)
             for item in plane.snapshot.services:
                 for part in item.auth.parts if item.auth is not None else ():
                     await plane.set_secret(part.secret, SECRET)
