@@ -1,6 +1,16 @@
 import pytest
 
-from proxyd.config.addresses import base_url, cidr, endpoint, host_pattern, listen_address, rule_host, url_path
+from proxyd.config.addresses import (
+    base_url,
+    cidr,
+    endpoint,
+    host_pattern,
+    listen_address,
+    listener_address,
+    rule_host,
+    url_path,
+    web_origin,
+)
 from proxyd.config.problems import Mistake
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern
 
@@ -149,3 +159,46 @@ def test_ranges():
         cidr("10.1.2.3/8")
     with pytest.raises(Mistake, match="not a range"):
         cidr("ten")
+
+
+@pytest.mark.parametrize("text", ["unix:gateway.sock", "unix:/run/proxyd/apps.sock"])
+def test_a_listener_may_be_a_unix_socket(text):
+    assert listener_address(text) == text
+    assert listener_address("127.0.0.1:0") == "127.0.0.1:0"
+
+
+@pytest.mark.parametrize("text", ["unix:", "unix:/run/", "unix:a\nb", "gateway.sock", "unix.sock:x", 7])
+def test_what_is_no_listeners_address_is_refused(text):
+    with pytest.raises(Mistake):
+        listener_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("HTTPS://App.Example:443/", "https://app.example"),
+        ("http://localhost:5173", "http://localhost:5173"),
+        ("http://[0::1]:80", "http://[::1]"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_write_it(text, origin):
+    assert web_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("*", "each is written out"),
+        ("null", "each is written out"),
+        ("app.example", "not an origin"),
+        ("https://app.example/path", "did you mean 'https://app.example'"),
+        ("https://*.example", "not a host name"),
+        ("https://u@app.example", "userinfo"),
+        ("https://", "not a host name"),
+    ],
+)
+def test_what_is_no_origin_is_refused(text, message):
+    with pytest.raises(Mistake, match=message.replace("*", ".")):
+        web_origin(text)

@@ -38,6 +38,43 @@ def test_listeners_share_nothing(problems_of, text, line):
     assert problems_of(text) == [line]
 
 
+@pytest.mark.parametrize(
+    ("listeners", "line"),
+    [
+        (
+            "{name: a, mode: forward}",
+            "1:13: listeners[0].address: the key is missing; expected an address such as 127.0.0.1:3128",
+        ),
+        ("{name: a, mode: forward, address: unix:a, open: true}", "1:55: listeners[0].open: open is for mode gateway"),
+        (
+            "{name: a, mode: forward, address: unix:a, origins: [http://a]}",
+            "1:55: listeners[0].origins: origins is for mode gateway",
+        ),
+        (
+            "{name: a, mode: gateway, unknown_hosts: deny}",
+            "1:38: listeners[0].unknown_hosts: unknown_hosts is for mode forward: it serves no others",
+        ),
+        (
+            "{name: a, mode: gateway}, {name: b, mode: gateway}",
+            "1:39: listeners[1].address: the socket is taken by the listener on line 1",
+        ),
+        ("{name: a, mode: gateway, address: unix:admin.sock}", "1:47: listeners[0].address: this is the admin socket"),
+        (
+            f"{{name: a, mode: gateway, address: unix:/{'x' * 107}}}",
+            "1:47: listeners[0].address: the path of a Unix socket has at most 107 bytes",
+        ),
+    ],
+)
+def test_each_mode_has_its_own_keys_and_each_socket_one_listener(problems_of, listeners, line):
+    assert problems_of(f"listeners: [{listeners}]") == [line]
+
+
+def test_sockets_stand_in_the_runtime_folder(settings_of):
+    text = "listeners: [{name: a, mode: gateway}, {name: b, mode: forward, address: unix:b}, {name: c, mode: gateway, address: unix:/c}]"
+    found = [listener.address for listener in settings_of(text).listeners]
+    assert found == ["unix:/run/proxyd/gateway.sock", "unix:/run/proxyd/b", "unix:/c"]
+
+
 def test_ports_that_the_kernel_chooses_and_other_families_do_not_clash(settings_of):
     text = "listeners:\n" + "".join(
         f"- {{name: l{n}, {LISTENER}: '{address}'}}\n"

@@ -40,8 +40,8 @@ from proxyd.vault.store import Vault
 from proxyd.wire import ipc
 
 
-def listener(name="apps", address="127.0.0.1:0", **options):
-    return Listener(name, ListenerMode.FORWARD, address, **options)
+def listener(name="apps", address="127.0.0.1:0", mode=ListenerMode.FORWARD, **options):
+    return Listener(name, mode, address, **options)
 
 
 def service(name, *hosts, secret=""):

@@ -13,6 +13,11 @@ def test_own_addresses_are_those_that_were_bound():
     assert (snapshot.version, snapshot.pseudonym, snapshot.daemon_uid) == (5, "proxyd-1", 1000)
 
 
+def test_unix_sockets_are_no_addresses_to_guard():
+    chosen = settings(listeners=(listener("a", "unix:/run/a"),))
+    assert compose(chosen, {"a": "unix:/run/a"}, 1, INSTANCE).egress.own == ("127.0.0.1:3130",)
+
+
 def test_all_that_a_worker_needs_is_passed_on():
     chosen = settings(service("a", "a.example"), drain_old=1.0, drain_timeout=2.0, extra_roots_pem=b"pem")
     snapshot = compose(chosen, {}, 1, INSTANCE)

@@ -2,11 +2,12 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 
 import pytest
 
 from proxyd.net import callers
-from proxyd.net.callers import find_uid, tcp_uid, unix_peer
+from proxyd.net.callers import executable, find_uid, tcp_uid, unix_peer
 
 
 @pytest.fixture(params=["127.0.0.1", "::1", "dual"])
@@ -138,3 +139,8 @@ def test_the_layout_is_the_kernels():
     assert callers._REQUEST.size == 16 + 56
     assert callers._ANSWER.size == 16 + 72
     assert struct.calcsize("=iII") == 12
+
+
+def test_the_program_of_a_process_is_a_hint_that_may_be_missing():
+    assert executable(os.getpid()) == os.path.realpath(sys.executable)
+    assert executable(2**22 + 1) is None

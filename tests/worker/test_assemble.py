@@ -6,11 +6,13 @@ from proxyd.core.access import Access, Rule
 from proxyd.core.exchange import Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service
-from proxyd.core.snapshot import Egress, Snapshot
+from proxyd.core.snapshot import Egress, Listener, ListenerMode, Snapshot
 from proxyd.filters.access import AccessFilter
+from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
+from proxyd.filters.rewrite import RewriteFilter
 from proxyd.net.reaper import Reaper
 from proxyd.upstream.pool import PoolKey
 from proxyd.worker.assemble import Assembly
@@ -19,6 +21,8 @@ from proxyd.worker.observe import Events, Observer
 
 HOST = "api.example"
 AUTH = Auth("bearer", (AuthPart("", "api/token"),))
+FORWARD = Listener("apps", ListenerMode.FORWARD, "127.0.0.1:0")
+GATEWAY = Listener("gateway", ListenerMode.GATEWAY, "unix:/g")
 OWN = Peer("apps", "127.0.0.1", uid=1000)
 OTHER = Peer("apps", "127.0.0.1", uid=1001)
 
@@ -56,6 +60,26 @@ async def test_what_is_off_costs_nothing(assembly):
     view = assembly.view(snapshot(service(), access=Access((Rule(True, ("api",)),))))
     assert request_filters(view.find(HOST, 443)) == [LoopFilter]
     assert response_filters(view.find(HOST, 443)) == []
+
+
+@pytest.mark.parametrize(
+    ("listeners", "expected"),
+    [
+        ((FORWARD,), [RewriteFilter]),
+        ((GATEWAY,), [RewriteFilter]),
+        ((FORWARD, dataclasses.replace(GATEWAY, origins=("https://a",))), [CorsFilter, RewriteFilter]),
+    ],
+)
+async def test_a_service_that_clients_know_under_another_url_has_it_translated(assembly, listeners, expected):
+    view = assembly.view(snapshot(service(), access=Access((Rule(True, ("api",)),)), listeners=listeners))
+    assert response_filters(view.named["api"]) == expected
+    assert response_filters(view.unknown) == []
+
+
+async def test_a_service_by_http_needs_no_translation_on_a_forward_listener(assembly):
+    plain = dataclasses.replace(service(), base=BaseUrl("http", HOST, 80))
+    view = assembly.view(snapshot(plain, listeners=(FORWARD,)))
+    assert response_filters(view.named["api"]) == []
 
 
 async def test_a_base_path_needs_the_access_filter_even_where_all_are_allowed(assembly):

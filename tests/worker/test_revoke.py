@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from proxyd.core.access import Access, Rule
@@ -38,10 +40,14 @@ def listener(unknown=UnknownHosts.TUNNEL):
 
 
 @pytest.fixture
-async def judged():
-    """Whether a connection is forbidden by a snapshot made of ``changes``."""
+async def assembly():
     meter = Meter()
-    assembly = Assembly(Reaper(), Observer(meter, Events(meter)), meter)
+    return Assembly(Reaper(), Observer(meter, Events(meter)), meter)
+
+
+@pytest.fixture
+async def judged(assembly):
+    """Whether a connection is forbidden by a snapshot made of ``changes``."""
 
     def judge(connection, there=None, **changes):
         view = assembly.view(Snapshot(2, "p", 1000, **{"services": (SERVICE,), **changes}))
@@ -111,3 +117,36 @@ async def test_a_tunnel_is_not_kept_by_a_rule_that_looks_into_requests(judged):
     assert judged(running(b"CONNECT", "x.test"), access=looks)
     assert not judged(running(b"GET", "x.test"), access=looks)
     assert not judged(running(b"CONNECT", "x.test"), access=Access((Rule(True, hosts=hosts),)))
+
+
+class AtGateway(Busy):
+    serves = ListenerMode.GATEWAY
+
+
+def asking(view_of):
+    """An exchange of the service at a gateway, as it began under ``view_of``."""
+    busy = running(port=8443, path=b"/v1/a")
+    busy.exchange.route = view_of.named["api"]
+    return AtGateway(busy.exchange)
+
+
+async def test_at_a_gateway_the_services_name_counts_and_not_its_port(assembly):
+    gateway = Listener("gateway", ListenerMode.GATEWAY, "unix:/g")
+    service = Service("api", (HostPattern(HOST),), BaseUrl("https", HOST, 8443, "/v1"))
+    access = Access((Rule(True, ("api",)),))
+    connection = asking(assembly.view(Snapshot(1, "p", 1000, services=(service,), access=access)))
+
+    def forbidden(*services, listener=gateway, access=access):
+        view = assembly.view(Snapshot(2, "p", 1000, services=services, access=access))
+        return is_forbidden(connection, view, listener)
+
+    assert not forbidden(service)
+    assert forbidden()
+    assert forbidden(dataclasses.replace(service, base=BaseUrl("https", "other.example", 443)))
+    assert forbidden(service, access=Access())
+    assert forbidden(service, listener=listener())
+
+
+async def test_a_listener_that_speaks_something_else_now_ends_its_connections():
+    assert is_forbidden(AtGateway(), None, listener())
+    assert is_forbidden(Busy(), None, Listener("apps", ListenerMode.GATEWAY, "127.0.0.1:0"))
