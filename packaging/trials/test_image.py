@@ -2,51 +2,64 @@
 
 import json
 import os
-import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.lab.daemon import Admin, configuration, wait_until
-from tests.lab.origin import BASE_URL, KEY, TOKEN
+from tests.lab.daemon import Admin, wait_until
+from tests.lab.origin import BASE_URL, TOKEN
 
+MANIFEST = Path(__file__).parents[1] / "kubernetes" / "sidecar.yaml"
 LARGEST = 120 * 1000 * 1000
 UID = 65532
+SECRET = "tickets-token"
 
 
 class Container:
-    """The image run as a restricted pod would: read-only root, uid 65532, no capability, process 1 of its namespace."""
+    """proxyd's container of packaging/kubernetes/sidecar.yaml, as a kubelet would run it.
 
-    def __init__(self, config, rootfs, folder, configured):
-        self.folder = folder
-        self.state, self.runtime, self.etc, self.secrets = (
-            folder / name for name in ("state", "run", "etc", "secrets")
-        )
-        for path in (self.state, self.runtime, self.etc, self.secrets):
-            path.mkdir(parents=True)
-            os.chown(path, UID, UID)
-        (self.etc / "proxyd.yaml").write_text(yaml.safe_dump(configured))
-        self.admin = Admin(self.runtime / "admin.sock")
+    Root is read-only, the user is 65532 without capabilities, and proxyd is process 1 of its namespace. Volumes are as
+    the kubelet makes them: root's, empty ones open to all. The network is the host's, where the tests' origin is.
+    """
+
+    def __init__(self, config, rootfs, folder, files):
+        manifest = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+        pod = manifest["Deployment"]["spec"]["template"]["spec"]
+        spec = next(one for one in pod["containers"] if one["name"] == "proxyd")
+        self.variables = {**variables(config), **{one["name"]: one["value"] for one in spec["env"]}}
         self.output = folder / "output.log"
         self._rootfs = rootfs
         self._command = [*config["Entrypoint"], *config["Cmd"]]
-        self._variables = variables(config)
+        self._mounts = []
+        for volume, mount in zip(pod["volumes"], spec["volumeMounts"], strict=True):
+            assert volume["name"] == mount["name"]
+            path = folder / volume["name"]
+            path.mkdir()
+            self._mounts.append((path, mount["mountPath"].lstrip("/"), "ro" if mount.get("readOnly") else "rw"))
+            if "emptyDir" in volume:
+                path.chmod(0o777)
+            for name, (data, mode) in files.get(volume["name"], {}).items():
+                (path / name).write_text(data)
+                os.chown(path / name, 0, UID)  # fsGroup
+                (path / name).chmod(mode)
+        self.pod, self.own = folder / "pod", folder / "own"
+        self.admin = Admin(self.own / "run" / "proxyd" / "admin.sock")
 
     def __enter__(self):
-        mounts = {"var/lib/proxyd": self.state, "run/proxyd": self.runtime, "etc/proxyd": self.etc}
-        mounts["run/secrets"] = self.secrets
         script = ["set -e", f"root={self._rootfs}", 'mount --bind "$root" "$root"']
-        script += [f'mount --bind {source} "$root/{target}"' for target, source in mounts.items()]
+        for source, target, mode in self._mounts:
+            (self._rootfs / target).mkdir(parents=True, exist_ok=True)
+            script += [f'mount --bind {source} "$root/{target}"', f'mount -o remount,bind,{mode} "$root/{target}"']
         script += ['mount -t proc proc "$root/proc"', 'mount -o remount,ro,bind "$root"']
         script += [f'exec setpriv --no-new-privs chroot --userspec {UID}:{UID} "$root" "$@"']
-        (self._rootfs / "run" / "secrets").mkdir(exist_ok=True)
-        command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", "\n".join(script), "sh"]
+        command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", "\n".join(script), "sh", *self._command]
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [*command, *self._command], env=self._variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command, env=self.variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
             wait_until(self._is_ready, "the container's admin socket")
@@ -83,8 +96,12 @@ class Container:
         enter = ["nsenter", "--target", str(self.first), "--mount", "--pid", "--root", "--setuid", str(UID)]
         done = subprocess.run(
             [*enter, "--setgid", str(UID), "--", *words],
-            env=self._variables, capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         return done.returncode, done.stdout + done.stderr
 
     def stop(self):
@@ -99,22 +116,33 @@ def variables(config):
     return {**found, "PATH": f"{found['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
+def adapted(origin):
+    """The manifest's configuration, with the tests' origin behind the service and ports of the kernel's choice."""
+    manifest = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+    config = yaml.safe_load(manifest["ConfigMap"]["data"]["proxyd.yaml"])
+    config["listeners"][0]["address"] = "127.0.0.1:0"
+    config["admin"]["http"] = "0.0.0.0:0"
+    config["tls"]["extra_roots"] = "roots.pem"
+    config["services"]["tickets"]["endpoints"] = [f"127.0.0.1:{origin.https_port}"]
+    return yaml.safe_dump(config)
+
+
 @pytest.fixture
 def container(image, origin, pki, tmp_path):
     config, rootfs = image
-    configured = configuration(origin, pki, Path("/run/proxyd"))
-    configured["tls"]["extra_roots"] = "/etc/proxyd/roots.pem"
-    configured["admin"]["http"] = "127.0.0.1:0"
-    configured["secrets"] = {name: {"file": f"/run/secrets/{name.replace('/', '-')}"} for name in configured["secrets"]}
-    configured["telemetry"]["access_log"]["path"] = "-"
-    box = Container(config["config"], rootfs, tmp_path, configured)
-    shutil.copy(pki.roots, box.etc / "roots.pem")
-    for name, value in (("tickets-token", TOKEN), ("plain-key", KEY)):
-        (box.secrets / name).write_text(value)
-        os.chown(box.secrets / name, UID, UID)
-        (box.secrets / name).chmod(0o400)
-    with box:
+    files = {
+        "configuration": {"proxyd.yaml": (adapted(origin), 0o644), "roots.pem": (pki.roots.read_text(), 0o644)},
+        "secrets": {SECRET: (TOKEN, 0o440)},
+    }
+    with Container(config["config"], rootfs, tmp_path, files) as box:
         yield box
+
+
+def curl(*words):
+    command = ["curl", "-sS", "--max-time", "20", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_image_is_small(archive):
@@ -149,18 +177,39 @@ def test_the_image_s_own_configuration_is_right(image):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_container_serves_an_authorised_request_answers_probes_and_drains(container, origin):
+def test_a_pod_s_container_adds_the_credential_answers_probes_and_drains(container, origin):
     mark = origin.ledger.mark()
     status = container.admin.call("status")
-    (listener,) = status["listeners"]
-    command = ["curl", "-fsS", "--proxy", f"http://{listener['address']}", "--cacert", str(container.state / "ca.pem")]
-    done = subprocess.run([*command, f"{BASE_URL}/echo"], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr + container.output.read_text()
-    (received,) = origin.ledger.since(mark)
-    assert received.values("authorization") == [f"Bearer {TOKEN}"]
+    addresses = {one["name"]: one["address"] for one in status["listeners"]}
+    curl(
+        "--fail",
+        "--proxy",
+        f"http://{addresses['pod']}",
+        "--cacert",
+        container.pod / "ca-bundle.pem",
+        f"{BASE_URL}/echo",
+    )
+    curl("--fail", "--unix-socket", container.pod / "gateway.sock", "http://tickets/echo")
+    assert [one.values("authorization") for one in origin.ledger.since(mark)] == [[f"Bearer {TOKEN}"]] * 2
+    assert status["problems"] == []
+
+    port = status["admin_http"].rpartition(":")[2]
+    for path in ("/live", "/ready"):
+        assert curl("-o", "/dev/null", "-w", "%{http_code}", f"http://{own_address()}:{port}{path}") == "200"
     code, said = container.execute("proxyd", "status", "--json")
     assert code == 0, said
     assert json.loads(said)["state"] == "ready"
-    assert Path(f"/proc/{container.first}/root").exists()
+
     assert container.stop() == 0
     assert TOKEN not in container.output.read_text()
+    assert not [path for path in container.pod.rglob("*") if "key" in path.name]
+
+
+def own_address():
+    """An address of this machine that is not loopback, as the kubelet would use the pod's; loopback where none is."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"

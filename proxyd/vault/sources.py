@@ -55,14 +55,19 @@ def stamp(source: SecretSource) -> tuple[int, ...]:
 
 
 def exposure(source: SecretSource) -> str:
-    """Say that a file is open to others, or nothing."""
+    """Say that a file is open to others, or nothing.
+
+    Root's file that our group may read is how a service gets one that it cannot change (0640 root:proxyd, fsGroup).
+    """
     if not source.file:
         return ""
     try:
-        mode = stat.S_IMODE(Path(source.file).stat().st_mode)
+        found = Path(source.file).stat()
     except OSError:
         return ""
-    if not mode & 0o077:
+    mode = stat.S_IMODE(found.st_mode)
+    is_lent = found.st_uid == 0 != os.geteuid() and found.st_gid == os.getegid()
+    if not mode & (0o037 if is_lent else 0o077):
         return ""
     return f"secret {source.name}: file {source.file} is open to others (mode {mode:04o}); chmod 600 it"
 

@@ -87,6 +87,19 @@ def test_file_open_to_others_is_warned_of(tmp_path):
     assert "mode 0640); chmod 600 it" in exposure(source)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of root's")
+@pytest.mark.parametrize(
+    ("gid", "mode", "warned"), [(7, 0o640, False), (8, 0o640, True), (7, 0o644, True), (7, 0o660, True)]
+)
+def test_root_s_file_may_be_lent_to_the_daemon_s_group(tmp_path, monkeypatch, gid, mode, warned):
+    source = file_source(tmp_path, VALUE)
+    os.chown(source.file, 0, gid)
+    os.chmod(source.file, mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    monkeypatch.setattr(os, "getegid", lambda: 7)
+    assert bool(exposure(source)) == warned
+
+
 async def test_output_of_a_command_is_the_value():
     assert await read(command_source(f"print({VALUE.decode()!r})")) == VALUE
 
