@@ -13,7 +13,7 @@ from proxyd.cli.tree import Node, Word, tree
 _BASH_HEAD: Final = """\
 # bash completion for proxyd; made by `proxyd completion bash`
 _proxyd() {
-  local cur prev path word i
+  local cur prev path word words options i
   cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path=
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
@@ -26,6 +26,8 @@ _BASH_MIDDLE: Final = """\
   case "$path:$prev" in
 """
 _BASH_TAIL: Final = """\
+  if [[ $cur == -* ]]; then words=$options; fi
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 complete -o filenames -F _proxyd proxyd
 """
@@ -52,9 +54,10 @@ def bash(root: Node) -> str:
             script += f"    {patterns}) {_bash_values(word)}; return ;;\n"
     script += '  esac\n  case "$path" in\n'
     for node in nodes:
-        words = [name for word in node.options for name in word.names] + [below.path[-1] for below in node.commands]
+        options = [name for word in node.options for name in word.names]
+        words = [below.path[-1] for below in node.commands]
         words += [choice for word in node.arguments for choice in word.choices]
-        script += f'    {_quote(_key(node))}) COMPREPLY=($(compgen -W {_quote(" ".join(words))} -- "$cur")) ;;\n'
+        script += f"    {_quote(_key(node))}) words={_quote(' '.join(words))} options={_quote(' '.join(options))} ;;\n"
     return script + "  esac\n" + _BASH_TAIL
 
 

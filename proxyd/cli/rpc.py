@@ -27,6 +27,7 @@ _EXPLAINED: Final = {
     errno.ECONNRESET: (f"it does not serve uid {os.geteuid()}, or too many ask at once", _NOT_SERVED),
     errno.EPIPE: (f"it does not serve uid {os.geteuid()}, or too many ask at once", _NOT_SERVED),
 }
+_ENDED: Final = ("it has ended the connection: the daemon stops or starts again", "see its log, and try again")
 
 _UCRED: Final = struct.Struct("3i")
 
@@ -63,6 +64,7 @@ class Connection:
         self._unpacker = msgpack.Unpacker(max_buffer_size=ANSWER_BYTES, strict_map_key=False)
         self._told: deque[tuple[str, list[Any]]] = deque()
         self._number = 0
+        self._answered = False
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(seconds)
         try:
@@ -92,10 +94,11 @@ class Connection:
             raise Unreachable(self._path, *_explained(error)) from None
         while True:
             match self._next():
-                case [1, self._number, None, result]:
+                case [1, self._number, error, result]:
+                    self._answered = True
+                    if error is not None:
+                        raise CallError(method, error)
                     return result
-                case [1, self._number, error, _]:
-                    raise CallError(method, error)
                 case [2, str(name), list(told)]:
                     self._told.append((name, told))
                 case _:
@@ -120,7 +123,7 @@ class Connection:
                     return message
                 data = self._socket.recv(256 * 1024)
                 if not data:
-                    raise Unreachable(self._path, *_EXPLAINED[errno.ECONNRESET])
+                    raise Unreachable(self._path, *(_ENDED if self._answered else _EXPLAINED[errno.ECONNRESET]))
                 self._unpacker.feed(data)
         except TimeoutError:
             raise Unreachable(self._path, f"no answer in {self._seconds:.0f} s") from None

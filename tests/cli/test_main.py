@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from proxyd.cli.main import build_parser, main
@@ -205,6 +206,61 @@ def test_the_status_path_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+EXCHANGE = {
+    "time": "2030-01-31T12:00:00.250Z", "id": "a-1", "caller": "127.0.0.1:4000", "uid": None, "method": "GET",
+    "scheme": "http", "authority": "a.example:80", "path": "/\x1b[2J", "service": None, "status": 200, "flags": "",
+    "total_ms": 1.0, "response_bytes": 1,
+}  # fmt: skip
+
+
+def test_exchanges_passes_filters_on_and_escapes(daemon, capsys):
+    daemon.answers["exchanges"] = [EXCHANGE]
+    words = ["exchanges", "--admin", str(daemon.path), "--status", "4xx", "--errors", "--limit", "7"]
+    assert main(words) == 0
+    assert daemon.calls == [("exchanges", [{"status": "4xx", "errors": True, "limit": 7}])]
+    assert "http://a.example:80/\\x1b[2J" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [EXCHANGE]
+
+
+def test_tail_prints_lines_until_the_daemon_ends(daemon, capsys):
+    daemon.answers["subscribe"] = {"subscription": 1}
+    told = [[2, "exchange", [1, {**EXCHANGE, "id": name}]] for name in ("a-1", "a-2")]
+    told += [[2, "notice", [1, {}]], [2, "dropped", [1, 9]], [1, 99, None, []]]
+    daemon.answers["exchanges"] = b"".join(map(msgpack.packb, [[1, 2, None, [EXCHANGE]], *told]))
+    assert main(["tail", "--json", "--service", "-", "--admin", str(daemon.path)]) == 3
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["a-1", "a-2"]
+    assert err.startswith("proxyd: 9 were dropped")
+    assert daemon.calls[0] == ("subscribe", [{"service": "-", "kinds": ["exchange"]}])
+    assert main(["tail", "--admin", str(daemon.path)]) == 3
+    assert capsys.readouterr().out.splitlines()[0].endswith("GET http://a.example:80/\\x1b[2J - 1ms 127.0.0.1:4000")
+
+
+def test_drain_and_log_level_say_what_became(daemon, capsys):
+    daemon.answers["drain"] = {"ok": True, "exit": False, "seconds": 90}
+    daemon.answers["log_level"] = {"level": "debug"}
+    assert main(["drain", "--admin", str(daemon.path)]) == 0
+    assert "what runs has 1m 30s; 'proxyd reload' accepts again" in capsys.readouterr().out
+    daemon.answers["drain"]["exit"] = True
+    assert main(["drain", "--exit", "--seconds", "90", "--json", "--admin", str(daemon.path)]) == 0
+    assert json.loads(capsys.readouterr().out) == daemon.answers["drain"]
+    assert main(["log-level", "debug", "--admin", str(daemon.path)]) == 0
+    assert capsys.readouterr().out == "debug\n"
+    assert daemon.calls == [
+        ("drain", [{"exit": False}]), ("drain", [{"exit": True, "seconds": 90.0}]), ("log_level", ["debug"]),
+    ]  # fmt: skip
+
+
+def test_a_service_is_shown_with_its_latest_errors_escaped(daemon, capsys):
+    daemon.answers["service"] = {"name": "tickets", "latest_errors": [EXCHANGE]}
+    assert main(["service", "tickets", "--admin", str(daemon.path)]) == 0
+    out = capsys.readouterr().out
+    assert "latest errors:" in out
+    assert "http://a.example:80/\\x1b[2J" in out
+    assert daemon.calls == [("service", ["tickets"])]
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(daemon):

@@ -1,5 +1,7 @@
 import os
+import socket
 
+import msgpack
 import pytest
 
 from proxyd.cli import rpc
@@ -53,3 +55,29 @@ def test_root_asks_the_service_whatever_user_it_has(daemon, monkeypatch):
     monkeypatch.setattr(rpc, "ROOT", os.geteuid() + 1)
     monkeypatch.setattr(rpc.os, "geteuid", lambda: rpc.ROOT)
     assert rpc.call(daemon.path, "status", any_owner=False) == {}
+
+
+def test_several_calls_share_a_connection_and_notifications_wait_their_turn(tmp_path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "a.sock"))
+    listener.listen()
+    with rpc.Connection(tmp_path / "a.sock") as connection, listener.accept()[0] as daemon:
+        listener.close()
+        told = [msgpack.packb([2, "exchange", [1, {"id": str(n)}]]) for n in range(2)]
+        daemon.sendall(told[0] + msgpack.packb([1, 1, None, {"subscription": 1}]) + told[1])
+        assert connection.call("subscribe") == {"subscription": 1}
+        daemon.sendall(msgpack.packb([1, 2, None, []]))
+        assert connection.call("exchanges") == []
+        found = connection.notifications()
+        assert [next(found)[1][1]["id"] for _ in range(2)] == ["0", "1"]
+        daemon.recv(4096)
+        daemon.close()
+        with pytest.raises(rpc.Unreachable, match="has ended the connection"):
+            next(found)
+
+
+@pytest.mark.parametrize("answer", [[1, 7, None, []], {"a": 1}, [1, 1], 3])
+def test_an_answer_to_nothing_is_no_messagepack_rpc(daemon, answer):
+    daemon.answers["status"] = msgpack.packb(answer)
+    with pytest.raises(CommandError, match="does not speak MessagePack-RPC"):
+        rpc.call(daemon.path, "status")

@@ -8,8 +8,13 @@ from proxyd.control.service import ControlService, Facts
 from proxyd.control.services import pattern_text
 from proxyd.control.vault import VaultDesk
 from proxyd.core.access import ProxyUser
-from proxyd.core.messages import Drain, Shutdown, Stats
+from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE
+from proxyd.core.messages import Drain, Events, Shutdown, Stats
+from proxyd.core.refusal import Refusal
 from proxyd.core.service import HostPattern
+from proxyd.core.settings import Readers
+from proxyd.telemetry.log import Level
+from proxyd.telemetry.recent import Filter
 from proxyd.vault.usage import Usage
 from tests.control.fakes import listener, service, settings, variable
 
@@ -151,3 +156,145 @@ def test_patterns_are_spelled_as_in_the_configuration():
         HostPattern("", None, True),
     ]
     assert list(map(pattern_text, patterns)) == ["a.example", "*.a.example:8443", "[::1]:443", "*"]
+
+
+def record(**changes):
+    values = {
+        "time": 1.0, "id": "a", "kind": "http", "listener": "apps", "caller": "127.0.0.1:1", "uid": None, "user": None,
+        "mode": "plain", "method": b"GET", "scheme": b"https", "authority": "api.tickets.example:443", "path": b"/?k=v",
+        "service": "tickets", "credential": None, "status": 200, "flags": "", "error": None, "detail": None,
+        "origin": "upstream", "endpoint": None, "attempts": 1, "reused": False, "request_bytes": 0,
+        "response_bytes": 0, "queue_ms": None, "connect_ms": None, "first_byte_ms": None, "total_ms": 1.0,
+    }  # fmt: skip
+    return [ACCESS, *({**values, **changes}[name] for name in ACCESS_FIELDS)]
+
+
+async def test_exchanges_are_those_that_workers_reported(lab, answers):
+    await lab.start()
+    await lab.worker.send(Events([record(), record(id="b", status=502, flags="UF"), ["no record"]]))
+    await trio.testing.wait_all_tasks_blocked()
+    found = await answers.exchanges(Filter(errors=True), 10)
+    assert [(exchange["id"], exchange["path"]) for exchange in found] == [("b", "/?<redacted>")]
+    lab.file = settings(recent=0)
+    await answers.reload()
+    with pytest.raises(Refusal, match=r"telemetry.recent is 0"):
+        await answers.exchanges(Filter(), 10)
+
+
+async def test_a_subscriber_gets_what_workers_report(lab, answers):
+    await lab.start()
+    subscription = answers.subscribe(Filter(), ["exchange", "notice"], 10)
+    await lab.worker.send(Events([record(), [NOTICE, 1.0, "warning", "odd", "detail"]]))
+    items, _ = await subscription.take()
+    assert [kind for kind, _ in items] == ["exchange", "notice"]
+    subscription.close()
+
+
+async def test_a_service_in_detail(lab, answers):
+    await lab.start()
+    counters = [
+        ["proxyd_requests", ["apps", "tickets", "200"], 3],
+        ["proxyd_requests", ["apps", "tickets", "502"], 1],
+        ["proxyd_requests", ["apps", "other", "200"], 9],
+        ["proxyd_errors", ["tickets", "UF"], 1],
+    ]
+    buckets = [0] * 17
+    buckets[1], buckets[3] = 9, 1
+    histograms = [["proxyd_request_duration_seconds", ["tickets"], buckets, 0.02]]
+    await lab.worker.send(Stats(counters, [], histograms))
+    await lab.worker.send(Events([record(status=502, flags="UF"), record(service=None, status=502)]))
+    await trio.testing.wait_all_tasks_blocked()
+    detail = await answers.service("tickets")
+    assert (detail["requests"], detail["errors"]) == (4, 1)
+    assert (detail["by_status"], detail["by_flag"]) == ({"200": 3, "502": 1}, {"UF": 1})
+    assert detail["latency"] == {"p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 5.0}
+    assert detail["timeouts"]["connect_seconds"] == 5.0
+    assert [exchange["flags"] for exchange in detail["latest_errors"]] == ["UF"]
+    json.dumps(detail)
+
+
+async def test_an_unknown_service_names_the_nearest(lab, answers):
+    await lab.start()
+    with pytest.raises(Refusal, match="there is no service 'ticket'") as caught:
+        await answers.service("ticket")
+    assert (caught.value.code, caught.value.nearest) == ("not_found", "tickets")
+
+
+async def test_workers_and_memory_are_plain_and_tell_what_is_kept(lab, answers):
+    await lab.start()
+    (worker,) = await answers.workers()
+    assert (worker["index"], worker["pid"], worker["messages_waiting"]) == (0, lab.worker.pid, 0)
+    memory = await answers.memory()
+    assert [process["process"] for process in memory["processes"]] == ["supervisor", "control", "worker-0"]
+    assert memory["processes"][1]["pss_bytes"] > 0
+    assert memory["control"]["recent_exchanges"] == 0
+    assert memory["control"]["secrets"] == 2
+    json.dumps([worker, memory])
+
+
+async def test_a_silent_worker_is_shown_as_such(lab, answers, autojump_clock):
+    await lab.start()
+    lab.worker.silent = True
+    await answers.workers()  # the questions that it still takes
+    assert (await answers.workers())[0]["state"] == "silent"
+    assert (await answers.memory())["workers"] == [{"worker": 0}]
+
+
+async def test_certificates_are_named_and_end(lab, answers):
+    await lab.start()
+    rows = await answers.certificates()
+    assert [(row["kind"], row["name"]) for row in rows if row["kind"] == "leaf"] == [("leaf", "api.tickets.example")]
+    assert [row["kind"] for row in rows] == ["root", "intermediate", "leaf"]
+    assert rows[0]["fingerprint"] == lab.authority.fingerprint
+    assert 0 < rows[2]["left_seconds"] <= 86400 < rows[1]["left_seconds"] < rows[0]["left_seconds"]
+    assert "PRIVATE" not in json.dumps(rows)
+
+
+async def test_the_level_of_the_log_is_told_and_set(lab, answers):
+    await lab.start()
+    assert await answers.log_level() == {"level": "info"}
+    assert await answers.log_level("debug") == {"level": "debug"}
+    assert lab.controller.tools.log.level is Level.DEBUG
+
+
+async def test_a_drain_closes_the_listeners_until_the_next_reload(lab, answers):
+    await lab.start()
+    version = lab.worker.snapshot.version
+    assert await answers.drain(seconds=7) == {"ok": True, "exit": False, "seconds": 7.0}
+    assert lab.supervisor.sockets == {}
+    await lab.worker.until(lambda: lab.worker.snapshot.version > version)
+    assert (lab.worker.snapshot.listeners, lab.worker.snapshot.drain_old) == ((), 7.0)
+    status = await answers.status()
+    assert (status["state"], status["listeners"]) == ("drained", [])
+    assert "proxyd reload ends it" in status["problems"][0]
+    assert not await answers.is_ready()
+    assert [each["name"] for each in (await answers.config())["listeners"]] == ["apps"]
+    assert (await answers.reload())["ok"]
+    assert [each.name for each in lab.worker.snapshot.listeners] == ["apps"]
+    assert lab.worker.snapshot.drain_old == 300.0
+    assert (await answers.status())["state"] == "ready"
+    assert lab.supervisor.notices[-1] == "STATUS=serving proxyd.yaml"
+
+
+async def test_a_drain_that_ends_is_the_supervisor_s(lab, answers):
+    await lab.start()
+    assert await answers.drain(exit=True) == {"ok": True, "exit": True, "seconds": 30.0}
+    await trio.testing.wait_all_tasks_blocked()
+    assert lab.supervisor.others == [Shutdown(30.0)]
+
+
+async def test_a_drain_that_is_not_possible_says_why(lab, answers):
+    await lab.nursery.start(lab.controller.run)
+    with pytest.raises(Refusal, match="starting or shutting down"):
+        await answers.drain()
+
+
+async def test_readers_are_those_of_the_configuration_in_use(lab, answers):
+    assert not answers.readers()
+    lab.file = settings(admin_readers=Readers(uids=(1001,)))
+    await lab.start()
+    assert answers.readers() == Readers(uids=(1001,))
+    lab.file = settings()
+    outcome = await answers.reload()
+    assert not answers.readers()
+    assert outcome["problems"] == ["admin.readers: the mode of the socket changes at the next start only"]
