@@ -1,4 +1,4 @@
-"""Speaks to proxyd's admin socket with the package msgpack alone: python admin_socket.py SOCKET [SECONDS]."""
+"""Speaks to proxyd's admin socket with the package msgpack alone: python admin_socket.py SOCKET."""
 
 import socket
 import sys
@@ -32,7 +32,7 @@ class Client:
             return result
 
     def next_notification(self):
-        """Return (method, params) of the next notification; TimeoutError when the socket has a timeout."""
+        """Wait for the next notification and return its method and params."""
         while not self.notifications:
             self.notifications.append(self.receive()[1:])
         return self.notifications.popleft()
@@ -57,13 +57,9 @@ for exchange in client.call("exchanges", status="4xx", limit=5):
     print(f"refused or not found: {exchange['method']} {exchange['authority']}{exchange['path']}")
 
 client.call("subscribe", kinds=["exchange"], errors=True)
-client.socket.settimeout(float(sys.argv[2]) if len(sys.argv) > 2 else None)
-try:
-    while True:
-        method, (subscription, told) = client.next_notification()
-        if method == "exchange":
-            print(f"error: {told['status']} {told['flags']} {told['authority']}{told['path']}", flush=True)
-        elif method == "dropped":
-            print(f"{told} notifications were dropped: we are too slow", flush=True)
-except TimeoutError:
-    print("nothing more")
+while True:
+    method, (subscription, told) = client.next_notification()
+    if method == "exchange":
+        print(f"error: {told['status']} {told['flags']} {told['authority']}{told['path']}", flush=True)
+    elif method == "dropped":
+        print(f"{told} notifications were dropped: we are too slow", flush=True)

@@ -290,3 +290,22 @@ async def test_an_access_record_tells_the_whole_story() -> None:
         assert event["total_ms"] >= event["first_byte_ms"] >= 0
         assert event["connect_ms"] is not None
         assert event["queue_ms"] is None
+
+
+async def test_without_a_listener_what_runs_finishes_and_its_connection_is_closed() -> None:
+    slow = Slow()
+    async with open_origin(slow) as origin, open_plane() as plane:
+        busy = await plane.connect()
+        await busy.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (url(origin), origin.authority))
+        await origin.saw(b"\r\n\r\n")
+        await plane.apply(listeners=())
+        assert (await plane.ask("connections"))["draining"]
+        slow.go.set()
+        reply = await busy.reply()
+        assert reply.status == 200
+        assert await busy.is_closed()
+        await plane.listen("apps")
+        await plane.apply(listeners=(listener("apps"),))
+        assert not (await plane.ask("connections"))["draining"]
+        client = await plane.connect()
+        assert (await client.get(url(origin))).status == 200
