@@ -30,7 +30,7 @@ def complete(bash_script, folder, *words):
     ("words", "offered"),
     [
         (["sta"], ["status"]),
-        (["ca", ""], ["export", "install", "uninstall"]),
+        (["ca", "uni"], ["uninstall"]),
         (["log-level", "d"], ["debug"]),
         (["completion", ""], ["bash", "fish", "zsh"]),
         (["exchanges", "--se"], ["--service"]),
