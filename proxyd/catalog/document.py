@@ -23,6 +23,8 @@ listeners:
   # What HTTP_PROXY and HTTPS_PROXY point at. Hosts that are no service are passed on unread (tunnel); `deny` refuses
   # them, `intercept` decrypts them with the local CA.
   - {name: apps, mode: forward, address: 127.0.0.1:3128, unknown_hosts: tunnel}
+  # For programs whose base URL can be set: http://SERVICE/… on gateway.sock in the runtime folder.
+  - {name: gateway, mode: gateway}
 
 # /metrics, /live and /ready.
 admin: {http: 127.0.0.1:3130}
@@ -37,7 +39,7 @@ _NO_SERVICES: Final = """
 #     base_url: https://api.tickets.example/v2
 #     auth: {scheme: bearer, secret: tickets/token}      # or basic, header, query
 # secrets:
-#   tickets/token: {env: TICKETS_TOKEN}                  # or {file: …}, {command: […]}
+#   tickets/token: {env: TICKETS_TOKEN}                  # or {vault: …}, {file: …}, {command: […]}
 """
 
 _SERVICES: Final = """
@@ -47,7 +49,8 @@ _SERVICES: Final = """
 
 _SECRETS: Final = """
 # Where the secrets come from. proxyd needs the variables; the application does not: `proxyd exec` replaces them by a
-# placeholder, and an application that proxyd runs beside should be started without them.
+# placeholder, and an application that proxyd runs beside should be started without them. To take a value out of the
+# environment for good: `proxyd secret set NAME`, and {vault: NAME} here.
 """
 
 _ACCESS: Final = """

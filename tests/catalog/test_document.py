@@ -43,7 +43,7 @@ def test_the_example_of_a_service_loads_when_it_is_taken_out_of_its_comment():
     begin = text.index("# services:")
     end = text.index("\n\n", begin)
     block = "\n".join(line.removeprefix("# ") for line in text[begin:end].splitlines())
-    text = text[:begin] + block.replace("or {file: …}, {command: […]}", "") + text[end:]
+    text = text[:begin] + block.replace("or {vault: …}, {file: …}, {command: […]}", "") + text[end:]
     assert [service.name for service in load_text(text, "t", Path("/"), Path("/"), Path("/")).services] == ["tickets"]
 
 

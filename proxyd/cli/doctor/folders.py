@@ -10,7 +10,7 @@ from typing import Final
 
 from proxyd.cli.doctor.findings import Finding, fail, ok, warn
 
-KEYS: Final = ("key", "store")
+KEYS: Final = ("key", "store", "gateway.token")
 """Names of files that hold keys or secrets, besides everything that ends in ``.key``."""
 MOST: Final = 2000
 """Files that are looked at; a state folder holds a dozen."""
