@@ -94,8 +94,8 @@ def same_uid(daemon_uid: int, own_uid: int) -> Finding:
         who = "root, as you are" if own_uid == 0 else f"you (uid {own_uid})"
         return warn(
             "user",
-            f"the daemon runs as {who}: whatever runs as the same user can read the files, the environment and the "
-            "key that its secrets come from",
+            f"the daemon runs as {who}: whatever runs as the same user can read the files and the vault's key that its "
+            "secrets come from, and may use every service",
             "for a boundary, give it a user of its own (packaging/systemd does); as it is, it is a convenience",
         )
     return ok("user", f"the daemon has a user of its own (uid {daemon_uid}), which is a boundary")
