@@ -107,12 +107,12 @@ class View:
         """Whether some service answers on this name, on whatever port."""
         return host in self._names or any(_matches_name(pattern, host) for pattern, _ in self._wild)
 
-    def check_port(self, port: int) -> ProxyError | None:
-        """Return the refusal for a port of an unknown host that ``egress.ports`` does not list."""
+    def check_port(self, authority: Authority) -> ProxyError | None:
+        """Return the refusal for an unknown host whose port ``egress.ports`` does not list."""
         ports = self.snapshot.egress.ports
-        if not ports or port in ports:
+        if not ports or authority.port in ports:
             return None
-        return denied(f"port {port} of unknown hosts is not listed in egress.ports")
+        return denied(f"{authority} belongs to no service, and its port is not listed in egress.ports")
 
 
 def upstream_of(service: Service, authority: Authority) -> tuple[bytes, Authority]:

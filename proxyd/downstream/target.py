@@ -71,7 +71,7 @@ def _bind(view: View, scheme: bytes, raw: bytes | Authority, host: bytes | None,
         if asked != scheme:
             facade = Facade(asked, named_as, b"", scheme, authority, b"")
     else:
-        refusal = view.check_port(authority.port)
+        refusal = view.check_port(authority)
         if refusal is not None:
             raise refusal
     return Binding(scheme, authority, route, facade)

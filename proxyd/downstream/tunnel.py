@@ -103,7 +103,7 @@ async def _unknown(connection: "Connection", view: View, exchange: Exchange) -> 
     """Tunnel or intercept an unknown host; access, name resolution and the dial come before the 200."""
     authority = exchange.request.authority
     mode = connection.listener.unknown_hosts
-    refusal = view.check_port(authority.port)
+    refusal = view.check_port(authority)
     if refusal is not None:
         raise refusal
     judge = exchange.route.judge

@@ -39,7 +39,7 @@ def _refuses(exchange: Exchange, connection: Connection, view: View, listener: L
     if route.service is None:
         if opaque and listener.unknown_hosts is UnknownHosts.DENY:
             return True
-        if view.check_port(authority.port) is not None:
+        if view.check_port(authority) is not None:
             return True
     elif opaque:
         return True  # what was an unknown host's tunnel is a service's now: it would be intercepted

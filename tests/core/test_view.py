@@ -74,7 +74,7 @@ def test_a_name_is_a_services_on_whatever_port(host, named):
     ("ports", "port", "refused"), [((80, 443), 443, False), ((80, 443), 25, True), ((), 25, False)]
 )
 def test_ports_of_unknown_hosts_are_those_listed(ports, port, refused):
-    error = view(ports=ports).check_port(port)
+    error = view(ports=ports).check_port(Authority("x.example", port, False))
     assert (error is not None and error.status == 403) is refused
 
 
