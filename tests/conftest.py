@@ -4,9 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxyd.vault.cipher import Scrypt
 from tests.lab.daemon import Daemon, configuration
 from tests.lab.origin import Origin
 from tests.lab.pki import Pki, create_pki
+
+
+@pytest.fixture
+def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passphrases are made keys of in no time, for tests that are about something else."""
+    monkeypatch.setattr(Scrypt.__init__, "__defaults__", (2**8, 8, 1))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Values come by standard input or by a prompt that does not echo, never on the co
 import base64
 import getpass
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ MAX_INPUT: Final = 64 * 1024
 MAX_UPLOAD: Final = 512 * 1024
 """A larger backup is restored without a daemon: its admin socket takes 1 MiB at most."""
 MAX_BACKUP: Final = 16 * 1024 * 1024
+
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +209,10 @@ def new_passphrase(prompt: str) -> bytes:
 
 def duration(text: str) -> float:
     """Return the seconds of a duration such as ``90s``, ``15m``, ``12h``, ``7d``. CommandError."""
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number = text.rstrip("dhms")
-    unit = text[len(number) :]
-    try:
-        return float(number) * units[unit]
-    except (ValueError, KeyError):
-        raise CommandError(f"--overlap {text}: not a duration; write one such as 90s, 15m, 12h or 7d", USAGE) from None
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise CommandError(f"--overlap {text}: not a duration; write one such as 90s, 15m, 12h or 7d", USAGE)
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def _ask_person(prompt: str) -> bytes:

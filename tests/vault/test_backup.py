@@ -5,6 +5,8 @@ from proxyd.vault.errors import VaultError, WrongKey
 from proxyd.vault.keys import parse_key
 from proxyd.vault.store import Vault
 
+pytestmark = pytest.mark.usefixtures("quick_scrypt")
+
 
 @pytest.fixture
 def elsewhere(tmp_path, clock):

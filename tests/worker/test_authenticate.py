@@ -69,3 +69,13 @@ def test_the_refusal_shows_neither_password():
 def test_without_users_nobody_is_proven():
     with pytest.raises(ProxyError):
         authenticate((), SECRETS, basic("alice:wonder:land"))
+
+
+def test_a_former_password_counts_while_its_overlap_lasts():
+    former = {"proxy/alice": (b"looking", b"glass")}
+    for password in ("wonder:land", "looking", "glass"):
+        assert authenticate(USERS, SECRETS, basic(f"alice:{password}"), former) == "alice"
+    with pytest.raises(ProxyError):
+        authenticate(USERS, SECRETS, basic("alice:looking"), {})
+    with pytest.raises(ProxyError):  # the secret was removed as a whole
+        authenticate(USERS, {}, basic("alice:looking"), former)

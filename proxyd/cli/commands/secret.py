@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from proxyd.cli.context import admin_socket, print_json, state_dir
 from proxyd.cli.exits import OK
 from proxyd.cli.parser import Commands, command, config_option, folder_options, group, json_option
-from proxyd.cli.tables import printable, render
+from proxyd.cli.tables import cell, printable, render
 
 if TYPE_CHECKING:
     from proxyd.cli.secret import Place
@@ -68,7 +68,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
     overlap = secret.duration(arguments.overlap) if arguments.overlap is not None else None
     answer = secret.rotate(_place(arguments), arguments.name, overlap)
-    until = render({"overlap_seconds": answer["overlap_seconds"]}).split()[-1]
+    until = cell("overlap_seconds", answer["overlap_seconds"])
     text = f"rotated: {arguments.name}, version {answer['version']}; the former one counts for {until}"
     return _tell(arguments, answer, text)
 
