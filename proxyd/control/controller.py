@@ -29,6 +29,7 @@ from proxyd.core.messages import (
     InstallLeaf,
     Message,
     Reload,
+    Reopen,
     SetCredential,
     SetListener,
     WantLeaf,
@@ -364,6 +365,8 @@ class Controller:
                     self.tools.reports.forget(index)
                 self.tools.log.info("worker_exited", worker=index, pid=pid, detail=why)
                 self._tell()
+            case Reopen():
+                self.tools.reports.sinks.reopen()
             case Reload():
                 with contextlib.suppress(trio.WouldBlock):  # a reload that waits will read the same file
                     self._jobs_out.send_nowait(_Job())

@@ -119,6 +119,7 @@ def run(options: Options, serve_admin: ServeAdmin) -> int:
     harden()
     raise_nofile()
     set_name("proxyd-control")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it is the supervisor's; whoever rotates logs may tell every process
     link = socket.socket(fileno=int(os.environ.pop(SUPERVISOR_FD)))
     link.set_inheritable(False)
     options = replace(options, takeover=os.environ.pop(TAKEOVER, ""))

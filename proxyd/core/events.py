@@ -105,7 +105,7 @@ ACCESS_SCHEMA: Final = Schema(
         Field("caller", Type.TEXT, "Address of the client, `ip:port` or `unix`."),
         Field("uid", Type.INTEGER, "User id of the client, where the kernel tells it.", optional=True),
         Field("user", Type.TEXT, "Name that passed proxy authentication.", _CONFIGURATION, optional=True),
-        Field("mode", Type.TEXT, "How the bytes came: `plain`, `intercept` or `tunnel`."),
+        Field("mode", Type.TEXT, "How the bytes came: `plain`, `intercept`, `gateway` or `tunnel`."),
         Field("method", Type.BYTES, "The method.", _CLIENT),
         Field("scheme", Type.BYTES, "`http` or `https`; for a tunnel what CONNECT stands for."),
         Field("authority", Type.TEXT, "Host and port that the client asked for, normalised.", _CLIENT, longest=KIB),

@@ -243,6 +243,11 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopen:
+    """SIGUSR1 arrived: logs are being rotated."""
+
+
+@dataclass(frozen=True, slots=True)
 class Upgraded:
     """Answer to Upgrade: ``generation`` serves now; with ``error`` it is the old one, untouched."""
 
@@ -294,5 +299,6 @@ Message = (
     ApplySnapshot | SetListener | SetCredential | InstallLeaf | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
     | Bind | BindAdmin | Upgrade | Failed | Promoted | Notify | Shutdown | Pulse
-    | Bound | WorkerStarted | WorkerExited | Reload | Upgraded | Generations | Promote | Retire | Predecessor | Adopt
+    | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
+    | Adopt
 )  # fmt: skip

@@ -34,6 +34,7 @@ from proxyd.core.messages import (
     Promoted,
     Pulse,
     Reload,
+    Reopen,
     Shutdown,
     Upgrade,
     Upgraded,
@@ -406,6 +407,9 @@ class Supervisor:
         if number == signal.SIGHUP:
             if self._control:
                 self._control.tell(Reload())
+        elif number == signal.SIGUSR1:
+            if self._control:
+                self._control.tell(Reopen())
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._phase is Phase.RUNNING:
                 self._echo = (number, time.monotonic() + ECHO_SECONDS)

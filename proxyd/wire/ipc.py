@@ -68,6 +68,7 @@ SUPERVISOR_TO_CONTROL: Final = frozenset(
         messages.WorkerStarted,
         messages.WorkerExited,
         messages.Reload,
+        messages.Reopen,
         messages.Drain,
         messages.Upgraded,
         messages.Generations,

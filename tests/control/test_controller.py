@@ -20,6 +20,7 @@ from proxyd.core.messages import (
     Events,
     Ready,
     Reload,
+    Reopen,
     Stats,
     WantLeaf,
     WorkerExited,
@@ -241,6 +242,17 @@ async def test_sighup_reloads(lab):
     lab.file = settings(service("new", "new.example"))
     await lab.supervisor.send(Reload())
     await lab.worker.until(lambda: lab.worker.snapshot.services[0].name == "new")
+
+
+async def test_sigusr1_has_logs_opened_again(lab, tmp_path):
+    path = tmp_path / "access"
+    lab.file = replace(lab.file, access_log=AccessLog(str(path)))
+    await lab.start()
+    path.rename(tmp_path / "access.1")
+    await lab.supervisor.send(Reopen())
+    with trio.fail_after(10):
+        while not path.exists():  # noqa: ASYNC110 - a thread makes it
+            await trio.sleep(0.01)
 
 
 async def test_versions_rise_across_a_restart_of_control(lab, monkeypatch):

@@ -81,6 +81,15 @@ def test_reload_keeps_what_is_unchanged_and_closes_what_is_absent(start, tmp_pat
     assert not path.exists()
 
 
+def test_sigusr1_is_told_to_control_and_ends_nobody(start):
+    running = start(tcp())
+    running.expect("Bound", id=1)
+    running.process.send_signal(signal.SIGUSR1)
+    running.expect("Reopen")
+    running.reload(tcp())
+    running.expect("Bound", id=2)
+
+
 def test_sockets_of_listen_fds_are_taken_over_by_name_or_address(start):
     with socket.create_server(("127.0.0.1", 0)) as named, socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"

@@ -80,6 +80,7 @@ EXAMPLES = (
     WorkerStarted(0, 77),
     messages.WorkerExited(0, 77, "killed by SIGKILL"),
     messages.Reload(),
+    messages.Reopen(),
     messages.Upgraded(3, 2, "it was not ready in time"),
     messages.Generations(2, [(1, 4)]),
     messages.Promote(),
