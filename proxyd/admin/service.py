@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from proxyd.core.settings import Readers
-from proxyd.telemetry.recent import Filter, Subscription
+from proxyd.telemetry.exchanges import Filter
+from proxyd.telemetry.recent import Subscription
 
 
 class Vault(Protocol):

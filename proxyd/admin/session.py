@@ -8,7 +8,8 @@ from proxyd.admin.method import Role
 from proxyd.admin.rpc import notification
 from proxyd.admin.service import Service
 from proxyd.core.refusal import Refusal
-from proxyd.telemetry.recent import Filter, Subscription, TooManySubscribers
+from proxyd.telemetry.exchanges import Filter
+from proxyd.telemetry.recent import Subscription, TooManySubscribers
 
 SUBSCRIPTIONS: Final = 4
 """Of one connection."""

@@ -12,7 +12,8 @@ from proxyd.admin.method import Kind, Method, Param, Role
 from proxyd.admin.secrets import SECRET_METHODS
 from proxyd.admin.session import Session
 from proxyd.core.refusal import Refusal
-from proxyd.telemetry.recent import BUFFER, KINDS, MAX_BUFFER, Filter
+from proxyd.telemetry.exchanges import Filter
+from proxyd.telemetry.recent import BUFFER, KINDS, MAX_BUFFER
 
 PROTOCOL: Final = 1
 """Version of the methods."""

@@ -18,8 +18,9 @@ from proxyd.core.plain import to_plain
 from proxyd.core.refusal import Refusal
 from proxyd.core.settings import Readers, Settings
 from proxyd.net.process import is_dumpable_wanted
+from proxyd.telemetry.exchanges import Filter
 from proxyd.telemetry.log import Level
-from proxyd.telemetry.recent import Filter, Subscription
+from proxyd.telemetry.recent import Subscription
 
 CA_WARNING: Final = 30 * 86400.0
 """Before the root ends by this much, ``status`` says so."""
@@ -101,7 +102,7 @@ class ControlService:
         recent = self._controller.tools.reports.recent
         if not recent.size:
             raise Refusal("not_kept", "no exchanges are kept: telemetry.recent is 0")
-        return list(recent.find(wanted, limit))
+        return list(await recent.find(wanted, limit))
 
     def subscribe(self, wanted: Filter, kinds: Sequence[str], buffer: int) -> Subscription:
         """Listen to exchanges and notices. TooManySubscribers."""

@@ -10,7 +10,7 @@ from proxyd.control.controller import Controller
 from proxyd.core import metrics
 from proxyd.core.metrics import Metric
 from proxyd.core.service import HostPattern, Service
-from proxyd.telemetry.recent import Filter
+from proxyd.telemetry.exchanges import Filter
 from proxyd.vault.secrets import SecretState
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
@@ -29,6 +29,7 @@ def services(control: Controller) -> list[dict[str, Any]]:
 async def service(control: Controller, found: Service) -> dict[str, Any]:
     """Return one service in detail."""
     requests, errors = tally(control, metrics.REQUESTS, 1), tally(control, metrics.ERRORS, 0)
+    recent = control.tools.reports.recent
     names = {pattern.host for pattern in found.hosts} | {endpoint.host for endpoint in found.endpoints}
     return {
         **_overview(control, found, requests, errors),
@@ -40,7 +41,7 @@ async def service(control: Controller, found: Service) -> dict[str, Any]:
         "by_flag": dict(sorted(tally(control, metrics.ERRORS, 1, (0, found.name)).items())),
         "latency": latency(control, found.name),
         "pools": [row for row in await pools(control) if _is_of(row, names)],
-        "latest_errors": control.tools.reports.recent.find(Filter(service=found.name, errors=True), LATEST_ERRORS),
+        "latest_errors": await recent.find(Filter(service=found.name, errors=True), LATEST_ERRORS),
     }
 
 

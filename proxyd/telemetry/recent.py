@@ -5,19 +5,19 @@ shaped only when somebody looks. What is kept is bounded in records and in bytes
 bounded buffer of its own: what does not fit is dropped, counted, and told to it.
 """
 
-import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgpack
 import trio
 
-from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE_FIELDS
+from proxyd.core.events import ACCESS
 from proxyd.core.events import NOTICE as NOTICE_ID
 from proxyd.core.records import Batch, Values
 from proxyd.core.units import KIB, MIB
+from proxyd.telemetry.exchanges import Filter, exchange_of, notice_of
 
 RECORDS: Final = 4096
 """Exchanges kept by default."""
@@ -29,8 +29,6 @@ BUFFER: Final = 1024
 MAX_BUFFER: Final = 8192
 BUFFER_BYTES: Final = 4 * MIB
 """What waits for one subscriber, by estimate."""
-TEXT_CHARACTERS: Final = 4096
-"""The longest text of a field; what is over is cut."""
 
 EXCHANGE: Final = "exchange"
 NOTICE: Final = "notice"
@@ -38,51 +36,10 @@ KINDS: Final = (EXCHANGE, NOTICE)
 
 _ITEM_BYTES: Final = 2 * KIB
 """What an item's map weighs beside its longest texts."""
-_REDACTED: Final = "?<redacted>"
 
 
 class TooManySubscribers(Exception):
     """All places are taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which exchanges are wanted; a condition that is None asks for nothing."""
-
-    service: str | None = None
-    """A service's name; ``-`` is no service."""
-    host: str | None = None
-    """With or without its port."""
-    method: str | None = None
-    path: str | None = None
-    """The path's beginning."""
-    status: str | None = None
-    """A status (``404``) or a class (``4xx``)."""
-    caller: str | None = None
-    """An address, with or without its port, or a user that passed proxy authentication."""
-    uid: int | None = None
-    listener: str | None = None
-    since: float | None = None
-    """Unix time."""
-    errors: bool = False
-    """Only those with status 400 or above, or with a response flag."""
-
-    def matches(self, exchange: dict[str, Any], began: float) -> bool:
-        """Whether a shaped exchange that began at this time is wanted."""
-        if self.since is not None and began < self.since:
-            return False
-        if self.errors and exchange["status"] < 400 and not exchange["flags"]:
-            return False
-        return (
-            (self.service is None or (exchange["service"] or "-") == self.service)
-            and (self.method is None or exchange["method"] == self.method)
-            and (self.uid is None or exchange["uid"] == self.uid)
-            and (self.listener is None or exchange["listener"] == self.listener)
-            and (self.path is None or exchange["path"].startswith(self.path))
-            and (self.status is None or _has_status(exchange["status"], self.status))
-            and (self.host is None or _is_address(exchange["authority"], self.host.lower()))
-            and (self.caller is None or exchange["user"] == self.caller or _is_address(exchange["caller"], self.caller))
-        )
 
 
 class Subscription:
@@ -103,7 +60,7 @@ class Subscription:
 
     def put(self, kind: str, item: dict[str, Any]) -> None:
         """Queue an item, or drop and count it; never waits."""
-        size = _ITEM_BYTES + sum(len(value) for value in item.values() if isinstance(value, str))
+        size = _ITEM_BYTES + len(item.get("path") or "") + len(item.get("detail") or "")
         if len(self._waiting) >= self._buffer or self._bytes + size > BUFFER_BYTES:
             self._dropped += 1
         else:
@@ -166,22 +123,21 @@ class Recent:
         if records:
             self._keep(records)
         if self._subscriptions:
-            self._publish(EXCHANGE, ((exchange_of(record), record[1]) for record in records))
-            process = f"worker-{batch.worker}"
-            self._publish(NOTICE, ((notice_of(process, record), record[1]) for record in batch.of(NOTICE_ID)))
+            self._publish(EXCHANGE, records, exchange_of)
+            self._publish(NOTICE, batch.of(NOTICE_ID), partial(notice_of, f"worker-{batch.worker}"))
 
-    def find(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
-        """Return the latest ``limit`` exchanges that are wanted, the oldest first."""
+    async def find(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
+        """Return the latest ``limit`` exchanges that are wanted, the oldest first. Others get their turn meanwhile."""
         found: list[dict[str, Any]] = []
         left = self.size
-        for _, packed in reversed(self._batches):
+        for _, packed in reversed(list(self._batches)):
+            await trio.lowlevel.checkpoint()
             for record in reversed(msgpack.unpackb(packed, strict_map_key=False)):
                 if len(found) >= limit or left <= 0:
                     return found[::-1]
                 left -= 1
-                exchange = exchange_of(record)
-                if wanted.matches(exchange, record[1]):
-                    found.append(exchange)
+                if wanted.matches(record):
+                    found.append(exchange_of(record))
         return found[::-1]
 
     def subscribe(
@@ -207,11 +163,13 @@ class Recent:
             self._bytes += len(packed)
             self._trim()
 
-    def _publish(self, kind: str, items: Iterable[tuple[dict[str, Any], float]]) -> None:
+    def _publish(self, kind: str, records: Sequence[Values], shape: Callable[[Values], dict[str, Any]]) -> None:
         listening = [each for each in self._subscriptions if kind in each.kinds]
-        for item, began in items if listening else ():
-            for subscription in listening:
-                if kind != EXCHANGE or subscription.wanted.matches(item, began):
+        for record in records if listening else ():
+            wanting = [each for each in listening if kind != EXCHANGE or each.wanted.matches(record)]
+            if wanting:
+                item = shape(record)
+                for subscription in wanting:
                     subscription.put(kind, item)
 
     def _trim(self) -> None:
@@ -223,52 +181,3 @@ class Recent:
             self._batches.popleft()
             self._count -= count
             self._bytes -= len(packed)
-
-
-def exchange_of(record: Values) -> dict[str, Any]:
-    """Return an ACCESS record as the map of a line of the access log.
-
-    As there, a query is never shown, and bytes that are no UTF-8 are written as escapes.
-    """
-    exchange = dict(zip(ACCESS_FIELDS, map(_plain, record[1:]), strict=True))
-    path, query, _ = exchange["path"].partition("?")
-    exchange["path"] = path + _REDACTED if query else path
-    exchange["time"] = _iso(record[1])
-    return exchange
-
-
-def notice_of(process: str, record: Values) -> dict[str, Any]:
-    """Return a NOTICE record as a map that names the process."""
-    notice = dict(zip(NOTICE_FIELDS, map(_plain, record[1:]), strict=True))
-    return {**notice, "time": _iso(record[1]), "process": process}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        value = value[: TEXT_CHARACTERS + 1].decode("utf-8", "backslashreplace")
-    if isinstance(value, str):
-        return value if len(value) <= TEXT_CHARACTERS else value[:TEXT_CHARACTERS] + "…"
-    if isinstance(value, float):
-        return round(value, 3)
-    return value if value is None or isinstance(value, int) else None
-
-
-def _iso(moment: float) -> str | None:
-    try:
-        milliseconds = int(moment * 1000)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
-    except (ValueError, OverflowError, OSError):
-        return None
-    return f"{stamp}.{milliseconds % 1000:03d}Z"
-
-
-def _has_status(status: int, wanted: str) -> bool:
-    return str(status)[:1] == wanted[:1] if wanted[1:] == "xx" else str(status) == wanted
-
-
-def _is_address(address: str, wanted: str) -> bool:
-    """Whether ``host:port`` is ``wanted``, which may lack the port, or the brackets of IPv6."""
-    if address == wanted:
-        return True
-    host, colon, _ = address.rpartition(":")
-    return bool(colon) and wanted in (host, host.strip("[]"))

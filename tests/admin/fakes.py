@@ -26,7 +26,7 @@ class FakeService:
         return {"name": name}
 
     async def exchanges(self, wanted, limit):
-        return self.recent.find(wanted, limit)
+        return await self.recent.find(wanted, limit)
 
     def subscribe(self, wanted, kinds, buffer):
         return self.recent.subscribe(wanted, kinds, buffer)

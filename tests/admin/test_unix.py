@@ -11,7 +11,7 @@ from proxyd.admin.bind import bind_unix
 from proxyd.admin.unix import UnixServer, peer_gids, peer_uid
 from proxyd.core.settings import Readers
 from tests.admin.fakes import FakeService
-from tests.telemetry.test_recent import access, batch
+from tests.telemetry.records import access, batch
 
 
 class Client:

@@ -13,8 +13,8 @@ from proxyd.core.messages import Drain, Events, Shutdown, Stats
 from proxyd.core.refusal import Refusal
 from proxyd.core.service import HostPattern
 from proxyd.core.settings import Readers
+from proxyd.telemetry.exchanges import Filter
 from proxyd.telemetry.log import Level
-from proxyd.telemetry.recent import Filter
 from proxyd.vault.usage import Usage
 from tests.control.fakes import listener, service, settings, variable
 
