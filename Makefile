@@ -14,7 +14,7 @@ PYTEST ?= -n 2
 TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
 IMAGE_TOOLS := buildah mmdebstrap
 
-.PHONY: demo test test-all lint typecheck bench clean help
+.PHONY: demo test test-all lint typecheck bench soak-upgrade clean help
 
 help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
 	@echo 'make crash      1,000 rounds of writers of a vault, killed at random moments'
 	@echo 'make bench      proxyd beside its peers'
+	@echo 'make soak-upgrade  upgrades under 1,000 open tunnels and 2,000 requests a second: no error'
 	@echo 'make dist       wheel and sdist'
 	@echo 'make deb        Debian package, for the release whose Python this is'
 	@echo 'make image      container image as an oci-archive (root)'
@@ -80,6 +81,9 @@ test-packaging: $(VENV)/.packaging
 $(VENV)/.packaging: $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[packaging]'
 	touch $@
+
+soak-upgrade: $(VENV)/.installed
+	$(RUN) -m tests.soak.upgrade
 
 $(VENV)/.installed: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11, 3.12 or 3.13 is found: apt-get install python3 python3-venv'; exit 1; }

@@ -94,15 +94,17 @@ class Generations:
 
     async def _relay(self, link: FrameLink) -> None:
         try:
-            while True:
+            while self._successor is link:
                 await self._send(link)
                 await trio.sleep(RELAY_SECONDS)
         except LinkClosed:
-            link.close()
+            pass
+        link.close()
 
     async def _send(self, link: FrameLink) -> None:
         for stats in self._growth.frames():
             await link.send(ipc.encode(stats))
+            self._growth.told(stats)
 
     async def _hear(self, place: int, link: FrameLink) -> None:
         """Add up what a retired control reports, under a number that no worker has."""
@@ -117,20 +119,31 @@ class Generations:
 
 
 class Growth:
-    """What an Aggregate has gained since it was asked last, as frames of statistics."""
+    """What an Aggregate has gained since it was told last, as frames of statistics."""
 
     def __init__(self, aggregate: Aggregate) -> None:
         self._aggregate = aggregate
         self._counters: dict[Key, float] = {}
         self._histograms: dict[Key, tuple[list[int], float]] = {}
 
-    def frames(self) -> Iterator[Stats]:
-        """Return frames; each counts as told once it was taken."""
+    def frames(self) -> list[Stats]:
+        """Return what was not told yet, the gauges with the first frame."""
         counters, histograms = list(self._counter_growth()), list(self._histogram_growth())
-        yield Stats(counters[:SERIES_PER_FRAME], self._gauges(), histograms[:SERIES_PER_FRAME])
+        frames = [Stats(counters[:SERIES_PER_FRAME], self._gauges(), histograms[:SERIES_PER_FRAME])]
         for start in range(SERIES_PER_FRAME, max(len(counters), len(histograms)), SERIES_PER_FRAME):
             stop = start + SERIES_PER_FRAME
-            yield Stats(counters[start:stop], [], histograms[start:stop])
+            frames.append(Stats(counters[start:stop], [], histograms[start:stop]))
+        return frames
+
+    def told(self, stats: Stats) -> None:
+        """Note that a frame has gone: one that has not is told to the next successor."""
+        for name, labels, delta in stats.counters:
+            key = (name, tuple(labels))
+            self._counters[key] = self._counters.get(key, 0) + delta
+        for name, labels, grown, added in stats.histograms:
+            key = (name, tuple(labels))
+            buckets, total = self._histograms.get(key, ([0] * len(grown), 0.0))
+            self._histograms[key] = ([a + b for a, b in zip(buckets, grown, strict=True)], total + added)
 
     def _counter_growth(self) -> Iterator[list[Any]]:
         for metric, series in self._aggregate.counters():
@@ -138,7 +151,6 @@ class Growth:
                 key = (metric.name, labels)
                 if value > self._counters.get(key, 0):
                     yield [metric.name, list(labels), value - self._counters.get(key, 0)]
-                    self._counters[key] = value
 
     def _histogram_growth(self) -> Iterator[list[Any]]:
         for metric, series in self._aggregate.histograms():
@@ -148,7 +160,6 @@ class Growth:
                 if histogram.buckets != buckets:
                     grown = [now - before for now, before in zip(histogram.buckets, buckets, strict=True)]
                     yield [metric.name, list(labels), grown, max(histogram.sum - total, 0.0)]
-                    self._histograms[key] = (list(histogram.buckets), histogram.sum)
 
     def _gauges(self) -> list[list[Any]]:
         """Sum gauges over this control's own workers; its predecessors' come by links of their own."""

@@ -218,6 +218,64 @@ async def test_a_drain_finishes_what_runs_and_takes_nothing_new() -> None:
         await plane.event()  # the last record was not lost
 
 
+async def test_a_gentle_drain_leaves_an_idle_connection_its_next_request() -> None:
+    async with open_origin() as origin, open_plane() as plane:
+        used, fresh = await plane.connect(), await plane.connect()
+        assert (await used.get(url(origin))).status == 200
+        await plane.supervise(Drain(20.0, gentle=True))
+        await plane.wait_for(lambda: plane.worker.draining)
+        with pytest.raises(OSError, match=r"."):
+            await plane.connect()
+        for client in (used, fresh):
+            assert not plane.exited.is_set()
+            reply = await client.get(url(origin))
+            assert (reply.status, reply.first(b"connection")) == (200, b"close")
+            assert await client.is_closed()
+        with trio.fail_after(2):
+            await plane.exited.wait()
+
+
+async def test_a_gentle_drain_keeps_tunnels_and_lets_new_ones_be_made_on_old_connections() -> None:
+    async with open_origin(echo) as origin, open_plane() as plane:
+        tunnel, idle = await opaque(plane, origin), await plane.connect()
+        await plane.supervise(Drain(20.0, gentle=True))
+        await plane.wait_for(lambda: plane.worker.draining)
+        assert (await idle.tunnel(origin.authority)).status == 200
+        for client in (tunnel, idle):
+            await client.send(b"still")
+            assert await client.exactly(5) == b"still"
+            assert not plane.exited.is_set()
+            await client.aclose()
+        with trio.fail_after(2):
+            await plane.exited.wait()
+
+
+async def test_a_gentle_drain_serves_an_intercepted_tunnel_that_has_just_begun() -> None:
+    async with open_origin(tls=server_context(HOST)) as origin:
+        services = (service("tickets", HOST, "https", origin.port),)
+        async with open_plane(services=services, leaves=(HOST,)) as plane:
+            client = await plane.connect()
+            await plane.supervise(Drain(20.0, gentle=True))
+            await plane.wait_for(lambda: plane.worker.draining)
+            await client.tunnel(HOST.encode() + b":443")
+            await client.start_tls(HOST)
+            await client.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % HOST.encode())
+            reply = await client.reply()
+            assert (reply.status, reply.first(b"connection")) == (200, b"close")
+
+
+async def test_a_drain_that_is_not_gentle_ends_what_a_gentle_one_has_left() -> None:
+    async with open_origin() as origin, open_plane() as plane:
+        client = await plane.connect()
+        assert (await client.get(url(origin))).status == 200
+        await plane.supervise(Drain(20.0, gentle=True))
+        await plane.wait_for(lambda: plane.worker.draining)
+        await plane.supervise(Drain(20.0))
+        assert await client.is_closed()
+        with trio.fail_after(2):
+            await plane.exited.wait()
+
+
 async def test_a_drain_ends_at_its_deadline() -> None:
     async with open_origin(Slow()) as origin, open_plane() as plane:
         client = await plane.connect()
