@@ -135,6 +135,10 @@ ACCESS_SCHEMA: Final = Schema(
         Field("first_byte_ms", Type.NUMBER, "From the request sent to the head of the response.", unit="milliseconds",
               optional=True),
         Field("total_ms", Type.NUMBER, "From the head's first byte to the last byte sent.", unit="milliseconds"),
+        Field("gid", Type.INTEGER, "Group id of a client on a Unix socket.", optional=True, since=2),
+        Field("pid", Type.INTEGER, "Process id of a client on a Unix socket.", optional=True, since=2),
+        Field("executable_hint", Type.TEXT, "Program of that process: best effort, a hint and no proof.", _CLIENT,
+              optional=True, longest=16 * KIB, since=2),
     ),
 )  # fmt: skip
 

@@ -90,7 +90,7 @@ def executable(pid: int) -> str | None:
     program since, and other users' processes are told to root alone.
     """
     try:
-        return os.readlink(f"/proc/{pid}/exe")
+        return os.fsencode(os.readlink(f"/proc/{pid}/exe")).decode("utf-8", "backslashreplace")
     except OSError:
         return None
 

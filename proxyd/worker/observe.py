@@ -170,4 +170,7 @@ class Observer(Filter):
             connect * 1000 if connect is not None else None,
             first * 1000 if first is not None else None,
             seconds * 1000,
+            peer.gid,
+            peer.pid,
+            peer.executable,
         ]

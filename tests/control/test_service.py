@@ -166,7 +166,7 @@ def record(**changes):
         "origin": "upstream", "endpoint": None, "attempts": 1, "reused": False, "request_bytes": 0,
         "response_bytes": 0, "queue_ms": None, "connect_ms": None, "first_byte_ms": None, "total_ms": 1.0,
     }  # fmt: skip
-    return [ACCESS, *({**values, **changes}[name] for name in ACCESS_FIELDS)]
+    return [ACCESS, *({**values, **changes}.get(name) for name in ACCESS_FIELDS)]
 
 
 async def test_exchanges_are_those_that_workers_reported(lab, answers):

@@ -13,6 +13,7 @@ VALUES = {
     "credential": "tickets/token", "status": 200, "flags": "", "error": None, "detail": None, "origin": "upstream",
     "endpoint": "127.0.0.1:8443", "attempts": 1, "reused": True, "request_bytes": 0, "response_bytes": 1024,
     "queue_ms": 0.01234, "connect_ms": None, "first_byte_ms": 1.23456, "total_ms": 2,
+    "gid": None, "pid": None, "executable_hint": None,
 }  # fmt: skip
 BEGUN = [NOTICE, 1.0, "info", "begun", "all is well"]
 
@@ -42,7 +43,7 @@ def test_valid_records_come_back_by_schema_in_order():
         [True, *access()[1:]],
         [99, "of no schema"],
         [ACCESS],
-        access()[:-1],
+        access()[: ACCESS_SCHEMA.least - 1],
         [NOTICE, *access()[2:]],
         [*access(), *[0] * 300],
         access(status="200"),

@@ -1,6 +1,7 @@
 """The gateway on the wire: names, base paths, what a web page could send, and what never goes upstream."""
 
 import os
+import sys
 
 import pytest
 import trio
@@ -27,6 +28,7 @@ from tests.lab.plane import (
 
 HOST = "api.tickets.example"
 TOKEN = b"the-token-of-the-gateway"
+PROGRAM = os.path.realpath(sys.executable)
 PAGE = b"https://app.example"
 LISTENERS = (
     Listener("tcp", ListenerMode.GATEWAY, "127.0.0.1:0", origins=(PAGE.decode(),)),
@@ -319,6 +321,8 @@ async def test_a_unix_caller_is_known_by_the_kernel() -> None:
         assert (await ask(plane, "local", b"/x", b"Host: tickets")).status == 200
         event = await plane.event()
         assert (event["mode"], event["caller"], event["uid"]) == ("gateway", "unix", os.getuid())
+        assert (event["gid"], event["pid"]) == (os.getgid(), os.getpid())
+        assert event["executable_hint"] == PROGRAM
 
 
 async def test_another_uid_is_refused_by_the_rules() -> None:

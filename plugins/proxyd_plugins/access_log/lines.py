@@ -38,7 +38,7 @@ class Encoder:
         for (
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
-            response_bytes, queue, connect, first_byte, total,
+            response_bytes, queue, connect, first_byte, total, gid, pid, executable,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -75,6 +75,8 @@ class Encoder:
                     "first_byte_ms": first_byte and round(first_byte, 3),
                     "total_ms": round(total, 3),
                 }
+                if pid is not None:  # a client on a Unix socket
+                    fields |= {"gid": gid, "pid": pid, "executable_hint": executable}
                 line = dumps(fields, option=options)
                 if not line.isascii():
                     line = _ascii(fields)

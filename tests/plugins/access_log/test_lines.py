@@ -24,7 +24,12 @@ def test_a_line_carries_every_field_by_name():
         b'"request_bytes":0,"response_bytes":1024,"queue_ms":0.012,"connect_ms":null,"first_byte_ms":1.235,'
         b'"total_ms":2}\n'
     )
-    assert tuple(json.loads(encode())) == ACCESS_FIELDS
+
+
+def test_a_line_says_which_process_called_on_a_unix_socket():
+    line = json.loads(encode(caller="unix", gid=100, pid=4711, executable_hint="/usr/bin/curl\n"))
+    assert tuple(line) == ACCESS_FIELDS
+    assert (line["gid"], line["pid"], line["executable_hint"]) == (100, 4711, "/usr/bin/curl\n")
 
 
 @pytest.mark.parametrize(
