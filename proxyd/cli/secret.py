@@ -10,9 +10,8 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from proxyd.cli import rpc
 from proxyd.cli.exits import USAGE, CommandError
@@ -33,9 +32,8 @@ _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the vault is."""
+class Place(NamedTuple):
+    """Where the vault is. (No dataclass: importing those takes longer than the daemon's answer.)"""
 
     admin: Path
     """The admin socket of its daemon."""

@@ -356,6 +356,7 @@ def test_a_process_that_runs_finds_the_new_key(open_vault):
     assert one.get("a").value == b"1"
 
 
+@pytest.mark.usefixtures("quick_scrypt")
 def test_rekey_to_a_passphrase_and_back_to_a_file(open_vault, tmp_path):
     vault = open_vault()
     vault.set("a", b"1")
