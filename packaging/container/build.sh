@@ -54,14 +54,16 @@ install -d -m 0700 -o $user -g $user "$root/var/lib/proxyd"
 install -d -m 0755 -o $user -g $user "$root/run/proxyd"
 install -d -m 1777 "$root/tmp"
 
-"$python" packaging/bundle.py "$stage/bundle"
-install -D -m 0644 "$stage/bundle/lib/python$version/site-packages/certifi/cacert.pem" \
+mkdir "$stage/context"
+"$python" packaging/bundle.py "$stage/context/bundle"
+install -D -m 0644 "$stage/context/bundle/lib/python$version/site-packages/certifi/cacert.pem" \
     "$root/etc/ssl/certs/ca-certificates.crt"
-cp packaging/container/proxyd.yaml packaging/container/Containerfile "$stage/"
+tar --numeric-owner --sort=name -C "$root" -cf "$stage/context/rootfs.tar" .
+cp packaging/container/proxyd.yaml packaging/container/Containerfile "$stage/context/"
 
 storage="--storage-driver vfs --root $stage/storage --runroot $stage/run"
 # shellcheck disable=SC2086
-image=$(buildah $storage bud --quiet --isolation chroot --timestamp 0 "$stage")
+image=$(buildah $storage bud --quiet --isolation chroot --timestamp 0 "$stage/context")
 mkdir -p "$(dirname "$out")"
 rm -f "$out"
 # shellcheck disable=SC2086

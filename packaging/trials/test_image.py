@@ -162,6 +162,12 @@ def test_the_image_has_no_shell_and_nothing_setuid_or_writable(image):
     assert not [path for path in found if path.stat().st_mode & 0o6002]
 
 
+def test_the_folders_that_proxyd_writes_to_are_its_user_s(image):
+    for path, mode in (("var/lib/proxyd", 0o700), ("run/proxyd", 0o755)):
+        found = (image[1] / path).stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (UID, UID, mode)
+
+
 def test_the_image_says_which_packages_it_is_made_of(image):
     listed = {path.name for path in (image[1] / "var/lib/dpkg/status.d").iterdir()}
     assert {"base-files", "libc6"} <= listed

@@ -122,14 +122,13 @@ def configure(box, origin, pki):
     config = configuration(origin, pki, Path("/run/proxyd"))
     config["tls"]["extra_roots"] = "/etc/proxyd/roots.pem"
     config["admin"]["http"] = "127.0.0.1:0"
-    config["secrets"] = {name: {"file": f"/etc/proxyd/{name.replace('/', '-')}"} for name in config["secrets"]}
+    config["secrets"] = {"plain/key": {"file": "/etc/proxyd/plain-key"}}  # the other one is in the vault
     config["telemetry"]["access_log"]["path"] = "/var/log/proxyd/access.jsonl"
     (etc / "proxyd.yaml").write_text(yaml.safe_dump(config))
     group = subprocess.check_output(["chroot", str(box.root), "id", "-g", "proxyd"], text=True)
-    for name, value in (("tickets-token", TOKEN), ("plain-key", KEY)):
-        (etc / name).write_text(value)
-        os.chown(etc / name, 0, int(group))
-        (etc / name).chmod(0o640)
+    (etc / "plain-key").write_text(KEY)
+    os.chown(etc / "plain-key", 0, int(group))
+    (etc / "plain-key").chmod(0o640)
     store = box.root / "etc" / "credstore"
     store.mkdir(mode=0o700, exist_ok=True)
     (store / "proxyd-vault-key").write_bytes(bytes(range(32)))
@@ -159,6 +158,20 @@ def test_installing_neither_enables_nor_starts_the_service(machine):
     assert machine.run("systemctl", "is-enabled", "proxyd.service")[1].strip() == "disabled"
     assert machine.must("proxyd", "--version").startswith("proxyd ")
     assert machine.must("sh", "-c", "getent group proxyd-gateway; dpkg --verify proxyd").count("\n") <= 1
+
+
+def test_a_secret_goes_into_the_vault_of_the_service_and_outlives_it(machine, origin):
+    machine.must("systemctl", "start", "proxyd.service")
+    machine.must("sh", "-c", f"printf %s {TOKEN} | proxyd secret set tickets/token")
+    assert "tickets/token" in machine.must("proxyd", "secret", "list")
+    mark = origin.ledger.mark()
+    fetch(machine, f"{BASE_URL}/echo")
+    machine.must("systemctl", "restart", "proxyd.service")
+    fetch(machine, f"{BASE_URL}/echo")
+    assert [one.values("authorization") for one in origin.ledger.since(mark)] == [[f"Bearer {TOKEN}"]] * 2
+    assert not (machine.root / "var/lib/proxyd/vault/key").exists()  # sealed with the credential
+    assert machine.admin.call("status")["problems"] == []
+    machine.must("systemctl", "stop", "proxyd.service")
 
 
 def test_tls_is_intercepted_verified_and_authorised_under_the_whole_hardening(service, origin):
@@ -216,13 +229,18 @@ def test_the_vault_s_key_arrives_as_a_credential(service):
     assert user == "proxyd 400"
 
 
-def test_without_a_key_in_the_store_the_service_starts_as_well(machine):
-    machine.must("mv", "/etc/credstore/proxyd-vault-key", "/etc/credstore/kept")
+def test_without_a_key_in_the_store_a_new_service_makes_one_for_itself(machine):
+    moved = ("/etc/credstore/proxyd-vault-key", "/var/lib/proxyd")
+    for path in moved:
+        machine.must("mv", path, f"{path}.kept")
     try:
         machine.must("systemctl", "start", "proxyd.service")
         machine.must("systemctl", "stop", "proxyd.service")
+        assert machine.must("stat", "-c", "%U %a", "/var/lib/proxyd/vault/key") == "proxyd 600"
     finally:
-        machine.must("mv", "/etc/credstore/kept", "/etc/credstore/proxyd-vault-key")
+        machine.must("rm", "-rf", "/var/lib/proxyd")
+        for path in moved:
+            machine.must("mv", f"{path}.kept", path)
 
 
 def test_a_control_process_that_dies_is_replaced_and_the_service_goes_on(service, origin):
