@@ -3,6 +3,7 @@
 Root and the daemon's own user may do everything, readers that the configuration names may look, others are refused.
 """
 
+import math
 import os
 import socket
 import struct
@@ -28,6 +29,8 @@ WRITE_SECONDS: Final = 10.0
 """A client that does not read its answer is closed after this."""
 STALL_SECONDS: Final = 600.0
 """A subscriber that reads nothing is closed after this; until then what does not fit its buffer is dropped."""
+REFUSALS_SECONDS: Final = 10.0
+"""Refused connections are reported once within this, with the number of those before."""
 READ_BYTES: Final = 64 * 1024
 ROOT: Final = 0
 
@@ -53,6 +56,8 @@ class UnixServer:
         self._uid = os.geteuid() if uid is None else uid
         self._limits = {Role.FULL: connections, Role.READER: min(READER_CONNECTIONS, connections)}
         self._open = dict.fromkeys(Role, 0)
+        self._next_report = -math.inf
+        self._unreported = 0
 
     async def serve(self, sock: socket.socket) -> None:
         """Accept on ``sock`` until cancelled; closes it."""
@@ -65,10 +70,10 @@ class UnixServer:
             uid = peer_uid(stream.socket)
             role = self._role(uid, stream.socket)
             if role is None:
-                self._report("admin_refused", f"uid {uid} is neither root, nor the daemon's, nor one of admin.readers")
+                self._refused(f"uid {uid} is neither root, nor the daemon's, nor one of admin.readers")
                 return
             if self._open[role] >= self._limits[role] or sum(self._open.values()) >= self._limits[Role.FULL]:
-                self._report("admin_refused", f"{self._limits[role]} connections are open")
+                self._refused(f"uid {uid}: {self._limits[role]} connections are open")
                 return
             self._open[role] += 1
             connection = _Connection(stream, Session(self._service, role, uid), self._report)
@@ -76,6 +81,16 @@ class UnixServer:
                 await connection.run()
             finally:
                 self._open[role] -= 1
+
+    def _refused(self, why: str) -> None:
+        """Report a refusal; with readers anybody may connect, and must not fill the log."""
+        now = trio.current_time()
+        if now < self._next_report:
+            self._unreported += 1
+            return
+        others = f"; {self._unreported} more before" if self._unreported else ""
+        self._next_report, self._unreported = now + REFUSALS_SECONDS, 0
+        self._report("admin_refused", why + others)
 
     def _role(self, uid: int, sock: trio.socket.SocketType) -> Role | None:
         if uid in (ROOT, self._uid):

@@ -40,5 +40,11 @@ def runtime_dir(arguments: argparse.Namespace) -> Path:
 
 def print_json(value: Any) -> int:
     """Print one JSON document and return the exit code of success."""
-    print(json.dumps(value, indent=2))
+    print(json_text(value))
     return OK
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Return JSON in printable ASCII; on one line without an indent."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, indent=indent, separators=separators).replace("\x7f", "\\u007f")

@@ -48,6 +48,8 @@ class CallError(CommandError):
         if "nearest" in fields:
             text += f"; did you mean {fields['nearest']}?"
         super().__init__(text)
+        self.reason = str(fields.get("code", ""))
+        """For programs: ``not_found``, ``forbidden``; docs/admin-socket.md lists them."""
 
 
 class Connection:

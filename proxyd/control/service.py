@@ -20,7 +20,7 @@ from proxyd.core.settings import Readers, Settings
 from proxyd.net.process import is_dumpable_wanted
 from proxyd.telemetry.exchanges import Filter
 from proxyd.telemetry.log import Level
-from proxyd.telemetry.recent import Subscription
+from proxyd.telemetry.recent import EXCHANGE, Subscription
 
 CA_WARNING: Final = 30 * 86400.0
 """Before the root ends by this much, ``status`` says so."""
@@ -105,7 +105,10 @@ class ControlService:
         return list(await recent.find(wanted, limit))
 
     def subscribe(self, wanted: Filter, kinds: Sequence[str], buffer: int) -> Subscription:
-        """Listen to exchanges and notices. TooManySubscribers."""
+        """Listen to exchanges and notices. TooManySubscribers; Refusal: workers report no exchanges."""
+        snapshot = self._controller.snapshot
+        if EXCHANGE in kinds and snapshot is not None and not snapshot.access_log:
+            raise Refusal("not_kept", "exchanges are not reported: telemetry.recent is 0 and there is no sink for them")
         return self._controller.tools.reports.recent.subscribe(wanted, kinds, buffer)
 
     async def certificates(self) -> list[Any]:

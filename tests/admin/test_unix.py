@@ -106,6 +106,20 @@ async def test_another_uid_is_refused(nursery, tmp_path, monkeypatch):
     nursery.cancel_scope.cancel()
 
 
+async def test_refusals_do_not_fill_the_log(nursery, tmp_path, monkeypatch, autojump_clock):
+    monkeypatch.setattr(unix, "peer_uid", lambda _: 4242)
+    server = start(nursery, tmp_path)
+    for _ in range(5):
+        async with server.client() as client:
+            assert await client.answer() is None
+    await trio.sleep(unix.REFUSALS_SECONDS + 1)
+    async with server.client() as client:
+        assert await client.answer() is None
+    assert len(server.reports) == 2
+    assert server.reports[1][1].endswith("; 4 more before")
+    nursery.cancel_scope.cancel()
+
+
 async def test_connections_beyond_the_limit_are_closed(nursery, tmp_path):
     server = start(nursery, tmp_path, connections=1)
     async with server.client() as first:

@@ -239,6 +239,24 @@ def test_tail_prints_lines_until_the_daemon_ends(daemon, capsys):
     assert capsys.readouterr().out.splitlines()[0].endswith("GET http://a.example:80/\\x1b[2J - 1ms 127.0.0.1:4000")
 
 
+def test_tail_goes_on_where_nothing_is_kept(daemon, capsys):
+    daemon.answers["subscribe"] = {"subscription": 1}
+    refused = [1, 2, {"code": "not_kept", "message": "telemetry.recent is 0"}, None]
+    told = [[2, "exchange", [1, EXCHANGE]], [1, 99, None, []]]
+    daemon.answers["exchanges"] = b"".join(map(msgpack.packb, [refused, *told]))
+    assert main(["tail", "--json", "--admin", str(daemon.path)]) == 3
+    assert json.loads(capsys.readouterr().out) == EXCHANGE
+
+
+def test_json_is_printable_ascii(daemon, capsys):
+    daemon.answers["pools"] = [{"host": "\x7f\x1b\u202e\x9b"}]
+    assert main(["pools", "--json", "--admin", str(daemon.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert all(line.isprintable() for line in out.splitlines())
+    assert json.loads(out) == daemon.answers["pools"]
+
+
 def test_drain_and_log_level_say_what_became(daemon, capsys):
     daemon.answers["drain"] = {"ok": True, "exit": False, "seconds": 90}
     daemon.answers["log_level"] = {"level": "debug"}

@@ -175,8 +175,12 @@ async def test_exchanges_are_those_that_workers_reported(lab, answers):
     await trio.testing.wait_all_tasks_blocked()
     found = await answers.exchanges(Filter(errors=True), 10)
     assert [(exchange["id"], exchange["path"]) for exchange in found] == [("b", "/?<redacted>")]
+    answers.subscribe(Filter(), ["exchange"], 10).close()
     lab.file = settings(recent=0)
     await answers.reload()
+    with pytest.raises(Refusal, match=r"not reported: telemetry.recent is 0"):
+        answers.subscribe(Filter(), ["exchange", "notice"], 10)
+    answers.subscribe(Filter(), ["notice"], 10).close()
     with pytest.raises(Refusal, match=r"telemetry.recent is 0"):
         await answers.exchanges(Filter(), 10)
 

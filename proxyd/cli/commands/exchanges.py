@@ -1,15 +1,14 @@
 """``proxyd exchanges`` and ``proxyd tail``: what was asked for of late, and what is asked for now."""
 
 import argparse
-import json
 import sys
 from typing import Any, Final
 
-from proxyd.cli.context import call, connect, print_json
+from proxyd.cli.context import call, connect, json_text, print_json
 from proxyd.cli.exchanges import conditions, count, filter_options, line, notice_line, rows, since
 from proxyd.cli.exits import OK
 from proxyd.cli.parser import Commands, command, json_option
-from proxyd.cli.rpc import Connection
+from proxyd.cli.rpc import CallError, Connection
 from proxyd.cli.tables import render
 
 LIMIT: Final = 100
@@ -63,7 +62,12 @@ def _latest(connection: Connection, wanted: dict[str, Any], arguments: argparse.
     """Print the latest exchanges and return their ids: some of them may be told again."""
     if not arguments.lines:
         return set()
-    latest = connection.call("exchanges", {**wanted, "limit": arguments.lines})
+    try:
+        latest = connection.call("exchanges", {**wanted, "limit": arguments.lines})
+    except CallError as error:
+        if error.reason == "not_kept":  # telemetry.recent is 0: those to come are told all the same
+            return set()
+        raise
     for exchange in latest:
         _print("exchange", exchange, arguments.json)
     return {exchange.get("id") for exchange in latest}
@@ -71,7 +75,6 @@ def _latest(connection: Connection, wanted: dict[str, Any], arguments: argparse.
 
 def _print(kind: str, told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        text = json.dumps(told, separators=(",", ":")).replace("\x7f", "\\u007f")
+        print(json_text(told, indent=None), flush=True)
     else:
-        text = line(told) if kind == "exchange" else notice_line(told)
-    print(text, flush=True)
+        print(line(told) if kind == "exchange" else notice_line(told), flush=True)
