@@ -27,6 +27,7 @@ def _shape(schema: Schema) -> tuple[tuple[str, ...], list[str], list[str], list[
     return schema.names, binary, long, [one.name for one in schema.fields if one.type is Type.NUMBER]
 
 
+_LATER: Final = [one.name for one in ACCESS_SCHEMA.fields if one.since > 1]
 _SHAPES: Final = {schema.id: _shape(schema) for schema in (ACCESS_SCHEMA, NOTICE_SCHEMA)}
 
 
@@ -73,12 +74,16 @@ class Filter:
 def exchange_of(record: Values) -> dict[str, Any]:
     """Return an ACCESS record as the map of a line of the access log.
 
-    As there, a query is never shown, and bytes that are no UTF-8 are written as escapes.
+    As there, a query is never shown, bytes that are no UTF-8 are written as escapes, and fields that later versions of
+    the schema appended are left out where they say nothing.
     """
     exchange = _named(ACCESS_SCHEMA, record)
     path, query, _ = exchange["path"].partition("?")
     if query:
         exchange["path"] = path + _REDACTED
+    for name in _LATER:
+        if exchange[name] is None:
+            del exchange[name]
     return exchange
 
 

@@ -2,14 +2,15 @@ import json
 
 import pytest
 
-from proxyd.core.events import ACCESS_FIELDS
+from proxyd.core.events import ACCESS_SCHEMA
 from proxyd.telemetry.exchanges import TEXT_CHARACTERS, Filter, exchange_of
 from tests.telemetry.records import access
 
 
 def test_an_exchange_has_the_fields_of_the_access_log_and_no_query():
     exchange = exchange_of(access())
-    assert list(exchange) == list(ACCESS_FIELDS)
+    assert list(exchange) == [one.name for one in ACCESS_SCHEMA.fields if one.since == 1]
+    assert exchange_of(access(pid=7))["pid"] == 7
     assert exchange["time"] == "2023-11-14T22:13:20.250Z"
     assert exchange["path"] == "/v2/x?<redacted>"
     assert (exchange["method"], exchange["first_byte_ms"]) == ("GET", 1.235)
