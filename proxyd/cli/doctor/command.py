@@ -11,8 +11,8 @@ from typing import Final
 import proxyd
 from proxyd.cli.authority import Store
 from proxyd.cli.doctor import daemon, folders, machine, shell
-from proxyd.cli.doctor.findings import Finding, Verdict, fail, worst
-from proxyd.cli.doctor.runtimes import FAMILIES, find
+from proxyd.cli.doctor.findings import Finding, Verdict, fail, warn, worst
+from proxyd.cli.doctor.runtimes import FAMILIES, Probe, find
 from proxyd.cli.doctor.trial import Result, run
 from proxyd.cli.exits import FAILURE, OK, CommandError
 from proxyd.cli.tables import printable, table
@@ -49,19 +49,32 @@ def doctor(words: Words) -> int:
         found.append(fail(words.only, "it is not installed (not on PATH)", f"install {words.only}, or look at PATH"))
     if not words.as_json and sys.stderr.isatty():
         print(f"asking {len(probes)} runtimes, some seconds …", file=sys.stderr)
-    proxied = {os.environ.get(name) for name in shell.PROXIES} - {None, ""}
-    inside = running is not None and proxied == {running.proxy}
-    results: list[Result] = []
-    try:
-        results = run(probes, words.state, words.runtime, os.environ, alone=not inside)
-    except CommandError as error:
-        found.append(fail("private daemon", str(error), "mend this first; no runtime was tried"))
+    results = _try(probes, words.state, running, found)
     verdict = worst([*(finding.verdict for finding in found), *(result.verdict for result in results)])
     if words.as_json:
         _print_json(found, results, missing, verdict)
     else:
         _print(found, results, missing, verdict)
     return FAILURE if verdict is Verdict.FAIL else OK
+
+
+def _try(probes: Sequence[Probe], state: Path, running: daemon.Daemon | None, found: list[Finding]) -> list[Result]:
+    """Have the runtimes ask; what keeps the state folder from being used is a finding, not the end."""
+    proxied = {os.environ.get(name) for name in shell.PROXIES} - {None, ""}
+    inside = running is not None and proxied == {running.proxy}
+    foreign = running is not None and running.ca_pem.strip() != shell.ca_pem(state).strip()
+    try:
+        return run(probes, state, os.environ, alone=not inside and not foreign)
+    except CommandError as error:
+        what = f"the trial's daemon has a CA of its own, for it cannot use {state}: {error}"
+    try:
+        results = run(probes, None, os.environ, alone=False)
+    except CommandError as error:
+        found.append(fail("trial", str(error), "mend this first; no runtime was tried"))
+        return []
+    todo = "to test what trusts the local CA, run doctor as the user that proxyd runs as"
+    found.append(warn("trial", what, todo))
+    return results
 
 
 def _checks(words: Words) -> tuple[list[Finding], daemon.Daemon | None]:

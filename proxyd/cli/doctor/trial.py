@@ -122,10 +122,11 @@ class Result:
         }
 
 
-def run(
-    probes: Sequence[Probe], state: Path, runtime: Path, variables: Mapping[str, str], *, alone: bool
-) -> list[Result]:
-    """Try ``probes`` and return one result for each, in order. ``state`` holds the CA that is tested."""
+def run(probes: Sequence[Probe], state: Path | None, variables: Mapping[str, str], *, alone: bool) -> list[Result]:
+    """Try ``probes`` and return one result for each, in order; CommandError when the daemon does not start.
+
+    ``state`` holds the CA that is tested; None makes one for this trial. ``alone`` tries them without our help too.
+    """
     results = [Result(probe, probe.version, alone=Outcome.UNTRIED if alone else None) for probe in probes]
     if not results:
         return results
@@ -136,8 +137,9 @@ def run(
             file = folder / "proxyd.yaml"
             file.write_text(_configuration(origin, log))
             token = secrets.token_urlsafe(24)
+            state, runtime = state or folder / "state", folder / "run"
             with PrivateDaemon(file, state, runtime, {**variables, VARIABLE: token}) as daemon, origin:
-                client = make_client(daemon.environment(), folder / "run", variables)
+                client = make_client(daemon.environment(), runtime, variables)
                 _ask(results, folder, child_environment(variables, client), _with_proxy(variables, client.proxy))
                 _flush(client.proxy, log)
         _judge(results, log)

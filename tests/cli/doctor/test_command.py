@@ -68,14 +68,30 @@ def test_the_configuration_here_is_checked(run, tmp_path):
     assert "proxyd.yaml:1:1: wrokers" in output
 
 
-def test_a_private_daemon_that_does_not_start_is_a_failure_and_no_traceback(run, monkeypatch):
+def test_a_state_folder_that_cannot_be_used_is_a_warning_and_the_trial_has_its_own(run, monkeypatch, capsys):
+    def refuse(_probes, state, *_, **options):
+        if state is not None:
+            raise CommandError("belongs to uid 990")
+        return [] if options["alone"] else [GOOD]
+
+    run(GOOD)
+    monkeypatch.setattr(command, "run", refuse)
+    monkeypatch.setattr(command, "find", lambda _: ([GOOD.probe], []))
+    words = Words(None, Path("a"), False, Path("s"), Path("r"), "curl", True)
+    assert doctor(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "belongs to uid 990" in document["checks"][0]["what"]
+    assert document["runtimes"][0]["runtime"] == "curl"
+
+
+def test_a_trial_that_cannot_be_made_is_a_failure_and_no_traceback(run, monkeypatch, capsys):
     def refuse(*_, **__):
         raise CommandError("ended before it was ready")
 
     run(GOOD)
     monkeypatch.setattr(command, "run", refuse)
-    words = Words(None, Path("a"), False, Path("s"), Path("r"), "curl", False)
-    assert doctor(words) == 1
+    assert doctor(Words(None, Path("a"), False, Path("s"), Path("r"), "curl", False)) == 1
+    assert "no runtime was tried" in capsys.readouterr().out
 
 
 def test_an_unknown_runtime_is_a_wrong_command_line(capsys):
