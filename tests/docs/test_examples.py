@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ RUN_SECONDS = 100
 TELLING = 12
 """Characters of two words that are not said by chance."""
 _SHELL_WORDS = {"|", "||", "&&", ";", "&", "(", ")", ">", ">>", "<", "2>&1"}
+_PLUGIN = re.compile(r"plugin: *\"?(\w+):(\w+)")
 _LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
@@ -50,7 +52,7 @@ def names(block: Block) -> str:
 
 
 @pytest.mark.parametrize("block", YAML, ids=names)
-def test_a_configuration_loads(block: Block, tmp_path: Path) -> None:
+def test_a_configuration_loads(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = list(yaml.safe_load_all(block.text))
     if any(isinstance(document, dict) and "apiVersion" in document for document in documents):
         return  # a manifest
@@ -61,10 +63,21 @@ def test_a_configuration_loads(block: Block, tmp_path: Path) -> None:
         assert block.kind == "yaml fragment", f"{block}: without listeners it is a fragment: say so after the fence"
         text = "listeners: [{name: apps, mode: forward, address: '127.0.0.1:3128'}]\n" + text
         text += missing_sections(document)
+    for module, name in _PLUGIN.findall(text):
+        write_plugin(block.page, module, name, tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, module, raising=False)
     roots = tmp_path / "roots.pem"
     trustme.CA().cert_pem.write_to_path(roots)
     text = re.sub(r"(extra_roots: *)[^},\s]+", rf"\g<1>{roots}", text)
     assert load_text(text, str(block), tmp_path, tmp_path, tmp_path).listeners
+
+
+def write_plugin(page: Path, module: str, name: str, folder: Path) -> None:
+    """Make a module of the Python block of ``page`` that defines ``name``."""
+    code = next((block.text for block in blocks(page) if block.kind == "python" and f"class {name}" in block.text), "")
+    assert code, f"{page.name}: no block defines {name}"
+    (folder / f"{module}.py").write_text(code)
 
 
 def missing_sections(document: dict[str, object]) -> str:
