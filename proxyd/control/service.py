@@ -17,6 +17,7 @@ from proxyd.core import metrics
 from proxyd.core.plain import to_plain
 from proxyd.core.refusal import Refusal
 from proxyd.core.settings import Readers, Settings
+from proxyd.core.snapshot import ListenerMode
 from proxyd.net.process import is_dumpable_wanted
 from proxyd.telemetry.exchanges import Filter
 from proxyd.telemetry.log import Level
@@ -238,14 +239,14 @@ class ControlService:
             for number, workers in self._controller.generations.draining
         ]
 
-    def _listeners(self, settings: Settings | None) -> list[dict[str, str]]:
+    def _listeners(self, settings: Settings | None) -> list[dict[str, str | None]]:
         sockets = self._controller.sockets
         return [
             {
                 "name": listener.name,
                 "mode": listener.mode.value,
                 "address": sockets[listener.name].address,
-                "unknown_hosts": listener.unknown_hosts.value,
+                "unknown_hosts": listener.unknown_hosts.value if listener.mode is ListenerMode.FORWARD else None,
             }
             for listener in (settings.listeners if settings else ())
             if listener.name in sockets

@@ -11,6 +11,7 @@ bridge may stand before one. On TCP a token is demanded besides, which a page ca
 
 import difflib
 import hmac
+import socket
 from typing import Final, NamedTuple
 
 from proxyd.core.authority import parse_authority
@@ -64,7 +65,7 @@ class GatewayConnection(Connection):
         self.mode = "gateway"
         self._local: tuple[str, int] | None = None
         """Address and port that the client connected to; None on a Unix socket."""
-        if not listener.is_unix:
+        if stream.sock.family != socket.AF_UNIX:  # a socket that systemd passed may be another than the configuration's
             self._local = stream.sock.getsockname()[:2]
 
     async def _connect(self, view: View, head: RequestHead, started: float) -> bool:

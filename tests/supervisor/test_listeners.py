@@ -170,6 +170,19 @@ def test_inherited_sockets_are_claimed_by_name_before_address_and_given_back():
     assert spare.sock.fileno() == -1
 
 
+def test_an_inherited_unix_socket_is_claimed_by_its_path_which_stays(tmp_path):
+    path = tmp_path / "gateway.sock"
+    given = socket.socket(socket.AF_UNIX)
+    given.bind(str(path))
+    given.listen()
+    listeners = Listeners([Inherited("other", address_of(given), given)])
+    (made,) = listeners.change([("local", f"unix:{path}")])
+    assert made.sock is given
+    assert made.actual == f"unix:{path}"
+    listeners.close()
+    assert path.exists()
+
+
 def test_a_failed_change_gives_inherited_sockets_back():
     given = inherited("apps")
     listeners = Listeners([given])
