@@ -119,7 +119,8 @@ _TABLE: Final = (
            "`{subscription}`: a number; notifications follow (Subscriptions)",
            _subscribe,
            (*_FILTERS,
-            Param("kinds", Kind.TEXTS, "what to send; both by default", choices=KINDS),
+            Param("kinds", Kind.TEXTS, "what to send; both by default. The filters are for exchanges alone",
+                  choices=KINDS),
             Param("buffer", Kind.WHOLE, f"notifications that may wait for the client; {BUFFER} by default",
                   least=1, most=MAX_BUFFER))),
     Method("unsubscribe", "end a subscription of this connection", "`{ok}`: whether there was one", _unsubscribe,
@@ -152,7 +153,7 @@ _TABLE: Final = (
            lambda session: session.service.reload(), role=Role.FULL),
     Method("drain", "stop accepting connections, let those that are open finish, and end if told so",
            "`{ok, exit, seconds}`, at once; without `exit` the daemon stays, answers here, and accepts again after "
-           "`reload`",
+           "`reload`, or when its control process is replaced",
            lambda session, **values: session.service.drain(**values),
            (Param("exit", Kind.FLAG, "end when what runs has finished, or `seconds` are over"),
             Param("seconds", Kind.NUMBER, "how long what runs may still take; `drain_timeout` by default",

@@ -15,6 +15,8 @@ URL_CHARACTERS: Final = 120
 MOST: Final = 10_000
 """Exchanges of one answer."""
 
+_NOWHERE: Final = "-:0"
+"""Stands for the authority of a request that was refused before it had one."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FILTERS: Final = ("service", "host", "method", "path", "status", "caller", "uid", "listener", "errors", "since")
 
@@ -53,10 +55,10 @@ def since(text: str) -> float:
         ) from None
 
 
-def count(text: str) -> int:
+def count(text: str, least: int = 0) -> int:
     """Return a number of exchanges."""
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MOST):
-        raise argparse.ArgumentTypeError(f"expected 0 to {MOST}, got {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and least <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"expected {least} to {MOST}, got {text!r}")
     return int(text)
 
 
@@ -103,6 +105,8 @@ def notice_line(notice: Mapping[str, Any]) -> str:
 def url(exchange: Mapping[str, Any]) -> str:
     """Return what was asked for, cut to a readable length."""
     authority = printable(str(exchange.get("authority")))
+    if authority == _NOWHERE:
+        return "-"
     if exchange.get("method") == "CONNECT":
         return _cut(authority)
     return _cut(f"{printable(str(exchange.get('scheme')))}://{authority}{printable(str(exchange.get('path')))}")

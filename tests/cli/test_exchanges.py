@@ -59,6 +59,10 @@ def test_a_notice_is_escaped_too():
     assert notice_line({**notice, "time": EXCHANGE["time"], "detail": "d"}) == "12:00:00.250 warning worker-0 n d"
 
 
+def test_a_request_that_was_refused_before_it_had_a_host_has_no_url():
+    assert url({**EXCHANGE, "authority": "-:0", "path": ""}) == "-"
+
+
 def test_a_long_url_is_cut():
     assert len(url({**EXCHANGE, "path": "/" + "x" * 9000})) == 120
 

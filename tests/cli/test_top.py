@@ -1,7 +1,10 @@
 import os
 import pty
 import select
+import signal
+import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -68,22 +71,29 @@ def test_an_interval_has_bounds(words, capsys):
     assert "expected 0.2 to 3600 seconds" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", [b"q", b"\x03"])
-def test_on_a_terminal_it_refreshes_until_it_is_told_to_stop_and_gives_the_terminal_back(daemon, key):
+@pytest.mark.parametrize("stop", ["q", "SIGINT"])
+def test_on_a_terminal_it_refreshes_until_it_is_told_to_stop_and_gives_the_terminal_back(daemon, stop):
     daemon.answers.update(status={**STATUS, "config": "\x1b]0;x\x07"}, services=SERVICES)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["COLUMNS"], os.environ["LINES"] = "80", "24"
-        os.execv(sys.executable, [sys.executable, "-m", "proxyd.cli.main", "top", "--interval", "0.2",
-                                  "--admin", str(daemon.path)])  # fmt: skip
-    shown = until(terminal, b"WORKER", times=3)
-    os.write(terminal, key)
-    shown += until(terminal, b"\x1b[?1049l")
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
+    terminal, theirs = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    command = [sys.executable, "-m", "proxyd.cli.main", "top", "--interval", "0.2", "--admin", str(daemon.path)]
+    variables = {**os.environ, "COLUMNS": "80", "LINES": "24"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, env=variables, start_new_session=True) as process:
+        try:
+            shown = until(terminal, b"WORKER", times=3)
+            if stop == "q":
+                os.write(terminal, b"q")
+            else:
+                process.send_signal(signal.SIGINT)
+            shown += until(terminal, b"\x1b[?1049l")
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
     assert shown.startswith(b"\x1b[?1049h\x1b[?25l")
     assert b"\\x1b]0;x\\x07" in shown
+    assert termios.tcgetattr(terminal) == before
+    os.close(terminal)
+    os.close(theirs)
 
 
 def until(terminal, wanted, times=1):

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from typing import Any, Final
 
 from proxyd.cli.context import call, connect, json_text, print_json
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     filter_options(parser)
     parser.add_argument("--since", metavar="WHEN", type=since, help="that began since: 90s, 5m, 2h, 1d ago or ISO 8601")
     parser.add_argument(
-        "--limit", metavar="N", type=count, default=LIMIT, help=f"the latest N (default {LIMIT}), 1 at least"
+        "--limit", metavar="N", type=partial(count, least=1), default=LIMIT, help=f"the latest N (default {LIMIT})"
     )
     json_option(parser, "print one JSON document: a list, each item as a line of the access log")
     tail = command(commands, "tail", "exchanges as they happen, until Ctrl-C", _tail)
@@ -35,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def _exchanges(arguments: argparse.Namespace) -> int:
-    found = call(arguments, "exchanges", {**conditions(arguments), "limit": max(1, arguments.limit)})
+    found = call(arguments, "exchanges", {**conditions(arguments), "limit": arguments.limit})
     if arguments.json:
         return print_json(found)
     print(render(rows(found), "no exchanges"), end="")
