@@ -24,6 +24,15 @@ RELEASES = {11: "bookworm", 13: "trixie"}
 ADMIN = "run/proxyd/admin.sock"
 LEFT = ("usr/lib/proxyd", "usr/bin/proxyd", "var/lib/proxyd", "var/log/proxyd", "etc/proxyd/proxyd.yaml")
 
+ASK = """
+import socket
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.settimeout(20)
+    sock.connect("/run/proxyd-gateway.sock")
+    sock.sendall(b"GET /echo HTTP/1.1\\r\\nHost: tickets\\r\\nConnection: close\\r\\n\\r\\n")
+    print(sock.recv(4096).decode())
+"""
+
 
 class Machine:
     """A root file system that systemd-nspawn boots."""
@@ -287,6 +296,35 @@ def test_the_socket_unit_holds_the_listener_through_a_restart(machine, origin):
             pass  # nobody is refused: systemd has the socket
     finally:
         machine.must("systemctl", "stop", "proxyd.socket", "proxyd.service")
+
+
+def test_the_gateway_s_socket_unit_lets_its_group_in_and_nobody_else(machine, origin):
+    file = machine.root / "etc/proxyd/proxyd.yaml"
+    good = file.read_text()
+    config = yaml.safe_load(good)
+    config["listeners"].append({"name": "gateway", "mode": "gateway", "address": "unix:/run/proxyd-gateway.sock"})
+    file.write_text(yaml.safe_dump(config))
+    group = machine.must("getent", "group", "proxyd-gateway").split(":")[2]
+    ask = ["setpriv", "--reuid=nobody", "--regid=nogroup"]
+    python = [f"/usr/bin/python3.{sys.version_info.minor}", "-c", ASK]
+    mark = origin.ledger.mark()
+    machine.must("systemctl", "start", "proxyd-gateway.socket")
+    try:
+        assert "200 OK" in machine.must(*ask, f"--groups={group}", *python)  # this starts the service
+        assert "PermissionError" in machine.run(*ask, "--clear-groups", *python)[1]
+    finally:
+        file.write_text(good)
+        machine.must("systemctl", "stop", "proxyd-gateway.socket", "proxyd.service")
+    assert [one.values("authorization") for one in origin.ledger.since(mark)] == [[f"Bearer {TOKEN}"]]
+    assert machine.run("stat", "/run/proxyd-gateway.sock")[0] != 0
+
+
+def test_a_newer_package_upgrades_the_running_service_in_place(service, origin):
+    main, before = service.show("MainPID"), service.admin.call("status")["control_pid"]
+    service.must("dpkg", "-i", "/root/proxyd.deb")
+    assert (service.show("MainPID"), service.show("ActiveState")) == (main, "active")
+    assert service.admin.call("status")["control_pid"] != before
+    fetch(service, f"{BASE_URL}/echo")
 
 
 def test_removing_and_purging_leaves_nothing_behind(machine):
