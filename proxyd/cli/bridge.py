@@ -5,6 +5,7 @@ The daemon sees the bridge's own uid and pid in place of the callers', and so do
 port has them.
 """
 
+import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -111,6 +112,11 @@ def bind(address: tuple[str, int]) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether only this machine can connect."""
+    return ipaddress.ip_address(sock.getsockname()[0]).is_loopback
 
 
 def url(sock: socket.socket) -> str:

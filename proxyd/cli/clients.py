@@ -27,6 +27,8 @@ def make_client(answer: Any, runtime: Path, variables: Mapping[str, str]) -> Cli
         names = tuple(map(str, answer["secret_variables"]))
     except (KeyError, TypeError):
         raise CommandError("the daemon's answer to environment is not understood; is it another version?") from None
+    if not proxy and answer.get("proxy_socket"):
+        raise CommandError("the forward listener is a Unix socket: use proxyd exec, or HTTP_PROXY=URL of proxyd bridge")
     if not proxy:
         raise CommandError("no listener of the daemon serves without a password; add one of mode forward without users")
     folder = private(private(runtime) / FOLDER)

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from proxyd.cli.bridge import Bridge, bind, url
+from proxyd.cli.bridge import Bridge, bind, is_loopback, url
 
 PATIENCE = 15.0
 
@@ -99,3 +99,9 @@ def test_the_url_is_what_http_proxy_wants():
         assert url(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
         with pytest.raises(OSError, match="in use"):
             bind(sock.getsockname())
+
+
+def test_a_port_that_other_machines_reach_is_known():
+    with bind(("127.0.0.1", 0)) as near, bind(("0.0.0.0", 0)) as far:
+        assert is_loopback(near)
+        assert not is_loopback(far)

@@ -60,3 +60,14 @@ def test_java_takes_the_truststore_for_one(answer, tmp_path):
 def test_an_answer_that_cannot_be_used_says_why(answer, tmp_path, change, why):
     with pytest.raises(CommandError, match=why):
         make_client(answer | change, tmp_path / "run", {})
+
+
+def test_a_daemon_with_unix_sockets_alone_is_reached_by_exec_or_a_bridge(answer, tmp_path):
+    with pytest.raises(CommandError, match="proxyd bridge"):
+        make_client({**answer, "proxy": None, "proxy_socket": "/run/apps.sock"}, tmp_path / "run", {})
+
+
+def test_the_client_is_told_where_the_gateway_is(answer, tmp_path):
+    reached = {"gateway_socket": "/run/g.sock", "gateway_url": None, "gateway_token_file": None}
+    client = make_client({**answer, **reached}, tmp_path / "run", {})
+    assert client.gateway == {"PROXYD_GATEWAY_SOCKET": "/run/g.sock"}

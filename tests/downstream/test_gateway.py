@@ -1,6 +1,7 @@
 """The gateway on the wire: names, base paths, what a web page could send, and what never goes upstream."""
 
 import os
+import random
 import sys
 
 import pytest
@@ -181,6 +182,40 @@ async def test_rules_judge_the_upstreams_path() -> None:
         assert (await ask(plane, "local", b"/open/x", b"Host: tickets")).status == 200
         assert (await ask(plane, "local", b"/closed/x", b"Host: tickets")).status == 403
         assert (await ask(plane, "local", b"/v2/open/x", b"Host: tickets")).status == 403
+
+
+PIECES = (
+    b"/", b"//", b"one", b"two", b"ONE", b"v1", b"..", b".", b"%2e%2e", b"%2f", b";", b"?", b"two/", b"http://two/",
+    b"http://two.localhost:PORT", b"\\", b"x", b"@two",
+)  # fmt: skip
+HOSTS = (
+    b"one", b"two", b"one.localhost", b"two.localhost:PORT", b"localhost:PORT", b"127.0.0.1:PORT", b"[::1]:PORT",
+    b"one.example", b"two.example:80", b"evil.example", b"one.two.localhost",
+)  # fmt: skip
+
+
+async def test_whatever_is_asked_for_no_service_sees_anothers_secret_or_a_path_outside_of_its_base() -> None:
+    chance = random.Random(3)
+    async with open_origin() as one, open_origin() as two:
+        services = [
+            service(name, f"{name}.example", "http", origin.port, base=BaseUrl("http", f"{name}.example", 80, "/v1"))
+            for name, origin in (("one", one), ("two", two))
+        ]
+        async with open_gateway(*services) as plane:
+            await plane.set_secret("one/key", b"secret-of-one-only")
+            await plane.set_secret("two/key", b"secret-of-two-only")
+            for _ in range(300):
+                target = b"/" * chance.randrange(2) + b"".join(chance.choices(PIECES, k=chance.randrange(1, 5)))
+                await ask(plane, chance.choice(["open", "local"]), target, b"Host: " + chance.choice(HOSTS))
+        for origin, own, others in ((one, b"one", b"two"), (two, b"two", b"one")):
+            assert origin.requests
+            assert b"secret-of-%b-only" % others not in origin.received
+            for seen in origin.requests:
+                assert seen.first(b"host") == own + b".example"
+                assert seen.first(b"authorization") == b"Bearer secret-of-%b-only" % own
+                path = seen.target.partition(b"?")[0]
+                assert path == b"/v1" or path.startswith(b"/v1/")
+                assert not set(path.split(b"/")) & {b"..", b".", b"%2e%2e"}
 
 
 # --- web pages ------------------------------------------------------------------------------------

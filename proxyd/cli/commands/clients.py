@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from proxyd.cli.context import admin_socket, call, print_json, runtime_dir, state_dir
@@ -63,7 +64,7 @@ def _env(arguments: argparse.Namespace) -> int:
 
 
 def _bridge(arguments: argparse.Namespace) -> int:
-    from proxyd.cli.bridge import bind, bridge
+    from proxyd.cli.bridge import bind, bridge, is_loopback
 
     path = arguments.socket or call(arguments, "environment")["proxy_socket"]
     if not path:
@@ -74,5 +75,7 @@ def _bridge(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not an address; write IP:PORT"
         raise CommandError(f"bridge: cannot listen on {arguments.listen}: {why}") from None
+    if not is_loopback(sock):
+        print("proxyd: every machine that reaches this port has the bridge's rights", file=sys.stderr)
     bridge(sock, str(path), lambda text: print(text, flush=True))
     return OK
