@@ -4,6 +4,7 @@ What stands in a file is read to learn for which hosts it is; values are looked 
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -202,5 +203,5 @@ def _name(host: str) -> str:
 
 
 def _shown(path: Path) -> str:
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

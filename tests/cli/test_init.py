@@ -1,6 +1,5 @@
 import json
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -70,7 +69,6 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
 
 
 def test_the_command_line_reaches_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setattr("os.environ", {"OPENAI_API_KEY": "s3cret"})
+    monkeypatch.setattr("os.environ", {"OPENAI_API_KEY": "s3cret", "HOME": str(tmp_path)})
     assert main(["init", "-o", str(tmp_path / "x.yaml")]) == 0
     assert "service openai: api.openai.com" in capsys.readouterr().out

@@ -31,7 +31,7 @@ def _init(arguments: argparse.Namespace) -> int:
     return init(
         arguments.output,
         os.environ,
-        Path.home(),
+        Path(os.path.expanduser("~")),  # which stays as it is, and names no folder, for a user without a home
         force=arguments.force,
         stdout=arguments.stdout,
         as_json=arguments.json,
