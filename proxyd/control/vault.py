@@ -40,7 +40,7 @@ class VaultDesk:
 
     @property
     def variables(self) -> list[str]:
-        """Names of the environment variables that the vault's key may come from."""
+        """Names of the environment variables that the vault's key was read from."""
         return self._vault.keyring.variables
 
     async def secrets(self) -> list[dict[str, Any]]:

@@ -89,9 +89,8 @@ class Keyring:
 
     @property
     def variables(self) -> list[str]:
-        """Names of the environment variables that it reads."""
-        wanted = self._wanted
-        return [name for name in (wanted.env, wanted.passphrase_env, KEY_VARIABLE, PASSPHRASE_VARIABLE) if name]
+        """Names of the environment variables that a key was read from."""
+        return list(self._variables)
 
     def unlock(self, info: KeyInfo, vault: bytes) -> Key:
         """Return the key that a vault was sealed with. WrongKey: it is not at hand."""

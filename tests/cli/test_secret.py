@@ -232,6 +232,11 @@ def test_daemon_makes_the_backup_and_takes_it_back(proxyd, daemon, tmp_path):
     assert (base64.b64decode(sent["data"]), sent["replace"]) == (data, True)
 
 
+def test_ctl_takes_no_value_from_the_command_line(proxyd, daemon):
+    code, _, err = proxyd("ctl", "secret.set", '["a", "x"]', "--admin", str(daemon.path))
+    assert (code, "use 'proxyd secret set'" in err, daemon.calls) == (2, True, [])
+
+
 def test_a_daemon_that_was_named_and_does_not_answer_is_an_error(proxyd, tmp_path):
     assert proxyd("secret", "list", "--admin", str(tmp_path / "absent"))[0] == 3
 

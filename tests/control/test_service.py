@@ -133,7 +133,7 @@ async def test_environment_is_what_a_client_needs(lab, answers):
         "proxy": f"http://127.0.0.1:{port}",
         "ca_bundle": "/state/ca-bundle.pem",
         "ca": "/state/ca.pem",
-        "secret_variables": ["TOKEN", "PROXYD_VAULT_KEY", "PROXYD_VAULT_PASSPHRASE"],
+        "secret_variables": ["TOKEN"],
     }
 
 

@@ -44,6 +44,7 @@ def test_a_new_vault_takes_the_variable_before_the_passphrase(open_vault):
     vault = open_vault(environment={KEY_VARIABLE: RAW.hex(), PASSPHRASE_VARIABLE: "correct horse"})
     vault.set("a", b"1")
     assert vault.key_info().kind == "env"
+    assert vault.keyring.variables == [KEY_VARIABLE]  # what `proxyd exec` keeps from the command
     assert open_vault(environment={KEY_VARIABLE: RAW.hex()}).get("a").value == b"1"
 
 

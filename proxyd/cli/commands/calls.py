@@ -2,11 +2,14 @@
 
 import argparse
 import json
-from typing import Any
+from typing import Any, Final
 
 from proxyd.cli.context import call, print_json
 from proxyd.cli.exits import USAGE, CommandError
 from proxyd.cli.parser import Commands, command
+
+TAKE_VALUES: Final = ("secret.set", "secret.rotate")
+"""Methods whose parameters are a secret's value."""
 
 
 def add(commands: Commands) -> None:
@@ -17,6 +20,10 @@ def add(commands: Commands) -> None:
 
 
 def _ctl(arguments: argparse.Namespace) -> int:
+    if arguments.method in TAKE_VALUES and arguments.params is not None:
+        verb = arguments.method.partition(".")[2]
+        text = f"ctl {arguments.method}: others can see a value on a command line (ps); use 'proxyd secret {verb}'"
+        raise CommandError(text, USAGE)
     params: list[Any] = []
     if arguments.params is not None:
         try:
