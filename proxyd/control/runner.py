@@ -132,7 +132,7 @@ class Runner:
         """Why it was closed last, until it works again."""
         self.feed = Feed()
         self._make = partial(kind, options, self.host)
-        self._schemas = kind.schemas
+        self._schemas = frozenset(kind.schemas)
         self._own_loop = own_loop
         self.sink: Sink | None = None
         """The one at work; None: it is being made."""
@@ -229,7 +229,7 @@ class Runner:
             began = trio.current_time()
             self.feed.attach(elsewhere=self._own_loop)
             error = await self._live()
-            self.failure = _words(error)
+            self.failure = words_of(error)
             self.host.log("error", "sink_failed", self.failure)
             self.host.cell(metrics.SINK_FAILURES, self.settings.name).value += 1
             if trio.current_time() - began >= HEALTHY_SECONDS:
@@ -298,19 +298,19 @@ class Runner:
                 if work:
                     await sink.flush()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's last words; it is closed all the same
-                self.host.log("error", "sink_failed", _words(error))
+                self.host.log("error", "sink_failed", words_of(error))
         while work and (batch := self.feed.take()) is not None:
             self.host.lost(len(batch), "closed")
         with trio.move_on_after(FINAL_SECONDS, shield=True) as closing:
             try:
                 await sink.aclose()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-                self.host.log("error", "sink_failed", _words(error))
+                self.host.log("error", "sink_failed", words_of(error))
         if scope.cancelled_caught or closing.cancelled_caught:
             self.host.log("warning", "sink_abandoned", f"it did not end within {FINAL_SECONDS:g} s")
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """Return what a stranger's exception says, for one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

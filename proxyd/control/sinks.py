@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from proxyd.control.runner import ACCESS_LOG, Runner, Services
+from proxyd.control.runner import ACCESS_LOG, Runner, Services, words_of
 from proxyd.core import metrics
 from proxyd.core.records import Batch
 from proxyd.core.settings import Settings, SinkSettings
@@ -108,7 +108,10 @@ class Sinks:
     async def _open(self, wanted: SinkSettings, source: str) -> Runner:
         where = f"{source}: {_place(wanted)}"
         try:
-            kind = load_sink(wanted.plugin)
+            if wanted.plugin in SHIPPED:
+                kind = load_sink(wanted.plugin)
+            else:  # an import that takes its time holds nobody up
+                kind = await trio.to_thread.run_sync(load_sink, wanted.plugin)
             options = read_options(kind.options_type, wanted.options)
             runner = Runner(wanted, kind, options, self._services, own_loop=wanted.plugin not in SHIPPED)
             await runner.open()
@@ -118,6 +121,8 @@ class Sinks:
             raise SinkError(f"{where}: {error.filename or ''}: {error.strerror}") from error
         except trio.TooSlowError as error:
             raise SinkError(f"{where}: opening it takes too long") from error
+        except Exception as error:
+            raise SinkError(f"{where}: {words_of(error)}") from error
         return runner
 
 

@@ -3,6 +3,7 @@
 Only what the configuration names is imported.
 """
 
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -11,7 +12,7 @@ from typing import Any, Final, cast
 from proxyd.sdk import API_VERSION
 from proxyd.sdk.exporter import Exporter
 from proxyd.sdk.host import Host
-from proxyd.sdk.sink import Sink
+from proxyd.sdk.sink import NoOptions, Sink
 
 GROUP: Final = "proxyd.sinks"
 """Entry points of sinks."""
@@ -32,6 +33,8 @@ def load_sink(name: str) -> type[Sink]:
     kind = _load(name, SHIPPED.get(name) or (name if ":" in name else _entry_point(name)))
     if not inspect.isclass(kind) or not inspect.iscoroutinefunction(getattr(kind, "events", None)):
         raise LoadError(f"{name} is no sink: a class with 'async def events(self, batch)' is expected")
+    if not dataclasses.is_dataclass(getattr(kind, "options_type", NoOptions)):
+        raise LoadError(f"{name} is no sink: its options_type is no dataclass")
     version = getattr(kind, "api_version", 1)
     if version != API_VERSION:
         raise LoadError(f"{name} is written for version {version} of proxyd.sdk, this is {API_VERSION}; update it")
@@ -61,6 +64,6 @@ def _load(name: str, target: str) -> Any:
         value: Any = importlib.import_module(module.strip())
         for step in path.strip().split("."):
             value = getattr(value, step)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
     return value

@@ -44,7 +44,10 @@ class OptionsError(ValueError):
 def read_options(kind: type[T], plain: dict[str, Any]) -> T:
     """Return ``plain`` as a ``kind``; OptionsError says everything that is wrong, without quoting a value."""
     mistakes: list[Mistake] = []
-    options = _map(kind, plain, (), mistakes)
+    try:
+        options = _map(kind, plain, (), mistakes)
+    except (TypeError, NameError, KeyError) as error:
+        mistakes.append(Mistake((), f"the plugin's options have a type that cannot be read ({error})"))
     if mistakes:
         raise OptionsError(mistakes)
     return typing.cast(T, options)

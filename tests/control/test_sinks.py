@@ -275,3 +275,8 @@ async def test_lines_that_the_access_log_loses_are_counted_under_their_own_name_
         "sink access_log: /dev/full: No space left on device; lines are lost until it is writable"
     ]
     assert lab.lost("access_log", "failed") == lab.cells.cell(metrics.ACCESS_LOG_LOST).value == 1
+
+
+async def test_whatever_a_shipped_sink_says_at_its_opening_refuses_the_configuration(lab):
+    with pytest.raises(SinkError, match="odd: ValueError: embedded null byte"):
+        await lab.use(SinkSettings("odd", "access_log", {"path": "a\0b"}, 7))

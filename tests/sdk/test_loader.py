@@ -13,6 +13,8 @@ class Good(Sink):
     async def events(self, batch): ...
 class Old(Good):
     api_version = 0
+class NoDataclass(Good):
+    options_type = dict
 class Outer:
     Inner = Good
 class NotAsync:
@@ -58,6 +60,7 @@ def test_a_shipped_sink_is_found_without_reading_what_is_installed(name, monkeyp
         ("explodes:X", "explodes:X cannot be loaded: ZeroDivisionError: boom"),
         ("strangers:NotAsync", "strangers:NotAsync is no sink: a class with 'async def events"),
         ("strangers:Sink.__doc__", "is no sink"),
+        ("strangers:NoDataclass", "its options_type is no dataclass"),
         ("strangers:Old", "strangers:Old is written for version 0 of proxyd.sdk, this is 1; update it"),
     ],
 )

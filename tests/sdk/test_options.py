@@ -92,3 +92,13 @@ def test_a_value_is_never_quoted():
     with pytest.raises(OptionsError) as caught:
         read_options(Options, GOOD | {"retries": "hunter2", "level": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    when: complex = 0j
+
+
+def test_options_of_a_type_that_is_not_supported_are_a_mistake_and_no_crash():
+    with pytest.raises(OptionsError, match="the plugin's options have a type that cannot be read"):
+        read_options(Unreadable, {"when": 1})
