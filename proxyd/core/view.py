@@ -41,6 +41,7 @@ class View:
         "bindings",
         "limits",
         "listeners",
+        "name_depth",
         "named",
         "router",
         "snapshot",
@@ -60,6 +61,8 @@ class View:
         self.listeners: dict[str, Listener] = {listener.name: listener for listener in snapshot.listeners}
         self.named: dict[str, Route] = {service.name: route for service, route in services}
         """Routes of services by name."""
+        self.name_depth = max((name.count("/") for name in self.named), default=0)
+        """Slashes in the name that has the most."""
         self.unknown = unknown
         self.router = router
         self.via = f"via: 1.1 {snapshot.pseudonym}\r\n".encode("ascii")

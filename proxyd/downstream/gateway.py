@@ -32,7 +32,7 @@ from proxyd.wire.request_head import RequestHead
 TOKEN_FIELD: Final = b"proxyd-token"
 
 MAX_NAME: Final = 128
-"""Longest name of a service."""
+"""Longest name of a service; more of a wrong one is not repeated."""
 
 _SITE: Final = b"sec-fetch-site"
 _OWN_SITES: Final = (b"none", b"same-origin")
@@ -76,9 +76,11 @@ class GatewayConnection(Connection):
         """Build the exchange. ProxyError where the caller, the place or the path is refused."""
         host, path = _host_and_path(head)
         name = self._service_named_by(host, view)
-        origin = self._admit(head)
+        told = [field for field in head.headers if field[0] in _ENDS_HERE]
+        origin = self._admit(head, told)
         place = _by_path(view, path) if name is None else _by_host(view, name, path)
-        head.headers = [field for field in head.headers if field[0] not in _ENDS_HERE]
+        if told:
+            head.headers = [field for field in head.headers if field[0] not in _ENDS_HERE]
         binding = _bind(view, host, place, origin)
         assert binding.facade is not None
         sent = binding.facade.base_path + place.rest
@@ -103,9 +105,11 @@ class GatewayConnection(Connection):
             "Host is not this gateway's; ask for http://SERVICE.localhost:PORT/, or for its own address and /SERVICE/"
         )
 
-    def _admit(self, head: RequestHead) -> bytes:
-        """Refuse what a web page could send, and on TCP whoever lacks the token; return the allowed Origin, if any."""
-        headers = head.headers
+    def _admit(self, head: RequestHead, headers: Headers) -> bytes:
+        """Refuse what a web page could send, and on TCP whoever lacks the token; return the allowed Origin, if any.
+
+        ``headers`` are those that tell of it.
+        """
         origins = every(headers, b"origin")
         if origins and not (len(origins) == 1 and origins[0].decode("latin-1") in self.listener.origins):
             raise denied("web pages of this origin may not use the gateway; see `origins` of the listener")
@@ -180,20 +184,28 @@ def _by_path(view: View, target: bytes) -> _Place:
     found: _Place | None = None
     path = target.partition(b"?")[0]
     end = 0
-    while 0 <= end <= MAX_NAME:
+    for _ in range(view.name_depth + 1):
         end = path.find(b"/", end + 1)
         prefix = path if end < 0 else path[:end]
         route = view.named.get(prefix[1:].decode("latin-1"))
         if route is not None:
             found = _Place(route, prefix, target[len(prefix) :])
+        if end < 0:
+            break
     if found is None:
         raise _unknown(view, path[1:].partition(b"/")[0].decode("latin-1"))
-    service = found.route.service
-    assert service is not None
-    reason = check_path(found.rest, service.encoded_slash) if found.rest.startswith(b"/") else None
-    if reason is not None:  # the path decides which service it is, so it must mean one thing only
-        raise bad_request(f"the path is ambiguous: {reason}")
+    if not found.route.checks_paths:  # else the chain does
+        _check(found)
     return found
+
+
+def _check(place: _Place) -> None:
+    """The path decides which service it is, so it must mean one thing only. ProxyError 400."""
+    service = place.route.service
+    assert service is not None
+    reason = check_path(place.rest, service.encoded_slash) if place.rest.startswith(b"/") else None
+    if reason is not None:
+        raise bad_request(f"the path is ambiguous: {reason}")
 
 
 def _unknown(view: View, name: str) -> ProxyError:

@@ -18,6 +18,7 @@ from proxyd.core.paths import check_path
 from proxyd.core.route import Filter
 from proxyd.filters.cookies import rewrite_cookie
 
+_FIELDS: Final = frozenset({b"location", b"content-location", b"link", b"set-cookie"})
 _VISIBLE: Final = re.compile(rb"[!-\[\]-~]+").fullmatch
 """No control character, no space, no backslash: browsers read those in ways of their own."""
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):(//([^/?#]*))?").match
@@ -48,7 +49,10 @@ class RewriteFilter(Filter):
 
 def rewrite(headers: Headers, facade: Facade, path: bytes) -> Headers:
     """Return the headers in the client's words; ``path`` is that of the request, as the upstream saw it."""
-    return [_field(name, value, facade, path) for name, value in headers]
+    for name, _ in headers:
+        if name in _FIELDS:
+            return [_field(name, value, facade, path) for name, value in headers]
+    return headers
 
 
 def _field(name: bytes, value: bytes, facade: Facade, path: bytes) -> tuple[bytes, bytes]:
