@@ -23,6 +23,7 @@ from proxyd.control.reports import Reports
 from proxyd.control.sinks import Prepared, SinkError
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
+from proxyd.core.access import Access
 from proxyd.core.messages import (
     ApplySnapshot,
     Drain,
@@ -212,6 +213,8 @@ class Controller:
         former = self.settings
         if former is None:
             return Outcome(False, 0, ["proxyd is still starting; try again when it is ready"])
+        if self.generations.is_retired:
+            await self._revise(former)
         if self.is_draining:
             return Outcome(False, self._version, [self._why_draining])
         was_drained = self.is_drained
@@ -223,9 +226,36 @@ class Controller:
             self._tell_secrets()
         finally:
             await self.supervisor.notify("READY=1")
+        if outcome.ok:
+            await self.supervisor.reloaded()
         if was_drained and not self.is_drained:
             await self.supervisor.notify(f"STATUS=serving {former.source}")
         return outcome
+
+    async def _revise(self, former: Settings) -> None:
+        """End what drains here and a reload of the generation that serves forbids, within ``drain_old``.
+
+        A file that this version cannot use, or not yet read, allows nothing: it is the later version's.
+        """
+        own = self.snapshot.egress.own if self.snapshot else ()
+        changed: list[SecretState] = []
+        gone: list[str] = []
+        try:
+            settings = await self.tools.read()
+            prepared = await self.secrets.prepare(settings.secrets)
+            self._configure(settings)
+            changed, gone = self.secrets.commit(prepared)
+        except SettingsError as error:
+            self.tools.log.warning("former_generation_ends", detail=str(error), seconds=former.drain_old)
+            settings = replace(former, access=Access())
+        self.settings = settings
+        self._version = max(self._version + 1, int(time.time() * 1000))
+        snapshot = compose(settings, {}, self._version, self.tools.instance)
+        self.snapshot = replace(snapshot, egress=replace(settings.egress, own=own))
+        for link in self.links.values():
+            self._send_all(link, set(), changed, self.leaves.ahead())
+            for name in gone:
+                link.put(SetCredential(name, None, "it is no longer in the configuration"))
 
     async def _drain(self, seconds: float) -> Outcome:
         if self.settings is None or self.is_draining:

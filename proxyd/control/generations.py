@@ -98,8 +98,9 @@ class Generations:
                 await self._send(link)
                 await trio.sleep(RELAY_SECONDS)
         except LinkClosed:
-            pass
-        link.close()
+            return
+        finally:
+            link.close()
 
     async def _send(self, link: FrameLink) -> None:
         for stats in self._growth.frames():
@@ -114,6 +115,8 @@ class Generations:
                 if isinstance(message, Stats):
                     self._aggregate.add(place, message)
         except (LinkClosed, ValueError):
+            return
+        finally:
             link.close()
             self._aggregate.forget(place)
 

@@ -19,6 +19,7 @@ from proxyd.core.messages import (
     Notify,
     Promoted,
     Pulse,
+    Reloaded,
     Shutdown,
     Upgrade,
     Upgraded,
@@ -92,6 +93,10 @@ class SupervisorLink:
     async def promoted(self) -> None:
         """Say that the admin addresses are this control's."""
         await self._send(Promoted())
+
+    async def reloaded(self) -> None:
+        """Have former generations look whether what they still carry is allowed."""
+        await self._send(Reloaded())
 
     async def failed(self, why: str) -> None:
         """Say why control cannot start."""

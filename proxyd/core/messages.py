@@ -185,6 +185,11 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """Another configuration is in use: former generations are to end what it forbids."""
+
+
+@dataclass(frozen=True, slots=True)
 class Promoted:
     """The admin addresses are this control's now."""
 
@@ -298,7 +303,7 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 Message = (
     ApplySnapshot | SetListener | SetCredential | InstallLeaf | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
-    | Bind | BindAdmin | Upgrade | Failed | Promoted | Notify | Shutdown | Pulse
+    | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt
 )  # fmt: skip

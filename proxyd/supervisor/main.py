@@ -34,6 +34,7 @@ from proxyd.core.messages import (
     Promoted,
     Pulse,
     Reload,
+    Reloaded,
     Reopen,
     Shutdown,
     Upgrade,
@@ -289,6 +290,9 @@ class Supervisor:
                     self._parent.failed(why)
             case Promoted():
                 self._upgrades.answer()
+            case Reloaded():
+                for former in self._past.controls:
+                    former.tell(Reload())
             case other:
                 raise AssertionError(type(other).__name__)
 
@@ -408,8 +412,8 @@ class Supervisor:
             if self._control:
                 self._control.tell(Reload())
         elif number == signal.SIGUSR1:
-            if self._control:
-                self._control.tell(Reopen())
+            for control in (*([self._control] if self._control else []), *self._past.controls):
+                control.tell(Reopen())
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._phase is Phase.RUNNING:
                 self._echo = (number, time.monotonic() + ECHO_SECONDS)

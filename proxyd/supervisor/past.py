@@ -93,6 +93,11 @@ class Pasts:
             generation.fleet.drain(seconds, now)
 
     @property
+    def controls(self) -> list[Control]:
+        """The controls that can be told something."""
+        return [generation.control for generation in self if generation.control and generation.control.link.is_open]
+
+    @property
     def children(self) -> list[Child]:
         """All processes."""
         return [child for generation in self for child in generation]

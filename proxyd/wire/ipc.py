@@ -57,6 +57,7 @@ CONTROL_TO_SUPERVISOR: Final = frozenset(
         messages.Upgrade,
         messages.Failed,
         messages.Promoted,
+        messages.Reloaded,
         messages.Notify,
         messages.Shutdown,
         messages.Pulse,

@@ -108,7 +108,7 @@ class Worker:
             for listener in snapshot.listeners
             if listener.name not in self._accepting and listener.name not in self._offered
         ]
-        if missing:
+        if missing and not self._ending:
             raise ValueError(f"no socket came for the listener {missing[0]}")
         self.view = view = self._assembly.view(snapshot)
         self._version = snapshot.version

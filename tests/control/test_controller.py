@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import socket
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,9 @@ from proxyd.core.messages import (
     Events,
     Ready,
     Reload,
+    Reloaded,
     Reopen,
+    Retire,
     Stats,
     WantLeaf,
     WorkerExited,
@@ -288,6 +291,51 @@ async def test_no_reload_while_draining(lab):
     await trio.testing.wait_all_tasks_blocked()
     assert not lab.controller.is_ready
     assert (await lab.controller.reload()).problems == ["proxyd is shutting down"]
+
+
+async def retire(lab):
+    ours, theirs = socket.socketpair()
+    with theirs:
+        await lab.supervisor.send(Retire(), [theirs.fileno()])
+    await trio.testing.wait_all_tasks_blocked()
+    return ours
+
+
+async def test_a_retired_control_holds_no_socket_and_brings_nothing_in_but_what_is_forbidden(lab, token):
+    lab.file = settings(TICKETS, secrets=(variable("token", "TOKEN"),))
+    await lab.start()
+    own = lab.worker.snapshot.egress.own
+    with await retire(lab):
+        assert lab.controller.sockets == {}
+        lab.file = settings(access=Access(allow_by_default=True))
+        lab.worker.got.clear()
+        assert (await lab.controller.reload()).problems == ["another generation has taken over; call again"]
+        await trio.testing.wait_all_tasks_blocked()
+        assert lab.worker.snapshot.access == Access(allow_by_default=True)
+        assert lab.worker.snapshot.egress.own == own
+        assert lab.worker.credentials == {"token": None}
+        assert "SetListener" not in lab.worker.kinds()
+        assert len(lab.supervisor.binds) == 1
+
+
+async def test_a_file_that_the_former_version_cannot_read_allows_nothing_there(lab):
+    await lab.start()
+    with await retire(lab):
+        lab.file = ["proxyd.yaml:1:1: from: unknown key: of a later version"]
+        await lab.controller.reload()
+        await trio.testing.wait_all_tasks_blocked()
+        assert lab.worker.snapshot.access == Access()
+
+
+async def test_former_generations_hear_of_a_reload_that_was_accepted(lab):
+    await lab.start()
+    lab.file = ["proxyd.yaml:1:1: a mistake"]
+    await lab.controller.reload()
+    assert Reloaded() not in lab.supervisor.others
+    lab.file = settings()
+    await lab.controller.reload()
+    await trio.testing.wait_all_tasks_blocked()
+    assert Reloaded() in lab.supervisor.others
 
 
 async def test_descriptors_do_not_pile_up(lab):

@@ -1,5 +1,6 @@
 """Upgrade in place: under load no error, tunnels kept; and a new program that fails leaves the old one as it was."""
 
+import copy
 import http.client
 import json
 import signal
@@ -104,6 +105,20 @@ def test_an_idle_connection_is_left_to_its_next_request(served: Daemon) -> None:
     wait_until(lambda: not generations(served), "the first generation to end")
 
 
+def test_what_a_reload_forbids_ends_in_the_former_generation_too(served: Daemon, echo: Echo) -> None:
+    config = copy.deepcopy(served.config) | {"drain_old": "0s"}
+    with Tunnels(served.address(), echo.authority, 2) as tunnels:
+        upgrade(served)
+        served.write(config)
+        served.reload()
+        assert not tunnels.broken(), "it is allowed"
+        config["access"]["rules"] = []
+        served.write(config)
+        served.reload()
+        wait_until(lambda: not generations(served), "the first generation to end")
+        assert len(tunnels.broken()) == 2
+
+
 def test_the_admin_http_address_stays_and_is_the_new_generations(served: Daemon) -> None:
     host, _, port = str(served.status()["admin_http"]).rpartition(":")
     upgrade(served)
@@ -116,7 +131,7 @@ def test_the_admin_http_address_stays_and_is_the_new_generations(served: Daemon)
 
 
 def test_a_listener_that_the_new_configuration_adds_is_bound(served: Daemon) -> None:
-    config = json.loads(json.dumps(served.config))
+    config = copy.deepcopy(served.config)
     config["listeners"].append({"name": "second", "mode": "forward", "address": "127.0.0.1:0"})
     served.write(config)
     upgrade(served)
@@ -180,7 +195,7 @@ def test_a_configuration_with_mistakes_is_refused_with_all_of_them(served: Daemo
 def test_an_address_in_use_is_refused(served: Daemon) -> None:
     before = pids(served)
     with socket.create_server(("127.0.0.1", 0)) as other:
-        config = json.loads(json.dumps(served.config))
+        config = copy.deepcopy(served.config)
         config["listeners"].append(
             {"name": "second", "mode": "forward", "address": f"127.0.0.1:{other.getsockname()[1]}"}
         )

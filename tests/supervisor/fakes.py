@@ -30,6 +30,7 @@ from proxyd.core.messages import (
     Pulse,
     Ready,
     Reload,
+    Reloaded,
     Shutdown,
     Upgrade,
     WorkerStarted,
@@ -208,6 +209,8 @@ class Control:
                 self.supervisor.send(Shutdown(plan()["shutdown"]))
             elif "upgrade" in plan():
                 self.supervisor.send(Upgrade(7, plan()["upgrade"], plan().get("upgrade_drain", 99.0)))
+            elif "reloaded" in plan():
+                self.supervisor.send(Reloaded())
             elif "admin" in plan():
                 self.supervisor.send(BindAdmin(8, plan()["admin"]))
             else:

@@ -95,6 +95,19 @@ def test_a_control_of_the_new_generation_is_replaced_after_the_exec(start):
     assert running.expect("Predecessor", pid=again["pid"])["generation"] == 1
 
 
+def test_former_generations_hear_of_reloads_and_of_logs_to_open_again(start):
+    running = start({**tcp(), "clings": True})
+    former, _ = up(running)
+    control, _ = upgraded(running, {**tcp(), "clings": True})
+    running.seen.clear()
+    running.reload({**tcp(), "clings": True, "reloaded": True})
+    running.expect("Reload", pid=control)
+    running.expect("Reload", pid=former)
+    running.signal(signal.SIGUSR1)
+    running.expect("Reopen", pid=control)
+    running.expect("Reopen", pid=former)
+
+
 def test_three_generations_drain_side_by_side(start):
     running = start({**tcp(), "clings": True})
     _, first = up(running)
@@ -279,7 +292,7 @@ def test_a_second_upgrade_waits_for_the_first(start):
     running = start(tcp())
     control, _ = up(running)
     running.reload({**tcp(), "upgrade": PATIENCE, "never_ready": True})
-    running.expect("control", takeover="later")
+    running.expect("Bound", pid=running.expect("control", takeover="later")["pid"], id=1)  # and has seen its plan
     running.signal(signal.SIGHUP)
     assert running.expect("Upgraded")["error"] == "an upgrade is under way"
     running.change(tcp())

@@ -73,6 +73,7 @@ EXAMPLES = (
     messages.Upgrade(3, 60.0, 3600.0),
     messages.Failed("the address is in use"),
     messages.Promoted(),
+    messages.Reloaded(),
     messages.Notify("READY=1"),
     messages.Shutdown(30.0),
     Pulse(),
