@@ -122,7 +122,7 @@ def backup(place: Place, file: Path, with_passphrase: bool) -> dict[str, Any]:
     from proxyd.vault.errors import VaultError
 
     try:
-        former = files.read(file, MAX_BACKUP, private=False)
+        former = files.read(file, MAX_BACKUP, private=False, follow=True)
     except VaultError as error:
         raise CommandError(str(error)) from None
     if former is not None and not former.startswith(image.MAGIC):
@@ -149,7 +149,7 @@ def restore(place: Place, file: Path, key_file: Path | None, replacing: bool) ->
     from proxyd.vault.keys import parse_key
 
     try:
-        data = files.read(file, MAX_BACKUP, private=False)
+        data = files.read(file, MAX_BACKUP, private=False, follow=True)
         if data is None:
             raise CommandError(f"{file}: there is no such file")
         kind = backups.key_of(data).kind
@@ -233,7 +233,7 @@ def _read_key(path: Path) -> bytes:
     from proxyd.vault import files
     from proxyd.vault.errors import VaultError
 
-    data = files.read(path, MAX_INPUT)
+    data = files.read(path, MAX_INPUT, follow=True)
     if data is None:
         raise VaultError(f"{path}: there is no such file")
     return data

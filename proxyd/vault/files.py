@@ -28,6 +28,7 @@ def locked(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         if not folder.is_dir():
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
+            _give(folder, folder.parent)
             sync(folder.parent)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -76,15 +77,19 @@ def remove(path: Path) -> None:
         sync(path.parent)
 
 
-def read(path: Path, limit: int, *, private: bool = True) -> bytes | None:
-    """Return a file's content, None where there is none. VaultError: open to others, too long, not a file."""
+def read(path: Path, limit: int, *, private: bool = True, follow: bool = False) -> bytes | None:
+    """Return a file's content, None where there is none. VaultError: open to others, too long, not a file.
+
+    ``follow`` symbolic links: for keys that something else puts there, such as a Kubernetes secret's.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unusable(path, error) from None
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise VaultError(f"{path} is not a regular file; move it away")
@@ -93,10 +98,12 @@ def read(path: Path, limit: int, *, private: bool = True) -> bytes | None:
             raise VaultError(
                 f"{path} is open to others (mode {mode:04o}): chmod 600 it, and change what they may have read"
             )
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
-        except OSError as error:
-            raise unusable(path, error) from None
+    except OSError as error:
+        raise unusable(path, error) from None
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise VaultError(f"{path} has more than {limit} bytes; it is not what proxyd wrote")
     return data
@@ -118,11 +125,11 @@ def unusable(path: Path, error: OSError) -> VaultError:
     )
 
 
-def _give(descriptor: int, folder: Path) -> None:
+def _give(made: int | Path, folder: Path) -> None:
     """Let what root makes in the folder of the daemon's own user be that user's."""
     if os.geteuid() == 0:
         owner = folder.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _take(descriptor: int, folder: Path, seconds: float) -> None:

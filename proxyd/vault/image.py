@@ -176,7 +176,10 @@ def decode_anchor(data: bytes, where: str) -> tuple[Anchor, bytes, bytes]:
     if not data.startswith(ANCHOR_MAGIC) or len(data) <= len(ANCHOR_MAGIC) + TAG_BYTES:
         raise damaged(where)
     body = data[:-TAG_BYTES]
-    return _unpack(Anchor, body[len(ANCHOR_MAGIC) :], where), body, data[-TAG_BYTES:]
+    anchor = _unpack(Anchor, body[len(ANCHOR_MAGIC) :], where)
+    if not 0 < anchor.generation < MAX_VERSION:
+        raise damaged(where)
+    return anchor, body, data[-TAG_BYTES:]
 
 
 def same(one: bytes, other: bytes) -> bool:

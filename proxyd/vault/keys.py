@@ -197,7 +197,7 @@ class Keyring:
         if not folder or not _NAME.fullmatch(name):
             return None
         path = Path(folder, name)
-        data = files.read(path, _MAX_FILE, private=False)  # systemd's own modes and ACLs
+        data = files.read(path, _MAX_FILE, private=False, follow=True)  # systemd's own modes and ACLs
         return Key("credential", name, parse_key(data, str(path))) if data is not None else None
 
     def _from_variable(self, name: str) -> Key | None:
@@ -283,7 +283,7 @@ def _derived(passphrase: bytes, place: str, info: KeyInfo | None) -> Key:
 
 
 def _from_file(path: Path, place: Path | None = None) -> Key | None:
-    data = files.read(path, _MAX_FILE)
+    data = files.read(path, _MAX_FILE, follow=True)
     return Key("file", str(place or path), parse_key(data, str(path))) if data is not None else None
 
 

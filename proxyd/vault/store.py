@@ -204,7 +204,7 @@ class Vault:
             key = self.keyring.change(opened.key, new)
             fresh = DataKeys.fresh(opened.keys.anchor)
             sealed = tuple(self._sealed_anew(opened, entry, fresh, opened.image.id) for entry in opened.image.entries)
-            latest = max(opened.image.generation, self._noted(opened.image.id)) if accept else opened.image.generation
+            latest = self._furthest(opened.image) if accept else opened.image.generation
             written = self._write(replace(opened.image, entries=sealed, generation=latest), fresh, key)
             self.keyring.settle(written.key, written.id)
             self.keyring.know(key, opened.key)
@@ -299,17 +299,23 @@ class Vault:
         if not image.same(tag, cipher.file_tag(keys, found.id, body)):
             raise image.damaged(str(self.path))
         is_noted = accept or self._check_latest(found, keys, tag, noted)
-        self._seen = (found.id, found.generation)
+        self._see(found)
         return Opened(found, keys, key, tag, is_noted)
 
-    def _noted(self, vault: bytes) -> int:
-        """Return how far a vault came, by its anchor, whatever else is wrong with it."""
+    def _furthest(self, found: Image) -> int:
+        """Return how far a vault ever came, by its anchor and by what this process has seen, whatever is wrong."""
+        latest = max(found.generation, self._seen[1] if self._seen[0] == found.id else 0)
         noted = files.read(self.anchor_path, _MAX_ANCHOR)
         try:
             anchor = image.decode_anchor(noted or b"", str(self.anchor_path))[0]
         except VaultError:
-            return 0
-        return anchor.generation if anchor.id == vault and anchor.generation < image.MAX_VERSION else 0
+            return latest
+        return max(latest, anchor.generation) if anchor.id == found.id else latest
+
+    def _see(self, found: Image) -> None:
+        """Remember how far the vault is; a thread that is behind another does not take that back."""
+        if self._seen[0] != found.id or found.generation > self._seen[1]:
+            self._seen = (found.id, found.generation)
 
     def _unwrapped(self, found: Image, key: Key) -> DataKeys:
         try:
@@ -357,7 +363,7 @@ class Vault:
         tag = cipher.file_tag(keys, changed.id, body)
         files.replace(self.path, body + tag)
         self._note(changed, keys, tag)
-        self._seen = (changed.id, changed.generation)
+        self._see(changed)
         self._cached = None
         return changed
 

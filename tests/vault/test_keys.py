@@ -96,6 +96,15 @@ def test_key_file_that_is_open_to_others_is_refused(open_vault, tmp_path):
         open_vault(VaultKey(key_file=str(path))).set("a", b"1")
 
 
+def test_key_file_behind_a_link_is_read(open_vault, tmp_path):
+    """Kubernetes mounts secrets so."""
+    (tmp_path / "data").write_text(RAW.hex())
+    (tmp_path / "data").chmod(0o400)
+    (tmp_path / "key").symlink_to("data")
+    open_vault(VaultKey(key_file=str(tmp_path / "key"))).set("a", b"1")
+    assert open_vault(VaultKey(key_file=str(tmp_path / "key"))).get("a").value == b"1"
+
+
 def test_rekey_in_a_configured_file_replaces_its_content(open_vault, tmp_path):
     path = tmp_path / "key"
     path.write_text(RAW.hex())
