@@ -48,3 +48,15 @@ def intercepted_hosts(settings: Settings) -> Iterable[HostPattern]:
 def intercepts_all(settings: Settings) -> bool:
     """Whether some listener intercepts hosts that are no service."""
     return any(listener.unknown_hosts is UnknownHosts.INTERCEPT for listener in settings.listeners)
+
+
+def unchangeable(former: Settings, settings: Settings) -> list[str]:
+    """Return in words what differs and takes effect at the next start only."""
+    notes = []
+    if (former.admin_socket, former.admin_http) != (settings.admin_socket, settings.admin_http):
+        notes.append("admin: its addresses change at the next start only")
+    if bool(former.admin_readers) != bool(settings.admin_readers):
+        notes.append("admin.readers: the mode of the socket changes at the next start only")
+    if former.vault_key != settings.vault_key:
+        notes.append("vault: where its key is changes at the next start only")
+    return notes

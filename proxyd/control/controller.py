@@ -8,20 +8,21 @@ a caller who gives up leaves no half of a configuration behind.
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import trio
 
-from proxyd.certs.authority import Authority
-from proxyd.control.compose import Instance, compose, intercepted_hosts, intercepts_all
+from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable
 from proxyd.control.generations import Generations
+from proxyd.control.jobs import BUSY, Jobs, Outcome
 from proxyd.control.leaves import Leaves
 from proxyd.control.read import SettingsError
-from proxyd.control.reports import Reports
-from proxyd.control.sinks import Prepared, SinkError
+from proxyd.control.sinks import opened
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
+from proxyd.control.tools import Tools
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.access import Access
 from proxyd.core.messages import (
@@ -41,59 +42,19 @@ from proxyd.core.settings import Settings
 from proxyd.core.snapshot import GATEWAY_TOKEN, Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
-from proxyd.telemetry.log import Log
 from proxyd.vault.secrets import Secrets, SecretState
-from proxyd.vault.store import Vault
 from proxyd.wire import ipc
 
 APPLY_SECONDS: Final = 10.0
 """How long a reload waits for workers; what they have not applied then reaches them when they go on."""
 RENEWAL_SECONDS: Final = 60.0
 """Between looks at the leaves' age."""
-MAX_RELOADS: Final = 8
-"""Reloads that wait for their turn."""
 MAX_WAITING: Final = 8192
 """Messages that a worker may leave untaken while it asks for more."""
 LEAVING_SECONDS: Final = 5.0
 """A worker whose link ended has this long to exit."""
 HOST_CHARACTERS: Final = 253
 CALLER_CHARACTERS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a reload."""
-
-    ok: bool
-    version: int
-    """Of the snapshot in use afterwards."""
-    problems: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Job:
-    drain: float | None = None
-    """Seconds of a drain; None: it is a reload."""
-    done: trio.Event = field(default_factory=trio.Event)
-    outcome: Outcome | None = None
-
-
-@dataclass(slots=True)
-class Tools:
-    """What the controller works with, made by the composition root."""
-
-    authority: Authority
-    reports: Reports
-    log: Log
-    read: Callable[[], Awaitable[Settings]]
-    """Read the configuration again. SettingsError."""
-    kill: Callable[[int], None]
-    """End a worker process by its pid."""
-    instance: Instance
-    gateway_token: bytes = field(default=b"", repr=False)
-    """What callers of gateways on TCP must send; empty: there is none, and they are refused."""
-    vault: Vault | None = None
-    """Secrets at rest; None: there is none."""
 
 
 class Controller:
@@ -108,8 +69,8 @@ class Controller:
         """Links to live workers by pid; the caller may keep the map to look at it."""
         self.secrets = Secrets(self._secret_changed, tools.vault)
         self.is_draining = False
-        self.is_drained = False
-        """No listener is open, by order; a reload opens them again."""
+        self.drained: float | None = None
+        """Seconds of a drain: no listener is open, by order; a reload opens them again."""
         self.refusal: list[str] = []
         """Why the last reload was refused; empty: it was not."""
         self.notes: list[str] = []
@@ -120,7 +81,7 @@ class Controller:
         tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
-        self._jobs_out, self._jobs_in = trio.open_memory_channel[_Job](MAX_RELOADS)
+        self._jobs = Jobs()
         self._nursery: trio.Nursery | None = None
 
     # --- life -------------------------------------------------------------------------------------
@@ -132,7 +93,7 @@ class Controller:
             nursery.start_soon(self.supervisor.pulse)
             nursery.start_soon(self.secrets.run)
             nursery.start_soon(self._renew_leaves)
-            nursery.start_soon(self._run_reloads)
+            nursery.start_soon(self._jobs.run)
             task_status.started()
             try:
                 await self.supervisor.run()
@@ -165,6 +126,11 @@ class Controller:
                 await self._changed.wait()
 
     @property
+    def is_drained(self) -> bool:
+        """Whether no listener is open, by order."""
+        return self.drained is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether every worker that is wanted lives and has applied a snapshot."""
         if self.settings is None or self.is_draining or self.is_drained or len(self.links) < self.settings.workers:
@@ -175,34 +141,16 @@ class Controller:
 
     async def reload(self) -> Outcome:
         """Read the configuration again and bring it in; a caller who is cancelled does not stop it."""
-        job = _Job()
-        try:
-            self._jobs_out.send_nowait(job)
-        except trio.WouldBlock:
-            return Outcome(False, self._version, [f"{MAX_RELOADS} reloads wait already; try again later"])
-        await job.done.wait()
-        if job.outcome is None:
-            raise AssertionError("a finished job has an outcome")
-        return job.outcome
+        return await self._jobs.do(self._reload) or Outcome(False, self._version, [BUSY])
 
     async def drain(self, seconds: float) -> list[str]:
         """Close every listener and have what runs finish within ``seconds``; return what is wrong.
 
         The daemon goes on without listeners until a reload opens them again. Returns once the listeners are closed,
-        or after the reloads that wait already.
+        after the reloads that wait already.
         """
-        job = _Job(drain=seconds)
-        try:
-            self._jobs_out.send_nowait(job)
-        except trio.WouldBlock:
-            return [f"{MAX_RELOADS} reloads wait already; try again later"]
-        await job.done.wait()
-        return job.outcome.problems if job.outcome is not None else []
-
-    async def _run_reloads(self) -> None:
-        async for job in self._jobs_in:
-            job.outcome = await (self._reload() if job.drain is None else self._drain(job.drain))
-            job.done.set()
+        outcome = await self._jobs.do(partial(self._drain, seconds))
+        return outcome.problems if outcome is not None else [BUSY]
 
     def _tell_secrets(self) -> None:
         """Log what is wrong with secrets; ``status`` shows it for as long as it lasts."""
@@ -269,6 +217,7 @@ class Controller:
         return Outcome(True, self._version)
 
     async def _replace(self, former: Settings) -> Outcome:
+        drained = self.drained
         try:
             settings = await self.tools.read()
             await self._install(settings)
@@ -278,16 +227,17 @@ class Controller:
         late = await settled(list(self.links.values()), self._version, APPLY_SECONDS)
         refused = [link for link in self.links.values() if link.refused == self._version]
         if refused:
-            return await self._return_to(former, [f"{link.title} refuses it: {link.why}" for link in refused])
+            problems = [f"{link.title} refuses it: {link.why}" for link in refused]
+            return await self._return_to(former, drained, problems)
         self.refusal = []
-        self.notes = [*_unchangeable(former, settings)]
+        self.notes = [*unchangeable(former, settings)]
         problems = [f"{link.title} has not applied it within {APPLY_SECONDS:g} s" for link in late]
         return Outcome(not late, self._version, [*problems, *self.notes])
 
-    async def _return_to(self, former: Settings, problems: list[str]) -> Outcome:
+    async def _return_to(self, former: Settings, drained: float | None, problems: list[str]) -> Outcome:
         """Some worker cannot use the new configuration: bring the old one back to those that can."""
         try:
-            await self._install(former)
+            await self._install(former, drain=drained)
             await settled(list(self.links.values()), self._version, APPLY_SECONDS)
         except SettingsError as error:
             problems += [f"the former configuration cannot be brought back: {text}" for text in error.problems]
@@ -300,7 +250,7 @@ class Controller:
         With ``drain`` seconds no listener is opened, and what runs has that long to finish.
         """
         prepared = await self.secrets.prepare(settings.secrets)
-        async with self._sinks(settings) as sinks, self._undone_on_failure():
+        async with opened(self.tools.reports.sinks, settings) as sinks, self._undone_on_failure():
             self._configure(settings)
             used = settings if drain is None else replace(settings, listeners=(), drain_old=drain)
             listeners = [(listener.name, listener.address) for listener in used.listeners]
@@ -314,12 +264,12 @@ class Controller:
         # From here on nothing fails and nothing waits.
         self.tools.reports.commit(settings, sinks)
         former, self.sockets = self.sockets, sockets
-        self.settings, self.is_drained = settings, drain is not None
+        self.settings, self.drained = settings, drain
         changed, gone = self.secrets.commit(prepared)
         bound = {name: socket.address for name, socket in sockets.items()}
         self._version = max(self._version + 1, int(time.time() * 1000))  # rises across restarts of control too
         self.snapshot = compose(used, bound, self._version, self.tools.instance)
-        fresh = {name for name, socket in sockets.items() if not _is_same(former.get(name), socket)}
+        fresh = {name for name, socket in sockets.items() if not socket.is_same(former.get(name))}
         leaves = self.leaves.ahead()
         for link in self.links.values():
             self._send_all(link, fresh, changed, leaves)
@@ -327,20 +277,6 @@ class Controller:
                 link.put(SetCredential(name, None, "it is no longer in the configuration"))
         for socket in former.values():
             close_fds([socket.fd])
-
-    @contextlib.asynccontextmanager
-    async def _sinks(self, settings: Settings) -> AsyncIterator[Prepared]:
-        """Open the sinks that are new in ``settings``; close them again when the block fails. SettingsError."""
-        try:
-            prepared = await self.tools.reports.sinks.prepare(settings)
-        except SinkError as error:
-            raise SettingsError([str(error)]) from error
-        try:
-            yield prepared
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self.tools.reports.sinks.discard(prepared)
-            raise
 
     @contextlib.asynccontextmanager
     async def _undone_on_failure(self) -> AsyncIterator[None]:
@@ -398,8 +334,7 @@ class Controller:
             case Reopen():
                 self.tools.reports.sinks.reopen()
             case Reload():
-                with contextlib.suppress(trio.WouldBlock):  # a reload that waits will read the same file
-                    self._jobs_out.send_nowait(_Job())
+                self._jobs.post(self._reload)  # where there is no room, one that waits will read the same file
             case Drain():
                 self._retire()
             case _:
@@ -493,19 +428,3 @@ def _credential(state: SecretState) -> SetCredential:
     why = state.why if state.secret is None else ""
     former = [secret.reveal() for secret in state.former]
     return SetCredential(state.source.name, state.value, why, state.serial, former)
-
-
-def _is_same(former: Socket | None, current: Socket) -> bool:
-    """Whether both descriptors are one socket."""
-    return former is not None and former.inode == current.inode
-
-
-def _unchangeable(former: Settings, settings: Settings) -> list[str]:
-    notes = []
-    if (former.admin_socket, former.admin_http) != (settings.admin_socket, settings.admin_http):
-        notes.append("admin: its addresses change at the next start only")
-    if bool(former.admin_readers) != bool(settings.admin_readers):
-        notes.append("admin.readers: the mode of the socket changes at the next start only")
-    if former.vault_key != settings.vault_key:
-        notes.append("vault: where its key is changes at the next start only")
-    return notes

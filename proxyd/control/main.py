@@ -22,7 +22,7 @@ from proxyd.certs.authority import Authority
 from proxyd.certs.export import export
 from proxyd.certs.root import AuthorityError
 from proxyd.control.compose import Instance
-from proxyd.control.controller import Controller, Tools
+from proxyd.control.controller import Controller
 from proxyd.control.generations import Admin
 from proxyd.control.last_use import LastUse
 from proxyd.control.read import FirstReading, SettingsError, Source, read
@@ -31,6 +31,7 @@ from proxyd.control.service import ControlService, Facts
 from proxyd.control.supervisor import BindFailed, SupervisorLink
 from proxyd.control.token import FILE as TOKEN_FILE
 from proxyd.control.token import gateway_token
+from proxyd.control.tools import Tools
 from proxyd.control.vault import VaultDesk
 from proxyd.control.workers import WorkerLink
 from proxyd.core.settings import Settings

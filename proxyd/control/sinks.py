@@ -1,10 +1,12 @@
 """The sinks of one configuration: opened before it is brought in, replaced when it is."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import trio
 
+from proxyd.control.read import SettingsError
 from proxyd.control.runner import ACCESS_LOG, Runner, Services, words_of
 from proxyd.core import metrics
 from proxyd.core.records import Batch
@@ -138,3 +140,18 @@ def _place(wanted: SinkSettings) -> str:
     if not wanted.line:
         return "telemetry.access_log.path"
     return f"line {wanted.line}: telemetry.sinks: {wanted.name}"
+
+
+@contextlib.asynccontextmanager
+async def opened(sinks: Sinks, settings: Settings) -> AsyncIterator[Prepared]:
+    """Open the sinks that are new in ``settings``; close them again when the block fails. SettingsError."""
+    try:
+        prepared = await sinks.prepare(settings)
+    except SinkError as error:
+        raise SettingsError([str(error)]) from error
+    try:
+        yield prepared
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await sinks.discard(prepared)
+        raise

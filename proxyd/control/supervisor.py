@@ -46,10 +46,9 @@ class Socket:
     """As bound."""
     fd: int
 
-    @property
-    def inode(self) -> int:
-        """What two descriptors of one socket have in common."""
-        return os.fstat(self.fd).st_ino
+    def is_same(self, other: "Socket | None") -> bool:
+        """Whether the descriptors are one socket: those have their inode in common."""
+        return other is not None and os.fstat(self.fd).st_ino == os.fstat(other.fd).st_ino
 
 
 class UpgradeFailed(Exception):

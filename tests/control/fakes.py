@@ -9,9 +9,10 @@ import trio
 from proxyd.certs.authority import Authority
 from proxyd.certs.root import make_root
 from proxyd.control.compose import Instance
-from proxyd.control.controller import Controller, Tools
+from proxyd.control.controller import Controller
 from proxyd.control.read import SettingsError
 from proxyd.control.reports import Reports
+from proxyd.control.tools import Tools
 from proxyd.core.messages import (
     Answer,
     Applied,

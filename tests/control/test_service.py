@@ -280,6 +280,20 @@ async def test_a_drain_closes_the_listeners_until_the_next_reload(lab, answers):
     assert lab.supervisor.notices[-1] == "STATUS=serving proxyd.yaml"
 
 
+async def test_a_reload_that_is_refused_does_not_end_a_drain(lab, answers):
+    lab.supervisor.options[0] = {"refuses": "bad.example"}
+    await lab.start()
+    await answers.drain(seconds=7)
+    lab.file = ["proxyd.yaml:1:1: wrong"]
+    assert not (await answers.reload())["ok"]
+    assert (await answers.status())["state"] == "drained"
+    lab.file = settings(service("bad", "bad.example"))
+    assert not (await answers.reload())["ok"]
+    assert (await answers.status())["state"] == "drained"
+    assert lab.supervisor.sockets == {}
+    assert lab.worker.snapshot.drain_old == 7.0
+
+
 async def test_a_drain_that_ends_is_the_supervisor_s(lab, answers):
     await lab.start()
     assert await answers.drain(exit=True) == {"ok": True, "exit": True, "seconds": 30.0}
