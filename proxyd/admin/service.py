@@ -108,7 +108,7 @@ class Service(Protocol):
         ...
 
     async def drain(self, *, exit: bool = False, seconds: float | None = None) -> dict[str, Any]:  # noqa: A002
-        """Stop accepting; with ``exit`` end when what runs has finished. Returns at once."""
+        """Stop accepting; with ``exit`` end when what runs has finished, and return at once."""
         ...
 
     async def stop(self) -> Any:

@@ -146,8 +146,7 @@ class Controller:
     async def drain(self, seconds: float) -> list[str]:
         """Close every listener and have what runs finish within ``seconds``; return what is wrong.
 
-        The daemon goes on without listeners until a reload opens them again. Returns once the listeners are closed,
-        after the reloads that wait already.
+        The daemon goes on without listeners until a reload opens them again. Returns once no worker accepts.
         """
         outcome = await self._jobs.do(partial(self._drain, seconds))
         return outcome.problems if outcome is not None else [BUSY]
@@ -212,6 +211,7 @@ class Controller:
             await self._install(self.settings, drain=seconds)
         except SettingsError as error:
             return Outcome(False, self._version, error.problems)
+        await settled(list(self.links.values()), self._version, APPLY_SECONDS)
         self.tools.log.info("drained", version=self._version, seconds=seconds)
         await self.supervisor.notify("STATUS=drained: no connections are accepted")
         return Outcome(True, self._version)

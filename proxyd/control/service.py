@@ -153,7 +153,7 @@ class ControlService:
         return {"ok": outcome.ok, "version": outcome.version, "problems": outcome.problems}
 
     async def drain(self, *, exit: bool = False, seconds: float | None = None) -> dict[str, Any]:  # noqa: A002
-        """Stop accepting; with ``exit`` end when what runs has finished. Returns at once. Refusal: not now."""
+        """Stop accepting; with ``exit`` end when what runs has finished, and return at once. Refusal: not now."""
         settings = self._controller.settings
         if seconds is None:
             seconds = settings.drain_timeout if settings else 0.0
