@@ -152,7 +152,7 @@ _TABLE: Final = (
            "`{ok, version, problems}`, once every worker uses it or it was refused; ends a drain",
            lambda session: session.service.reload(), role=Role.FULL),
     Method("drain", "stop accepting connections, let those that are open finish, and end if told so",
-           "`{ok, exit, seconds}`, at once with `exit`, else once no worker accepts; the daemon then stays, answers here, "
+           "`{ok, exit, seconds}`, at once with `exit`, else once no worker accepts; the daemon stays, answers here, "
            "and accepts again after `reload`, or when its control process is replaced",
            lambda session, **values: session.service.drain(**values),
            (Param("exit", Kind.FLAG, "end when what runs has finished, or `seconds` are over"),
