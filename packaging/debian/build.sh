@@ -11,6 +11,9 @@ trap 'rm -rf "$stage"' EXIT
 
 "$python" packaging/bundle.py "$stage/bundle"
 "$python" packaging/debian/man.py | gzip -9n >"$stage/proxyd.1.gz"
+for shell in bash zsh fish; do
+    "$python" -m proxyd.cli.main completion "$shell" >"$stage/completion.$shell"
+done
 
 DEB_STAGE=$stage
 DEB_VERSION=$("$python" -c 'import proxyd; print(proxyd.__version__)')

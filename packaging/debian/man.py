@@ -9,7 +9,7 @@ from proxyd.cli.main import build_parser
 FILES = (
     ("/etc/proxyd/proxyd.yaml", "the configuration of the service; examples are in /usr/share/doc/proxyd/examples"),
     ("/run/proxyd", "sockets, the admin socket among them"),
-    ("/var/lib/proxyd", "what outlives a restart: the local authority"),
+    ("/var/lib/proxyd", "what outlives a restart: the vault and the local authority"),
     ("/var/log/proxyd", "the access log"),
 )
 

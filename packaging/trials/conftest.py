@@ -14,11 +14,21 @@ from tests.lab.tools import missing, require_tool
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 400
+RELEASES = {11: "bookworm", 13: "trixie"}
+"""Debian's release with each minor version of Python."""
 
 
 def require_root():
     if os.geteuid() != 0:
         missing("only root builds images and runs them in namespaces of their own")
+
+
+def release():
+    """The Debian release whose Python this is; the calling test is skipped where there is none."""
+    minor = sys.version_info.minor
+    if minor not in RELEASES:
+        missing(f"no Debian release has Python 3.{minor}")
+    return RELEASES[minor]
 
 
 def build(script, out):
@@ -49,6 +59,7 @@ def run_whole(command, variables=None):
 def archive(tmp_path_factory):
     """The image as a compressed oci-archive."""
     require_root()
+    release()
     for tool in ("mmdebstrap", "buildah"):
         require_tool(tool)
     out = tmp_path_factory.mktemp("image") / "proxyd.tar"

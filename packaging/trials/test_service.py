@@ -17,10 +17,9 @@ import yaml
 from tests.lab.daemon import Admin, configuration, wait_until
 from tests.lab.origin import BASE_URL, KEY, TOKEN
 from tests.lab.tools import require_tool
-from trials.conftest import require_root, run_whole
+from trials.conftest import release, require_root, run_whole
 
 BOOT_SECONDS = 60
-RELEASES = {11: "bookworm", 13: "trixie"}
 ADMIN = "run/proxyd/admin.sock"
 LEFT = ("usr/lib/proxyd", "usr/bin/proxyd", "var/lib/proxyd", "var/log/proxyd", "etc/proxyd/proxyd.yaml")
 
@@ -114,9 +113,8 @@ def machine(package, origin, pki, tmp_path_factory):
     for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "curl"):
         require_tool(tool)
     root = tmp_path_factory.mktemp("machine") / "root"
-    minor = sys.version_info.minor
-    include = f"--include=systemd,systemd-sysv,ca-certificates,python3.{minor}"
-    run_whole(["mmdebstrap", "--quiet", "--variant=minbase", include, RELEASES[minor], str(root)])
+    include = f"--include=systemd,systemd-sysv,ca-certificates,python3.{sys.version_info.minor}"
+    run_whole(["mmdebstrap", "--quiet", "--variant=minbase", include, release(), str(root)])
     box = Machine(root)
     box.install(package)
     configure(box, origin, pki)
