@@ -4,7 +4,7 @@ from proxyd.core.authority import Authority
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.route import Route
-from proxyd.core.snapshot import Listener, ListenerMode, UnknownHosts
+from proxyd.core.snapshot import Listener, UnknownHosts
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
 
@@ -32,7 +32,7 @@ def _refuses(exchange: Exchange, connection: Connection, view: View, listener: L
     request = exchange.request
     authority = connection.authority or request.authority
     try:
-        route = _route(exchange, view, authority, listener)
+        route = _route(exchange, connection, view, authority)
     except (ProxyError, KeyError):
         return True
     opaque = request.method == b"CONNECT"
@@ -50,12 +50,14 @@ def _refuses(exchange: Exchange, connection: Connection, view: View, listener: L
     return not judge.decide(exchange.peer, target.host, target.port, request.method, request.path)
 
 
-def _route(exchange: Exchange, view: View, authority: Authority, listener: Listener) -> Route:
+def _route(exchange: Exchange, connection: Connection, view: View, authority: Authority) -> Route:
     """Find the route anew. ProxyError or KeyError where there is none any more."""
-    if listener.mode is not ListenerMode.GATEWAY:
+    service = exchange.service
+    if service is None or connection.authority is not None:
         return view.find(authority.host, authority.port)
-    route = view.named[exchange.route.name]
-    former = exchange.route.service
-    if route.service is None or former is None or route.service.base != former.base:
-        raise KeyError(route.name)  # the name stands for another place now
+    # The authority is the upstream's, with the port of the base URL: what the client named was the service.
+    route = view.named[service.name]
+    hosts = route.service.hosts if route.service is not None else ()
+    if not any(pattern.matches(authority.host, authority.port, any_port=True) for pattern in hosts):
+        raise KeyError(service.name)
     return route

@@ -123,28 +123,23 @@ class AtGateway(Busy):
     serves = ListenerMode.GATEWAY
 
 
-def asking(view_of):
-    """An exchange of the service at a gateway, as it began under ``view_of``."""
-    busy = running(port=8443, path=b"/v1/a")
-    busy.exchange.route = view_of.named["api"]
-    return AtGateway(busy.exchange)
-
-
-async def test_at_a_gateway_the_services_name_counts_and_not_its_port(assembly):
-    gateway = Listener("gateway", ListenerMode.GATEWAY, "unix:/g")
+@pytest.mark.parametrize("kind", [Busy, AtGateway])
+async def test_without_a_tunnel_the_services_name_counts_and_not_the_port_of_its_base_url(assembly, kind):
+    there = Listener("there", kind.serves, "unix:/there")
     service = Service("api", (HostPattern(HOST),), BaseUrl("https", HOST, 8443, "/v1"))
     access = Access((Rule(True, ("api",)),))
-    connection = asking(assembly.view(Snapshot(1, "p", 1000, services=(service,), access=access)))
+    exchange = running(port=8443, path=b"/v1/a").exchange
+    exchange.service = service
 
-    def forbidden(*services, listener=gateway, access=access):
+    def forbidden(*services, there=there, access=access):
         view = assembly.view(Snapshot(2, "p", 1000, services=services, access=access))
-        return is_forbidden(connection, view, listener)
+        return is_forbidden(kind(exchange), view, there)
 
     assert not forbidden(service)
     assert forbidden()
-    assert forbidden(dataclasses.replace(service, base=BaseUrl("https", "other.example", 443)))
+    assert forbidden(dataclasses.replace(service, hosts=(HostPattern("other.example"),)))
     assert forbidden(service, access=Access())
-    assert forbidden(service, listener=listener())
+    assert forbidden(service, there=None)
 
 
 async def test_a_listener_that_speaks_something_else_now_ends_its_connections():
