@@ -80,7 +80,7 @@ def test_memory_is_told_of_every_process(watched: Daemon) -> None:
     processes = {each["process"]: each for each in tell(watched, "memory")["processes"]}
     assert set(processes) == {"supervisor", "control", "worker-0"}
     for name in ("control", "worker-0"):
-        assert 1 << 20 < processes[name]["pss_bytes"] <= processes[name]["rss_bytes"]
+        assert 1 << 20 < processes[name]["pss_bytes"] < 1.5 * processes[name]["rss_bytes"]
 
 
 def test_the_example_of_the_documentation_runs(watched: Daemon) -> None:
