@@ -111,12 +111,12 @@ class Supervisor:
     """The state of the root process and its one loop."""
 
     def __init__(self, options: Options, listeners: Listeners, parent: Parent | None = None) -> None:
-        self._options = options
+        self.options = options
         self._listeners = parent.listeners if parent else listeners
         self._admin = parent.admin if parent else Listeners()
         self._parent = parent
         """While we are on trial."""
-        self._generation = parent.number if parent else 1
+        self.generation = parent.number if parent else 1
         self._past = Pasts()
         self._upgrades = Upgrades(self)
         self._size = 0
@@ -129,7 +129,7 @@ class Supervisor:
         self._control_backoff = Backoff()
         self._pulsed = -math.inf
         self._was_bound = False
-        self._drain_timeout = DEFAULT_DRAIN
+        self.drain_timeout = DEFAULT_DRAIN
         self._echo = (0, 0.0)
         """The signal that ordered the stop, and the monotonic time before which the same one is its echo."""
         self._phase = Phase.RUNNING
@@ -140,12 +140,12 @@ class Supervisor:
         if self._control is None:
             self._start_control()
         if self._exit_code is None:
-            self._options.preload()
+            self.options.preload()
             gc.collect()
             gc.freeze()  # workers share these pages for as long as no collection writes to them
         if self._size:  # taken over; some may have died meanwhile
             self._reap()
-            self._fleet.resize(self._size, self._drain_timeout, time.monotonic())
+            self._fleet.resize(self._size, self.drain_timeout, time.monotonic())
         while self._exit_code is None:
             self._turn()
         return self._exit_code
@@ -171,7 +171,7 @@ class Supervisor:
         for serve, events in ready:
             serve(events)
         for number in self._signals.take():
-            self._on_signal(number)
+            self.on_signal(number)
         self._reap()
         self._tick(time.monotonic())
 
@@ -214,11 +214,11 @@ class Supervisor:
         """We were stopped ourselves (SIGSTOP, frozen cgroup): control had no chance to be heard."""
         for control in self._controls():
             if math.isfinite(control.silent_at):
-                control.silent_at = max(control.silent_at, time.monotonic() + self._options.control_silence)
+                control.silent_at = max(control.silent_at, time.monotonic() + self.options.control_silence)
 
     def _tick(self, now: float) -> None:
         self._fleet.tick(now)
-        self._past.tick(now, self._options.control_stop)
+        self._past.tick(now, self.options.control_stop)
         if self._control is None and self._control_due <= now:
             self._start_control()
         if self._control:
@@ -255,7 +255,7 @@ class Supervisor:
                 if isinstance(child, Candidate):
                     self._upgrades.on_note(child, succession.read(payload))
                 elif isinstance(child, Control):
-                    child.silent_at = now + self._options.control_silence
+                    child.silent_at = now + self.options.control_silence
                     self._on_message(child, payload)
                 else:
                     raise ValueError("workers have nothing to say here")
@@ -298,12 +298,12 @@ class Supervisor:
 
     def _on_word_of_the_past(self, control: Control, message: Message) -> None:
         """A control that was succeeded changes nothing any more, but it may still end everything."""
-        why = f"generation {self._generation} has taken over; call again"
+        why = f"generation {self.generation} has taken over; call again"
         match message:
             case Bind(id=number) | BindAdmin(id=number):
                 control.tell(Bound(number, [], why))
             case Upgrade(id=number):
-                control.tell(Upgraded(number, self._generation, why))
+                control.tell(Upgraded(number, self.generation, why))
             case Shutdown(seconds):
                 self._drain(seconds)
 
@@ -316,15 +316,15 @@ class Supervisor:
             return
         names = [(one.name, one.actual) for one in listening]
         control.tell(Bound(bind.id, names), tuple(one.sock.fileno() for one in listening))
-        self._drain_timeout = _seconds(bind.drain_timeout)
+        self.drain_timeout = _seconds(bind.drain_timeout)
         self._was_bound = True
         self._size = bind.workers
         if not control.is_bound:
             control.is_bound = True
             for worker in self._fleet.serving:
                 self._adopt(worker)
-            self._past.introduce(control, self._generation)
-        self._fleet.resize(bind.workers, self._drain_timeout, time.monotonic())
+            self._past.introduce(control, self.generation)
+        self._fleet.resize(bind.workers, self.drain_timeout, time.monotonic())
 
     def _on_bind_admin(self, control: Control, request: BindAdmin) -> None:
         try:
@@ -346,7 +346,7 @@ class Supervisor:
     # --- workers ----------------------------------------------------------------------------------
 
     def _fork(self, index: int) -> tuple[Worker, socket.socket]:
-        return fork_worker(index, self._options.worker_main, self._abandon)
+        return fork_worker(index, self.options.worker_main, self._abandon)
 
     def _abandon(self) -> None:
         """Close a forked child's copies of what is ours."""
@@ -380,7 +380,7 @@ class Supervisor:
     def _start_control(self) -> None:
         self._control_due = math.inf
         try:
-            self._control = execute_control(self._options, {TAKEOVER: self._takeover})
+            self._control = execute_control(self.options, {TAKEOVER: self._takeover})
         except OSError as error:
             say(f"control cannot be started: {error.strerror}")
             self._control_gone(1, 0.0)
@@ -390,7 +390,7 @@ class Supervisor:
         """How a control comes by an admin socket that the former generation's control may still serve."""
         if self._parent:
             return "later"
-        return "now" if self._generation > 1 else ""
+        return "now" if self.generation > 1 else ""
 
     def _control_gone(self, code: int, lived: float) -> None:
         if self._phase is not Phase.RUNNING:
@@ -403,11 +403,12 @@ class Supervisor:
     def _end_control(self, now: float) -> None:
         self._phase = Phase.ENDING
         if self._control:
-            self._control.end(now, self._options.control_stop)
+            self._control.end(now, self.options.control_stop)
 
     # --- signals and deaths -----------------------------------------------------------------------
 
-    def _on_signal(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
+        """Act on a signal."""
         if number == signal.SIGHUP:
             if self._control:
                 self._control.tell(Reload())
@@ -417,7 +418,7 @@ class Supervisor:
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._phase is Phase.RUNNING:
                 self._echo = (number, time.monotonic() + ECHO_SECONDS)
-                self._drain(self._drain_timeout)
+                self._drain(self.drain_timeout)
             elif number != self._echo[0] or time.monotonic() >= self._echo[1]:
                 self._hurry()
 
@@ -468,7 +469,7 @@ class Supervisor:
         if self._upgrades.exited(pid, words):
             return
         if self._past.exited(pid, status, now):
-            self._past.tell(self._control, self._generation)
+            self._past.tell(self._control, self.generation)
             return
         worker = self._fleet.exited(pid, status, now)
         if worker and self._control and self._control.is_bound:
@@ -477,24 +478,9 @@ class Supervisor:
     # --- upgrades (upgrades.Serving) --------------------------------------------------------------
 
     @property
-    def options(self) -> Options:
-        """How this program is started."""
-        return self._options
-
-    @property
-    def generation(self) -> int:
-        """The number of the generation that serves."""
-        return self._generation
-
-    @property
     def is_running(self) -> bool:
         """Whether nobody has told us to end."""
         return self._phase is Phase.RUNNING
-
-    @property
-    def drain_timeout(self) -> float:
-        """What the workers of a candidate that failed may take to end."""
-        return self._drain_timeout
 
     @property
     def sockets(self) -> state.SocketsState:
@@ -510,18 +496,14 @@ class Supervisor:
         """Return the signals that came and were not acted on; SIGCHLD is none, children are looked after anyway."""
         return [number for number in self._signals.take() if number != signal.SIGCHLD]
 
-    def on_signal(self, number: int) -> None:
-        """Act on a signal."""
-        self._on_signal(number)
-
     def legacy(self, one: Candidate, request: Upgrade) -> Legacy:
         """Describe all that goes through the exec."""
         return Legacy(
             state.FORMAT,
-            state.generation_state(self._generation, self._control, list(self._fleet), self._size),
+            state.generation_state(self.generation, self._control, list(self._fleet), self._size),
             [state.generation_state(past.number, past.control, list(past.fleet)) for past in self._past],
             self.sockets,
-            self._drain_timeout,
+            self.drain_timeout,
             state.child_state(one),
             request.id,
             request.drain,
@@ -530,11 +512,11 @@ class Supervisor:
     def succeed(self, legacy: Legacy) -> None:
         """Take over what our former self has left, and the generation that it has tried, if that is still there."""
         now = time.monotonic()
-        heir = take_over(legacy, now + self._options.control_silence)
+        heir = take_over(legacy, now + self.options.control_silence)
         self._pulsed, self._was_bound = now, True
-        self._size, self._drain_timeout = heir.size, heir.drain_timeout
+        self._size, self.drain_timeout = heir.size, heir.drain_timeout
         self._listeners, self._admin = heir.listeners, heir.admin
-        self._generation, self._control = heir.current.number, heir.current.control
+        self.generation, self._control = heir.current.number, heir.current.control
         if self._control is None:
             self._control_due = now
         for worker in heir.current.fleet:
@@ -545,12 +527,12 @@ class Supervisor:
             self._upgrades.answer_failure(legacy.upgrade, heir.problem)
             return
         former.fleet.drain(legacy.upgrade_drain, now, gentle=True)
-        say(f"upgraded: generation {self._generation} serves, generation {former.number} drains")
-        self._systemd.notify(f"STATUS=generation {self._generation} serves, generation {former.number} drains")
-        self._upgrades.answer_later(former, Upgraded(legacy.upgrade, self._generation), now)
+        say(f"upgraded: generation {self.generation} serves, generation {former.number} drains")
+        self._systemd.notify(f"STATUS=generation {self.generation} serves, generation {former.number} drains")
+        self._upgrades.answer_later(former, Upgraded(legacy.upgrade, self.generation), now)
         if self._control:
             self._control.tell(Promote())
-            self._past.introduce(self._control, self._generation)
+            self._past.introduce(self._control, self.generation)
 
     # --- on trial ---------------------------------------------------------------------------------
 
@@ -562,10 +544,10 @@ class Supervisor:
         try:
             if parent.serve(events) and self._phase is Phase.RUNNING:
                 sockets = (self._listeners, self._admin)
-                parent.give_up(self._control, list(self._fleet), self._size, sockets, self._drain_timeout)
+                parent.give_up(self._control, list(self._fleet), self._size, sockets, self.drain_timeout)
                 os._exit(0)  # all is in other hands, nothing is to be tidied up
         except (LinkClosed, ValueError, SuccessionError) as error:
-            say(f"generation {self._generation} ends before it has begun: {error}")
+            say(f"generation {self.generation} ends before it has begun: {error}")
             parent.link.close()
             self._drain(0.0)
 

@@ -20,24 +20,16 @@ PROMOTE_SECONDS: Final = 5.0
 class Serving(Protocol):
     """What an upgrade needs of the supervisor."""
 
-    @property
-    def options(self) -> Options:
-        """How this program is started."""
-        ...
-
-    @property
-    def generation(self) -> int:
-        """The number of the generation that serves."""
-        ...
+    options: Options
+    """How this program is started."""
+    generation: int
+    """The number of the generation that serves."""
+    drain_timeout: float
+    """What the workers of a candidate that failed may take to end."""
 
     @property
     def is_running(self) -> bool:
         """Whether nobody has told us to end."""
-        ...
-
-    @property
-    def drain_timeout(self) -> float:
-        """What the workers of a candidate that failed may take to end."""
         ...
 
     @property
