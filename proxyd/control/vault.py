@@ -95,14 +95,13 @@ class VaultDesk:
         """Put a backup (base64) in the place of what the vault holds."""
         image = _decoded(data, "the backup")
 
-        def act() -> tuple[int, bool]:
-            compartment = Compartment(self._vault)
-            former = compartment.load() if self._vault.stamp() and not replacing else None
+        def act() -> tuple[int, bytes | None]:
             material = parse_key(key, "the backup's key") if key is not None else None
             count = backups.restore(self._vault, image, passphrase=passphrase, key=material, replacing=replacing)
-            return count, compartment.load() != former
+            return count, Compartment(self._vault).load()
 
-        count, changed = await _in_thread(act)
+        count, root = await _in_thread(act)
+        changed = root is not None and self._controller.tools.authority.root_pem not in root
         return {"secrets": count, "ca_changed": changed, **await self._applied("")}
 
     async def _applied(self, name: str) -> dict[str, Any]:

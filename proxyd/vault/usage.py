@@ -15,6 +15,7 @@ from proxyd.vault.store import FOLDER
 
 NAME: Final = "last-use"
 SAVE_SECONDS: Final = 30.0
+LOCK_SECONDS: Final = 0.5
 MAX_NAMES: Final = 4096
 _MAX_FILE: Final = MIB
 
@@ -61,7 +62,5 @@ class Usage:
         if not self._is_dirty or not self._path.parent.is_dir():
             return
         self._is_dirty = False
-        try:
+        with files.locked(self._path.parent, LOCK_SECONDS):
             files.replace(self._path, json.dumps(self._times).encode("utf-8"))
-        except OSError as error:
-            raise files.unusable(self._path, error) from None

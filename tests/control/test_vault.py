@@ -1,6 +1,7 @@
 """The vault of a daemon that runs: a change is answered when the workers use it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import trio
@@ -12,12 +13,16 @@ from proxyd.core.access import ProxyUser
 from proxyd.core.events import ACCESS, ACCESS_SCHEMA
 from proxyd.core.records import Batch
 from proxyd.core.refusal import Refusal
-from proxyd.core.settings import SecretSource
+from proxyd.core.settings import SecretSource, VaultKey
+from proxyd.vault.compartment import Compartment
 from proxyd.vault.usage import Usage
 from tests.control.fakes import listener, service, settings, variable
 
 TICKETS = service("tickets", "api.tickets.example", secret="tickets/token")
 FROM_VAULT = SecretSource("tickets/token", vault="tickets/token")
+
+
+pytestmark = pytest.mark.usefixtures("quick_scrypt")
 
 
 @pytest.fixture
@@ -149,6 +154,24 @@ async def test_rekey_backup_and_restore_leave_workers_what_they_use(lab, desk):
     answer = await desk.restore(data, b"correct horse")
     assert (answer["secrets"], answer["ca_changed"]) == (1, False)
     assert lab.worker.credentials == {"tickets/token": b"s3cret"}
+
+
+async def test_restore_says_whether_the_local_ca_is_another_one_now(lab, desk):
+    await lab.start()
+    own = Compartment(lab.vault)
+    await trio.to_thread.run_sync(own.store, b"KEY" + lab.authority.root_pem)
+    data = (await desk.backup(b"correct horse"))["data"]
+    assert not (await desk.restore(data, b"correct horse", replacing=True))["ca_changed"]
+    await trio.to_thread.run_sync(own.empty)
+    await trio.to_thread.run_sync(own.store, b"another")
+    other = (await desk.backup(b"correct horse"))["data"]
+    assert (await desk.restore(other, b"correct horse"))["ca_changed"]
+
+
+async def test_another_place_for_the_key_counts_from_the_next_start_on(lab, desk):
+    await lab.start()
+    lab.file = replace(lab.file, vault_key=VaultKey(env="OTHER"))
+    assert (await lab.controller.reload()).problems == ["vault: where its key is changes at the next start only"]
 
 
 async def test_refusals_are_words_for_the_caller(lab, desk):
