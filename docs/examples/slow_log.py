@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from proxyd.sdk import Batch, Sink, printable, without_query
+from proxyd.sdk import Batch, Duration, Sink, printable, without_query
 
 
 @dataclass(frozen=True)
 class Options:
     path: str
-    seconds: float = 1.0
+    over: Duration = Duration(1)
 
 
 class SlowLog(Sink):
@@ -20,7 +20,7 @@ class SlowLog(Sink):
 
     async def events(self, batch: Batch) -> None:
         for exchange in batch:
-            if exchange.total_ms >= self.options.seconds * 1000:
+            if exchange.total_ms >= self.options.over * 1000:
                 url = printable(exchange.authority) + printable(without_query(exchange.path))
                 self.file.write(f"{exchange.time:.3f} {exchange.total_ms:.0f}ms {exchange.status} {url}\n")
 

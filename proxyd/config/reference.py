@@ -30,6 +30,10 @@ Generated from the models by `python -m proxyd.config.reference`; change the mod
 """
 
 _NOTES: Final = {
+    "telemetry.access_log": (
+        "A file that is moved away is left within a second; `proxyd reload`, SIGHUP and SIGUSR1 open the path again at "
+        "once. Where the disk is full, lines are lost and counted, `proxyd status` says so, and no line is torn."
+    ),
     "access.rules[].allow": (
         "`deny` has the same conditions. A rule judges services or hosts, never both; with neither it judges all. "
         "A tunnel hides methods and paths: there a rule that names them fits when it denies, never when it allows. "

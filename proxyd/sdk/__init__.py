@@ -11,7 +11,7 @@ from proxyd.core.metrics import Kind, Metric
 from proxyd.core.records import Batch, Record, Values
 from proxyd.sdk.exporter import TEXT_FORMAT, Exporter
 from proxyd.sdk.host import Host, Severity
-from proxyd.sdk.options import SecretName
+from proxyd.sdk.options import Duration, SecretName, Size
 from proxyd.sdk.sink import NoOptions, Sink
 from proxyd.sdk.text import printable, without_query
 from proxyd.telemetry.aggregate import Histogram
@@ -26,6 +26,7 @@ __all__ = [
     "TEXT_FORMAT",
     "Batch",
     "Cell",
+    "Duration",
     "Exporter",
     "Family",
     "Histogram",
@@ -38,6 +39,7 @@ __all__ = [
     "SecretName",
     "Severity",
     "Sink",
+    "Size",
     "Values",
     "printable",
     "without_query",

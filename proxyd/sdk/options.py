@@ -1,8 +1,9 @@
 """Options of a plugin: a dataclass says what may stand there, and plain values from the configuration are read by it.
 
-Types are ``str``, ``int``, ``float``, ``bool``, ``Literal[…]`` of words, ``SecretName``, ``tuple[X, ...]``,
-``dict[str, X]``, a dataclass of these, and ``X | None`` with the default None. A field without a default must be
-given. ``__post_init__`` may raise ValueError with what is wrong and what to do.
+Types are ``str``, ``int``, ``float``, ``bool``, ``Literal[…]`` of words, ``Duration`` (``250ms``, ``5s``, ``2m``),
+``Size`` (``64KiB``), ``SecretName``, ``tuple[X, ...]``, ``dict[str, X]``, a dataclass of these, and ``X | None`` with
+the default None. A field without a default must be given. ``__post_init__`` may raise ValueError with what is wrong
+and what to do.
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
+from proxyd.core import quantities
+
 T = TypeVar("T")
 Trail = tuple[str | int, ...]
 
@@ -20,6 +23,18 @@ _WORDS: Final[dict[type, str]] = {str: "text", int: "a whole number", float: "a 
 
 class SecretName(str):
     """The name of a secret under ``secrets``; Host.secret returns its value."""
+
+    __slots__ = ()
+
+
+class Duration(float):
+    """Seconds; written with a unit, as everywhere in a configuration."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """Bytes; written as a number or with a unit."""
 
     __slots__ = ()
 
@@ -135,11 +150,21 @@ def _scalar(hint: Any, value: Any, refuse: Callable[[str], None]) -> Any:
             refuse("the name of a secret is expected here")
             return SecretName()
         return SecretName(value)
+    if hint is Duration or hint is Size:
+        return _quantity(hint, value, refuse)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         refuse(f"{_WORDS[hint]} is expected here")
     return value
+
+
+def _quantity(hint: type[Duration] | type[Size], value: Any, refuse: Callable[[str], None]) -> Duration | Size:
+    try:
+        return Duration(quantities.duration(value)) if hint is Duration else Size(quantities.size(value))
+    except ValueError as error:
+        refuse(str(error))
+        return hint(0)
 
 
 def _unknown(key: str, known: list[str]) -> str:

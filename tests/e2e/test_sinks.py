@@ -84,7 +84,7 @@ def test_strangers_sinks_get_events_by_entry_point_and_by_module(
         origin,
         pki,
         {"plugin": "strangers_lines", "path": "lines.txt", "key": "tickets/token"},
-        {"plugin": "slow_log:SlowLog", "path": "slow.txt", "seconds": 0},
+        {"plugin": "slow_log:SlowLog", "path": "slow.txt", "over": "0s"},
         path=path,
     ) as daemon:
         ask(daemon, 2)

@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from proxyd.sdk.options import OptionsError, SecretName, read_options, secret_names, secret_places
+from proxyd.sdk.options import Duration, OptionsError, SecretName, Size, read_options, secret_names, secret_places
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Options:
     others: tuple[Place, ...] = ()
     headers: dict[str, SecretName] = field(default_factory=dict)
     note: str | None = None
+    wait: Duration = Duration(1)
+    room: Size = Size(1)
 
     def __post_init__(self):
         if self.url == "bad":
@@ -40,13 +42,14 @@ def test_plain_values_become_options():
         GOOD
         | {
             "level": "high", "every": 2, "tags": ["a", "b"], "others": [{"host": "o", "port": 1}],
-            "headers": {"x": "secret"}, "note": "n",
+            "headers": {"x": "secret"}, "note": "n", "wait": "250ms", "room": "64KiB",
         },
     )  # fmt: skip
     headers = {"x": SecretName("secret")}
     assert options == Options(
-        "x", SecretName("k"), Place("h"), "high", 2.0, 3, True, ("a", "b"), (Place("o", 1),), headers, "n"
-    )
+        "x", SecretName("k"), Place("h"), "high", 2.0, 3, True, ("a", "b"), (Place("o", 1),), headers, "n",
+        Duration(0.25), Size(65536),
+    )  # fmt: skip
     assert type(options.every) is float
     assert secret_names(options) == {"k", "secret"}
     assert dict(secret_places(options)) == {("key",): "k", ("headers", "x"): "secret"}
@@ -71,6 +74,9 @@ def test_plain_values_become_options():
         ({"tags": ["a", 1]}, "tags[1]: text is expected here"),
         ({"others": [{"host": 1}]}, "others[0].host: text is expected here"),
         ({"headers": []}, "headers: a map is expected here"),
+        ({"wait": 5}, "wait: a duration needs its unit: write 5s; expected a duration such as 250ms, 2s"),
+        ({"wait": "5sec"}, "wait: an unknown unit of time; expected a duration such as"),
+        ({"room": "5KB"}, "room: an unknown unit of size; expected a size such as 64KiB"),
         ({"plcae": 1}, "plcae: unknown option; there are url, key"),
     ],
 )
