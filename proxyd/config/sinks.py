@@ -6,8 +6,6 @@ from proxyd.config.problems import Trail, describe
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, maps, table
 from proxyd.core.settings import SinkSettings
-from proxyd.sdk.loader import LoadError, load_sink
-from proxyd.sdk.options import OptionsError, read_options, secret_places
 
 OWN_KEYS: Final = ("plugin", "name")
 ACCESS_LOG: Final = "access_log"
@@ -46,6 +44,9 @@ def options_of(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_options(tree: Tree, trail: Trail, plugin: str, plain: dict[str, Any]) -> None:
+    from proxyd.sdk.loader import LoadError, load_sink  # with trio and more: only for files that name a sink
+    from proxyd.sdk.options import OptionsError, read_options, secret_places
+
     try:
         options = read_options(load_sink(plugin).options_type, plain)
     except LoadError as error:

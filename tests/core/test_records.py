@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxyd.core import records
 from proxyd.core.events import ACCESS, ACCESS_FIELDS, ACCESS_SCHEMA, NOTICE, Field, Schema, Type
@@ -109,3 +111,21 @@ def test_a_batch_is_looked_through_by_record():
     assert batch.only(frozenset({ACCESS, NOTICE})) is batch
     assert len(batch.only(frozenset({NOTICE}))) == 1
     assert len(Batch().only(frozenset({NOTICE}))) == 0
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.lists(PLAIN, max_size=6) | st.builds(lambda tail: [*BEGUN[:2], *tail], st.lists(PLAIN, max_size=5))))
+def test_nothing_that_a_frame_can_carry_raises(found):
+    count = len(found)
+    intake = Intake()
+    batch = intake.take(0, found)
+    assert len(batch) + intake.malformed == count
+    for record in batch.of(NOTICE):
+        assert [type(value) for value in record[2:]] == [str, str, str]
+        assert math.isfinite(record[1])
