@@ -134,7 +134,7 @@ def backup(place: Place, file: Path, with_passphrase: bool) -> dict[str, Any]:
     else:
         data = _with_vault(place, lambda vault: backups.backup(vault, passphrase))
     try:
-        files.replace(file.absolute(), data)
+        files.replace(file.absolute(), data, give=False)
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     sealed = "passphrase" if with_passphrase else backups.key_of(data).title

@@ -43,14 +43,18 @@ def locked(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         os.close(descriptor)
 
 
-def replace(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write ``data`` to ``path``; it is on the disk when this returns. One writer at a time. OSError."""
+def replace(path: Path, data: bytes, *, give: bool = True) -> None:
+    """Write ``data`` to ``path`` (0600); it is on the disk when this returns. One writer at a time. OSError.
+
+    ``give``: what root writes becomes the folder's owner's.
+    """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # of a writer that was killed
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            _give(descriptor, path.parent)
+            if give:
+                _give(descriptor, path.parent)
             file.write(data)
             file.flush()
             os.fsync(descriptor)

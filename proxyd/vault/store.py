@@ -20,9 +20,10 @@ from typing import Final
 from proxyd.core.settings import VaultKey
 from proxyd.core.units import DAY, KIB
 from proxyd.vault import cipher, files, image
+from proxyd.vault.anchor import AnchorFile
 from proxyd.vault.cipher import DataKeys
 from proxyd.vault.errors import NoSuchSecret, VaultError
-from proxyd.vault.image import Anchor, Entry, Image, KeyInfo
+from proxyd.vault.image import Entry, Image, KeyInfo
 from proxyd.vault.keys import Ask, Key, Keyring, NewKey
 
 FOLDER: Final = "vault"
@@ -30,8 +31,6 @@ STORE: Final = "store"
 ANCHOR: Final = "vault.anchor"
 DEFAULT_OVERLAP: Final = DAY
 LONGEST_OVERLAP: Final = 90 * DAY
-
-_MAX_ANCHOR: Final = KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,9 @@ class Vault:
     ) -> None:
         self.folder = state_dir.absolute() / FOLDER
         self.path = self.folder / STORE
-        self.anchor_path = state_dir.absolute() / ANCHOR
+        self.anchor = AnchorFile(state_dir.absolute() / ANCHOR, self.path)
         self.keyring = Keyring(self.folder, wanted or VaultKey(), environment, ask)
         self._clock = clock
-        self._seen = (b"", 0)
         self._cached: tuple[tuple[int, ...], Opened] | None = None
 
     def __repr__(self) -> str:
@@ -204,7 +202,7 @@ class Vault:
             key = self.keyring.change(opened.key, new)
             fresh = DataKeys.fresh(opened.keys.anchor)
             sealed = tuple(self._sealed_anew(opened, entry, fresh, opened.image.id) for entry in opened.image.entries)
-            latest = self._furthest(opened.image) if accept else opened.image.generation
+            latest = self.anchor.furthest(opened.image) if accept else opened.image.generation
             written = self._write(replace(opened.image, entries=sealed, generation=latest), fresh, key)
             self.keyring.settle(written.key, written.id)
             self.keyring.know(key, opened.key)
@@ -270,12 +268,8 @@ class Vault:
     def _settle(self, opened: Opened) -> None:
         """Finish what a killed writer began, so that no two unfinished writes follow each other."""
         if not opened.is_noted:
-            self._note(opened.image, opened.keys, opened.tag)
+            self.anchor.write(opened.image, opened.keys, opened.tag)
         self.keyring.settle(opened.image.key, opened.image.id)
-
-    def _note(self, written: Image, keys: DataKeys, tag: bytes) -> None:
-        note = image.encode_anchor(Anchor(written.id, written.generation, tag))
-        files.replace(self.anchor_path, note + cipher.anchor_tag(keys, written.id, note))
 
     def _begin(self) -> Opened:
         vault = os.urandom(cipher.ID_BYTES)
@@ -283,13 +277,13 @@ class Vault:
         return Opened(Image(vault, 0, key.info(vault), b""), DataKeys.fresh(), key, b"")
 
     def _read(self, *, accept: bool = False) -> Opened | None:
-        noted = files.read(self.anchor_path, _MAX_ANCHOR)
+        noted = self.anchor.read()
         data = files.read(self.path, image.MAX_FILE)
         if data is None:
             if noted is not None and not accept:
                 raise VaultError(
-                    f"{self.path} is gone, though {self.anchor_path} shows that there was a vault; put the file back "
-                    f"or restore a backup. To begin with an empty vault and a new local CA, remove {self.anchor_path}"
+                    f"{self.path} is gone, though {self.anchor.path} shows that there was a vault; put the file back "
+                    f"or restore a backup. To begin with an empty vault and a new local CA, remove {self.anchor.path}"
                 )
             return None
         body, tag = image.split(data, str(self.path))
@@ -298,56 +292,15 @@ class Vault:
         keys = self._unwrapped(found, key)
         if not image.same(tag, cipher.file_tag(keys, found.id, body)):
             raise image.damaged(str(self.path))
-        is_noted = accept or self._check_latest(found, keys, tag, noted)
-        self._see(found)
+        is_noted = accept or self.anchor.check(found, keys, tag, noted)
+        self.anchor.see(found)
         return Opened(found, keys, key, tag, is_noted)
-
-    def _furthest(self, found: Image) -> int:
-        """Return how far a vault ever came, by its anchor and by what this process has seen, whatever is wrong."""
-        latest = max(found.generation, self._seen[1] if self._seen[0] == found.id else 0)
-        noted = files.read(self.anchor_path, _MAX_ANCHOR)
-        try:
-            anchor = image.decode_anchor(noted or b"", str(self.anchor_path))[0]
-        except VaultError:
-            return latest
-        return max(latest, anchor.generation) if anchor.id == found.id else latest
-
-    def _see(self, found: Image) -> None:
-        """Remember how far the vault is; a thread that is behind another does not take that back."""
-        if self._seen[0] != found.id or found.generation > self._seen[1]:
-            self._seen = (found.id, found.generation)
 
     def _unwrapped(self, found: Image, key: Key) -> DataKeys:
         try:
             return cipher.unwrap(found.wrapped, key.material, found.id)
         except ValueError:
             raise image.damaged(str(self.path)) from None
-
-    def _check_latest(self, found: Image, keys: DataKeys, tag: bytes, noted: bytes | None) -> bool:
-        """Return whether the anchor knows this file; False: its writer was killed in between. VaultError: older."""
-        how = "put the latest files back; if it is meant to be so: proxyd secret rekey --accept"
-        if self._seen[0] == found.id and found.generation < self._seen[1]:
-            raise VaultError(
-                f"{self.path} went back from generation {self._seen[1]} to {found.generation}: an older vault was put "
-                f"in its place; {how}"
-            )
-        if noted is None:
-            if found.generation > 1:  # the first one is written before its anchor
-                raise VaultError(f"{self.anchor_path} is missing, so an older vault would not be noticed; {how}")
-            return False
-        anchor, body, seal = image.decode_anchor(noted, str(self.anchor_path))
-        if anchor.id != found.id:
-            raise VaultError(f"{self.path} is another vault than the one that was here before; {how}")
-        if not image.same(seal, cipher.anchor_tag(keys, found.id, body)):
-            raise VaultError(f"{self.anchor_path} is damaged or was changed by something else; {how}")
-        if found.generation < anchor.generation:
-            raise VaultError(
-                f"{self.path} is of generation {found.generation}, the latest was {anchor.generation}: an older vault "
-                f"was put in its place; {how}"
-            )
-        if found.generation == anchor.generation and not image.same(tag, anchor.tag):
-            raise VaultError(f"{self.path} is not the file that was written last; {how}")
-        return found.generation == anchor.generation
 
     def _write(self, changed: Image, keys: DataKeys, key: Key) -> Image:
         """Write the next generation: it is on the disk, and its anchor too, when this returns."""
@@ -362,8 +315,8 @@ class Vault:
             raise VaultError(f"the vault would be larger than {image.MAX_FILE} bytes; remove some secrets first")
         tag = cipher.file_tag(keys, changed.id, body)
         files.replace(self.path, body + tag)
-        self._note(changed, keys, tag)
-        self._see(changed)
+        self.anchor.write(changed, keys, tag)
+        self.anchor.see(changed)
         self._cached = None
         return changed
 

@@ -1,6 +1,7 @@
 """The vault under a daemon that runs: the next request uses what was stored, and what was removed ends."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -117,7 +118,8 @@ def test_secrets_and_ca_outlive_control_and_the_daemon(
 ) -> None:
     folder = tmp_path_factory.mktemp("again")
     config = from_vault(origin, pki, folder)
-    with Daemon(folder, config, {}) as daemon:
+    variables = {"PROXYD_VAULT_KEY": os.urandom(32).hex()}
+    with Daemon(folder, config, variables) as daemon:
         secret(daemon, "set", "tickets/token", value=TOKEN)
         fetch(daemon, URL)
         root = daemon.ca.read_bytes()
@@ -125,10 +127,11 @@ def test_secrets_and_ca_outlive_control_and_the_daemon(
         control.kill()
         wait_until(lambda: _new_control(daemon, control.pid), "a new control process")
         fetch(daemon, URL)
-    with Daemon(folder, config, {}) as daemon:
+    with Daemon(folder, config, variables) as daemon:
         fetch(daemon, URL)
         assert daemon.ca.read_bytes() == root
     assert not (folder / "state" / "ca-root.key").exists()
+    assert not (folder / "state" / "vault" / "key").exists()
 
 
 def _new_control(daemon: Daemon, former: int) -> bool:

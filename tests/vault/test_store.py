@@ -245,11 +245,11 @@ def test_an_older_file_is_refused(open_vault):
 def test_an_older_file_with_its_anchor_is_noticed_by_whoever_saw_the_newer(open_vault):
     vault = open_vault()
     vault.set("a", b"1")
-    older = vault.path.read_bytes(), vault.anchor_path.read_bytes()
+    older = vault.path.read_bytes(), vault.anchor.path.read_bytes()
     vault.set("a", b"2")
     assert vault.get("a").value == b"2"
     vault.path.write_bytes(older[0])
-    vault.anchor_path.write_bytes(older[1])
+    vault.anchor.path.write_bytes(older[1])
     with pytest.raises(VaultError, match="went back from generation 2 to 1"):
         vault.get("a")
     assert open_vault().get("a").value == b"1"  # a process that starts afterwards cannot know
@@ -259,7 +259,7 @@ def test_a_missing_anchor_is_refused(open_vault):
     vault = open_vault()
     vault.set("a", b"1")
     vault.set("a", b"2")
-    vault.anchor_path.unlink()
+    vault.anchor.path.unlink()
     with pytest.raises(VaultError, match="is missing"):
         open_vault().get("a")
 
@@ -267,9 +267,9 @@ def test_a_missing_anchor_is_refused(open_vault):
 def test_a_changed_anchor_is_refused(open_vault):
     vault = open_vault()
     vault.set("a", b"1")
-    data = bytearray(vault.anchor_path.read_bytes())
+    data = bytearray(vault.anchor.path.read_bytes())
     data[-1] ^= 1
-    vault.anchor_path.write_bytes(data)
+    vault.anchor.path.write_bytes(data)
     with pytest.raises(VaultError, match="damaged or was changed"):
         open_vault().get("a")
 
@@ -277,11 +277,11 @@ def test_a_changed_anchor_is_refused(open_vault):
 def test_another_file_of_the_same_generation_is_refused(open_vault, state, tmp_path):
     vault = open_vault()
     vault.set("a", b"1")
-    older = vault.path.read_bytes(), vault.anchor_path.read_bytes()
+    older = vault.path.read_bytes(), vault.anchor.path.read_bytes()
     vault.set("a", b"2")
     fork = vault.path.read_bytes()
     vault.path.write_bytes(older[0])
-    vault.anchor_path.write_bytes(older[1])
+    vault.anchor.path.write_bytes(older[1])
     open_vault().set("a", b"3")
     vault.path.write_bytes(fork)
     with pytest.raises(VaultError, match="not the file that was written last"):
@@ -317,7 +317,7 @@ def test_a_vault_that_is_gone_is_not_begun_anew_unnoticed(open_vault):
     for act in (lambda: open_vault().get("a"), lambda: open_vault().set("a", b"1")):
         with pytest.raises(VaultError, match="is gone"):
             act()
-    vault.anchor_path.unlink()
+    vault.anchor.path.unlink()
     open_vault().set("b", b"1")
     assert list(open_vault().listing()) == ["b"]
 
