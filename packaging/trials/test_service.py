@@ -113,7 +113,7 @@ def machine(package, origin, pki, tmp_path_factory):
     for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "curl"):
         require_tool(tool)
     root = tmp_path_factory.mktemp("machine") / "root"
-    include = f"--include=systemd,systemd-sysv,ca-certificates,python3.{sys.version_info.minor}"
+    include = f"--include=systemd,systemd-sysv,ca-certificates,logrotate,python3.{sys.version_info.minor}"
     run_whole(["mmdebstrap", "--quiet", "--variant=minbase", include, release(), str(root)])
     box = Machine(root)
     box.install(package)
@@ -200,6 +200,38 @@ def test_the_caller_s_uid_is_known_under_the_hardening(service, origin):
     fetch(service, f"{BASE_URL}/echo")
     wait_until(lambda: "\n" in service.run("cat", "/var/log/proxyd/access.jsonl")[1], "the access log")
     assert '"uid":0' in service.must("tail", "-n", "1", "/var/log/proxyd/access.jsonl").replace(" ", "")
+
+
+def test_the_access_log_is_rotated(service, origin):
+    fetch(service, f"{BASE_URL}/echo")
+    log = service.root / "var/log/proxyd/access.jsonl"
+    wait_until(lambda: log.exists() and log.stat().st_size > 0, "the access log")
+    inode = log.stat().st_ino
+    service.must("logrotate", "--force", "/etc/logrotate.d/proxyd")
+    assert (log.parent / "access.jsonl.1").stat().st_ino == inode
+    fetch(service, f"{BASE_URL}/echo")
+    wait_until(lambda: log.exists() and log.stat().st_size > 0, "the new access log")
+    assert service.must("stat", "-c", "%U %a", "/var/log/proxyd/access.jsonl") == "proxyd 600"
+
+
+def test_a_main_process_that_hangs_is_replaced_by_the_watchdog(machine, origin):
+    folder = machine.root / "etc/systemd/system/proxyd.service.d"
+    folder.mkdir(parents=True)
+    (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=4\n")
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "start", "proxyd.service")
+    try:
+        main = machine.show("MainPID")
+        machine.must("sh", "-c", f"kill -STOP {main}")
+        wait_until(lambda: machine.show("MainPID") not in ("0", main) and machine.show("SubState") == "running",
+                   "another main process", BOOT_SECONDS)  # fmt: skip
+        assert machine.show("NRestarts") == "1"
+        fetch(machine, f"{BASE_URL}/echo")
+    finally:
+        (folder / "watchdog.conf").unlink()
+        machine.must("systemctl", "daemon-reload")
+        machine.must("systemctl", "stop", "proxyd.service")
+        machine.must("systemctl", "reset-failed")
 
 
 def test_root_s_tools_find_the_service(service):

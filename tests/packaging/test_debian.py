@@ -24,7 +24,8 @@ def test_every_file_that_the_package_takes_from_the_tree_is_there():
 def test_what_an_administrator_changes_is_a_conffile():
     package = yaml.safe_load((FOLDER / "nfpm.yaml").read_text())
     assert [one["dst"] for one in package["contents"] if one.get("type") == "config|noreplace"] == [
-        "/etc/proxyd/proxyd.yaml"
+        "/etc/proxyd/proxyd.yaml",
+        "/etc/logrotate.d/proxyd",
     ]
 
 
