@@ -39,6 +39,7 @@ from proxyd.net.frames import FrameLink
 from proxyd.net.framing import FrameReader, frame_header
 from proxyd.supervisor.main import run
 from proxyd.supervisor.options import Options
+from proxyd.supervisor.parent import Parent
 from proxyd.wire import ipc
 
 
@@ -227,6 +228,8 @@ def main():
     environ = {name: value for name, value in os.environ.items() if name != "PROXYD_ROLE"}
     if os.environ.get("PROXYD_ROLE", "").startswith(plan().get("crashes", "nobody")):
         raise ImportError("no module named progress")
+    if plan().get("never_yields"):
+        Parent.give_up = lambda *_: os._exit(9)
     return run(
         Options(
             control_command=plan().get("command") or [sys.executable, "-m", "tests.supervisor.fakes", "control"],

@@ -278,6 +278,28 @@ def test_a_generation_that_is_not_ready_in_time_is_ended_with_all_its_processes(
     assert goes_on(running, workers)
 
 
+def test_a_candidate_that_ends_after_the_exec_leaves_the_old_generation_to_the_new_supervisor(start):
+    running = start({**tcp(), "clings": True})
+    control, workers = up(running)
+    assert refused(running, {**tcp(), "clings": True, "never_yields": True}) == "it has ended the link"
+    assert goes_on(running, workers)
+    running.seen.clear()
+    new_control, _ = upgraded(running, {**tcp(), "clings": True})
+    running.expect("Retire", pid=control)
+    running.expect("Predecessor", pid=new_control, generation=1)
+
+
+def test_a_program_that_goes_between_trial_and_exec_changes_nothing(start, tmp_path):
+    program = tmp_path / "proxyd"
+    program.write_text(f"#!/bin/sh\nrm -- $0\nexec {sys.executable} -m tests.supervisor.fakes supervisor\n")
+    program.chmod(0o755)
+    running = start({**tcp(), "program": [str(program)]})
+    _, workers = up(running)
+    assert refused(running, tcp()) == f"{program} cannot be executed: No such file or directory"
+    running.wait_gone(running.expect("control", takeover="later")["pid"])
+    assert goes_on(running, workers)
+
+
 def test_a_candidate_that_is_killed_is_said(start):
     running = start(tcp())
     _, workers = up(running)
