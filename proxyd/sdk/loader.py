@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from proxyd.sdk import API_VERSION
 from proxyd.sdk.exporter import Exporter
 from proxyd.sdk.host import Host
-from proxyd.sdk.sink import NoOptions, Sink
+from proxyd.sdk.sink import Sink
 
 GROUP: Final = "proxyd.sinks"
 """Entry points of sinks."""
@@ -30,15 +30,19 @@ class LoadError(Exception):
 
 def load_sink(name: str) -> type[Sink]:
     """Return the sink class that ``name`` in a configuration means. LoadError."""
-    kind = _load(name, SHIPPED.get(name) or (name if ":" in name else _entry_point(name)))
-    if not inspect.isclass(kind) or not inspect.iscoroutinefunction(getattr(kind, "events", None)):
-        raise LoadError(f"{name} is no sink: a class with 'async def events(self, batch)' is expected")
-    if not dataclasses.is_dataclass(getattr(kind, "options_type", NoOptions)):
+    found = _load(name, SHIPPED.get(name) or (name if ":" in name else _entry_point(name)))
+    if not inspect.isclass(found) or Sink not in found.__mro__:
+        raise LoadError(f"{name} is no sink: a class that derives from proxyd.sdk.Sink is expected")
+    kind = cast("type[Sink]", found)
+    if kind.events is Sink.events or not inspect.iscoroutinefunction(kind.events):
+        raise LoadError(f"{name} is no sink: write 'async def events(self, batch)'")
+    if not dataclasses.is_dataclass(kind.options_type):
         raise LoadError(f"{name} is no sink: its options_type is no dataclass")
-    version = getattr(kind, "api_version", 1)
-    if version != API_VERSION:
-        raise LoadError(f"{name} is written for version {version} of proxyd.sdk, this is {API_VERSION}; update it")
-    return cast("type[Sink]", kind)
+    if kind.api_version != API_VERSION:
+        raise LoadError(
+            f"{name} is written for version {kind.api_version} of proxyd.sdk, this is {API_VERSION}; update it"
+        )
+    return kind
 
 
 def load_exporter(host: Host) -> Exporter:

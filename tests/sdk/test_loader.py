@@ -17,7 +17,9 @@ class NoDataclass(Good):
     options_type = dict
 class Outer:
     Inner = Good
-class NotAsync:
+class Unrelated:
+    async def events(self, batch): ...
+class NotAsync(Sink):
     def events(self, batch): ...
 """
 METADATA = "Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n"
@@ -58,7 +60,9 @@ def test_a_shipped_sink_is_found_without_reading_what_is_installed(name, monkeyp
         ("strangers:Absent", "strangers:Absent cannot be loaded: AttributeError"),
         ("absent:X", "absent:X cannot be loaded: ModuleNotFoundError"),
         ("explodes:X", "explodes:X cannot be loaded: ZeroDivisionError: boom"),
-        ("strangers:NotAsync", "strangers:NotAsync is no sink: a class with 'async def events"),
+        ("strangers:NotAsync", "strangers:NotAsync is no sink: write 'async def events(self, batch)'"),
+        ("strangers:Unrelated", "strangers:Unrelated is no sink: a class that derives from proxyd.sdk.Sink is"),
+        ("strangers:Sink", "strangers:Sink is no sink: write 'async def events(self, batch)'"),
         ("strangers:Sink.__doc__", "is no sink"),
         ("strangers:NoDataclass", "its options_type is no dataclass"),
         ("strangers:Old", "strangers:Old is written for version 0 of proxyd.sdk, this is 1; update it"),
