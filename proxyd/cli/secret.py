@@ -243,13 +243,16 @@ def _read_key(path: Path) -> bytes:
 
 
 def _ask(place: Place, method: str, params: dict[str, Any]) -> Any:
-    """Return the daemon's answer; None: the files are meant, since no daemon was named and none answers."""
+    """Return the daemon's answer; None: the files are meant.
+
+    They are where the state folder was named and no daemon, and where none answers, unless it alone was named.
+    """
     if place.state_explicit and not place.explicit:
         return None
     try:
         return rpc.call(place.admin, method, params, any_owner=place.explicit)
     except rpc.Unreachable:
-        if place.explicit:
+        if place.explicit and not place.state_explicit:
             raise
         return None
 

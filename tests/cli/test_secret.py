@@ -241,6 +241,12 @@ def test_a_daemon_that_was_named_and_does_not_answer_is_an_error(proxyd, tmp_pat
     assert proxyd("secret", "list", "--admin", str(tmp_path / "absent"))[0] == 3
 
 
+def test_a_state_folder_stands_in_for_a_daemon_that_does_not_answer(proxyd, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROXYD_ADMIN", str(tmp_path / "absent"))
+    assert proxyd("secret", "set", "a", "--state-dir", str(tmp_path / "other"), stdin=b"one")[0] == 0
+    assert proxyd("secret", "set", "a", stdin=b"one")[0] == 3
+
+
 def test_a_state_folder_that_was_named_is_meant_itself(proxyd, tmp_path, monkeypatch):
     def fail(*words, **options):
         raise AssertionError("no daemon is to be asked")

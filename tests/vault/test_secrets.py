@@ -6,8 +6,10 @@ import trio.testing
 
 from proxyd.core.settings import SecretSource
 from proxyd.vault import secrets as module
+from proxyd.vault.errors import NoSuchSecret, VaultError
 from proxyd.vault.secrets import RETRY_SECONDS, Secrets
 from proxyd.vault.sources import SecretError
+from proxyd.vault.store import Held
 
 
 class Vault:
@@ -184,3 +186,92 @@ async def test_no_value_is_printed(vault):
     vault.values = {"a": b"hunter2"}
     await vault.load(command("a"))
     assert "hunter2" not in repr(vault.secrets) + repr(vault.secrets.get("a"))
+
+
+# --- the vault --------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A vault in memory; an exception in place of a value is raised."""
+
+    def __init__(self):
+        self.held = {}
+        self.mark = 0
+
+    def get(self, name):
+        found = self.held.get(name, NoSuchSecret(name))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def stamp(self):
+        return (self.mark,)
+
+    def put(self, name, value, *former, until=0.0):
+        self.held[name] = Held(value, former, until) if isinstance(value, bytes) else value
+        self.mark += 1
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def held(shelf):
+    """Secrets from a vault, with what changed."""
+    changes = []
+    secrets = Secrets(changes.append, shelf, clock=lambda: shelf.now)
+    secrets.changes = changes
+    shelf.now = 1000.0
+    return secrets
+
+
+def from_vault(name, other=""):
+    return SecretSource(name, vault=other or name)
+
+
+async def test_vaults_values_come_under_the_configurations_names(held, shelf):
+    shelf.put("shared", b"1", b"0", until=1060.0)
+    held.commit(await held.prepare([from_vault("a", "shared"), from_vault("b")]))
+    assert (held.get("a").value, [secret.reveal() for secret in held.get("a").former]) == (b"1", [b"0"])
+    assert (held.get("b").value, held.get("b").why) == (None, str(NoSuchSecret("b")))
+
+
+async def test_change_of_the_vault_is_followed(held, shelf, nursery, autojump_clock):
+    held.commit(await held.prepare([from_vault("a")]))
+    nursery.start_soon(held.run)
+    shelf.put("a", b"1")
+    await trio.sleep(2)
+    assert [state.value for state in held.changes] == [b"1"]
+    await trio.sleep(5)
+    assert len(held.changes) == 1
+
+
+async def test_end_of_an_overlap_is_followed_though_nothing_is_written(held, shelf, nursery, autojump_clock):
+    shelf.put("a", b"1", b"0", until=1060.0)
+    held.commit(await held.prepare([from_vault("a")]))
+    nursery.start_soon(held.run)
+    await trio.sleep(2)
+    assert held.changes == []
+    shelf.held["a"] = Held(b"1")  # as the vault answers from then on
+    shelf.now = 1060.0
+    await trio.sleep(2)
+    assert [state.former for state in held.changes] == [()]
+
+
+async def test_removed_is_not_held_and_unreadable_is(held, shelf):
+    shelf.put("a", b"1")
+    held.commit(await held.prepare([from_vault("a")]))
+    shelf.put("a", VaultError("the vault is damaged"))
+    await held.refresh_vault()
+    assert (held.get("a").value, held.get("a").why) == (b"1", "secret a: the vault is damaged")
+    shelf.put("a", NoSuchSecret("a"))
+    await held.refresh_vault()
+    assert held.get("a").value is None
+    assert [state.serial for state in held.changes] == sorted({state.serial for state in held.changes})
+
+
+async def test_without_a_vault_its_secrets_are_missing(vault):
+    vault.secrets.commit(await vault.secrets.prepare([from_vault("a")]))
+    assert vault.secrets.get("a").why == "secret a: there is no vault here"
