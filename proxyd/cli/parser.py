@@ -41,7 +41,9 @@ def config_option(parser: argparse.ArgumentParser, text: str) -> None:
 
 def folder_options(parser: argparse.ArgumentParser) -> None:
     """Let the state and runtime folders be given."""
-    parser.add_argument("--state-dir", metavar="DIR", type=Path, help="what outlives a restart: the local CA")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", type=Path, help="what outlives a restart: the vault and the local CA"
+    )
     parser.add_argument("--runtime-dir", metavar="DIR", type=Path, help="sockets")
 
 
