@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,10 @@ def test_tls_is_intercepted_verified_and_authorised_under_the_whole_hardening(se
     fetch(service, f"http://127.0.0.1:{origin.http_port}/v2/echo")
     seen = [received.values("authorization") + received.values("x-api-key") for received in origin.ledger.since(mark)]
     assert seen == [[f"Bearer {TOKEN}"], [KEY]]
+    address = service.admin.call("status")["admin_http"]  # the web framework is loaded now, in the sandbox
+    for path, said in (("metrics", b"proxyd_"), ("ready", b"ready"), ("live", b"")):
+        with urllib.request.urlopen(f"http://{address}/{path}", timeout=20) as answer:
+            assert said in answer.read()
     assert service.show("MemoryDenyWriteExecute") == "yes"
     status = service.must("cat", f"/proc/{service.show('MainPID')}/status")
     assert {line for line in status.splitlines() if line.startswith(("NoNewPrivs", "Seccomp:", "CapEff"))} == {
