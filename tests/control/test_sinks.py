@@ -278,5 +278,5 @@ async def test_lines_that_the_access_log_loses_are_counted_under_their_own_name_
 
 
 async def test_whatever_a_shipped_sink_says_at_its_opening_refuses_the_configuration(lab):
-    with pytest.raises(SinkError, match="odd: ValueError: embedded null byte"):
+    with pytest.raises(SinkError, match=r"odd: ValueError: .*embedded null"):
         await lab.use(SinkSettings("odd", "access_log", {"path": "a\0b"}, 7))
