@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxyd.core.limits import PoolLimits
+from proxyd.core.resilience import Resilience
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class Endpoint:
 
     host: str
     port: int
+    weight: int = 1
+    """Its share among the endpoints of its priority."""
+    priority: int = 0
+    """0 is used first; higher numbers carry what lower ones cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Timeouts:
     first_byte: float = 60.0
     total: float = 0.0
     idle: float = 300.0
+    per_try: float = 0.0
+    """From the attempt's beginning to its response head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +106,4 @@ class Service:
     auth: Auth | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
+    resilience: Resilience = field(default_factory=Resilience)

@@ -1,0 +1,101 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.core.resilience import BreakerPolicy
+from proxyd.upstream.breaker import Breaker, State
+
+POLICY = BreakerPolicy(consecutive_failures=3, error_rate=0.5, volume=10, window=10.0, open_for=2.0, probes=1)
+
+
+def opened(at=0.0, policy=POLICY):
+    breaker = Breaker(policy)
+    for _ in range(policy.consecutive_failures):
+        assert breaker.admit(at)
+        breaker.failure(at)
+    assert breaker.state is State.OPEN
+    return breaker
+
+
+def test_failures_in_a_row_open_it_and_a_success_between_does_not():
+    breaker = Breaker(POLICY)
+    for went_well in (False, False, True, False, False):
+        breaker.admit(0.0)
+        breaker.success() if went_well else breaker.failure(0.0)
+    assert breaker.state is State.CLOSED
+    breaker.failure(0.0)
+    assert breaker.state is State.OPEN
+
+
+def test_the_rate_over_the_window_opens_it_once_there_is_volume():
+    breaker = Breaker(POLICY)
+    for number in range(9):
+        breaker.failure(1.0) if number % 2 else breaker.success()
+    assert breaker.state is State.CLOSED
+    breaker.failure(1.0)
+    assert breaker.state is State.OPEN
+
+
+def test_what_is_older_than_the_window_does_not_count():
+    breaker = Breaker(POLICY)
+    for number in range(9):
+        breaker.failure(1.0) if number % 2 else breaker.success()
+    breaker.failure(12.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_open_lets_nothing_through_until_its_time_is_over():
+    breaker = opened(at=5.0)
+    assert not breaker.admit(6.9)
+    assert breaker.retry_after(6.0) == 1.0
+    assert breaker.admit(7.0)
+    assert breaker.state is State.HALF_OPEN
+
+
+def test_half_open_lets_as_many_probes_through_as_it_may():
+    breaker = opened()
+    assert breaker.admit(2.0)
+    assert not breaker.admit(2.0)
+    breaker.withdraw()
+    assert breaker.admit(2.0), "a probe that said nothing gives its place back"
+
+
+def test_a_probe_that_fails_opens_it_again_and_one_that_succeeds_closes_it():
+    breaker = opened()
+    breaker.admit(2.0)
+    breaker.failure(2.5)
+    assert breaker.state is State.OPEN
+    assert not breaker.admit(4.4)
+    assert breaker.admit(4.5)
+    breaker.success()
+    assert breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("forced", "admits"), [(State.OPEN, False), (State.CLOSED, True)])
+def test_an_operator_can_hold_it(forced, admits):
+    breaker = opened() if admits else Breaker(POLICY)
+    breaker.forced = forced
+    assert breaker.admit(0.1) is admits
+    assert breaker.is_ready(0.1) is admits
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["admit", "success", "failure", "withdraw"]), st.floats(0, 3)), max_size=80)
+
+
+@given(STEPS)
+def test_whatever_happens_probes_stay_bounded_and_waiting_leads_out_of_open(steps):
+    breaker = Breaker(POLICY)
+    now, running = 0.0, 0
+    for step, wait in steps:
+        now += wait
+        if step == "admit":
+            running += breaker.admit(now)
+        elif running:
+            running -= 1
+            if step == "failure":
+                breaker.failure(now)
+            else:
+                getattr(breaker, step)()
+        if breaker.state is State.HALF_OPEN:
+            assert breaker._probes <= POLICY.probes
+    assert breaker.state is not State.OPEN or breaker.is_ready(now + POLICY.open_for)
