@@ -71,6 +71,10 @@ class Service(Protocol):
         """Upstream pools of all workers."""
         ...
 
+    async def endpoints(self) -> list[Any]:
+        """Endpoints of all services as every worker sees them."""
+        ...
+
     async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
         """The latest exchanges that are wanted, the oldest first."""
         ...

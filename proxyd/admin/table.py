@@ -108,6 +108,10 @@ _TABLE: Final = (
            (Param("name", Kind.TEXT, "name of the service", required=True),)),
     Method("pools", "upstream connections", "a list: one entry per pool of every worker that answers within 2 s",
            lambda session: session.service.pools()),
+    Method("endpoints", "the endpoints of services, and whether they are used",
+           "a list: one entry per endpoint and worker: weight, priority, health, ejection, breaker, latency estimate, "
+           "attempts that wait",
+           lambda session: session.service.endpoints()),
     Method("exchanges", "recent exchanges and tunnels, filtered",
            "a list, the oldest first: the fields of a line of the access log; `telemetry.recent` says how many are "
            "kept",

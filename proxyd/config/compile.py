@@ -111,12 +111,13 @@ def _service(name: str, section: ServiceSection) -> Service:
         name=name,
         hosts=tuple(section.hosts),
         base=section.base_url or default_base(section.hosts[0]),
-        endpoints=tuple(section.endpoints),
+        endpoints=tuple(item.compiled() for item in section.endpoints),
         insecure=section.insecure,
         encoded_slash=section.encoded_slash,
         auth=_auth(section.auth) if section.auth else None,
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),
+        resilience=section.resilience(),
     )
 
 
@@ -134,7 +135,7 @@ def _auth(section: AnyAuth) -> Auth:
 
 
 def _timeouts(section: TimeoutsSection) -> Timeouts:
-    return Timeouts(section.connect, section.first_byte, section.total, section.idle)
+    return Timeouts(section.connect, section.first_byte, section.total, section.idle, section.per_try)
 
 
 def _pool(section: PoolSection) -> PoolLimits:

@@ -5,12 +5,14 @@ A model checks the form of each value by itself. What takes more than one value 
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from proxyd.config import addresses, names
-from proxyd.config.readers import Bytes, Seconds, Several, Text, Whole
+from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
+from proxyd.config.resilience import EndpointSection, ResilienceKeys
+from proxyd.config.sections import Section
 from proxyd.core.limits import Limits, PoolLimits
-from proxyd.core.service import BaseUrl, Endpoint, HostPattern
+from proxyd.core.service import BaseUrl, HostPattern
 from proxyd.core.service import Timeouts as CoreTimeouts
 from proxyd.core.units import DAY, GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE
 
@@ -33,14 +35,6 @@ TimeLimitOrNone = Annotated[float, Seconds(0.0, 7 * DAY)]
 _TIMEOUTS: Final = CoreTimeouts()
 _POOL: Final = PoolLimits()
 _LIMITS: Final = Limits()
-
-
-class Section(BaseModel):
-    """A map with known keys only, read without conversions."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
 
 
 class User(Section):
@@ -123,6 +117,8 @@ class TimeoutsSection(Section):
     """From the head of the request to the end of the response; 0s: no limit."""
     idle: TimeLimitOrNone = _TIMEOUTS.idle
     """Silence within a body; 0s: no limit."""
+    per_try: TimeLimitOrNone = _TIMEOUTS.per_try
+    """From the beginning of one attempt to its response head; 0s: no limit."""
 
 
 class PoolSection(Section):
@@ -209,15 +205,15 @@ class QueryAuth(AuthSection):
 AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth, Field(discriminator="scheme")]
 
 
-class ServiceSection(Section):
-    """A third-party service: the hosts that it answers on and what it demands."""
+class ServiceKeys(Section):
+    """What a service is; a base of its section."""
 
     hosts: Annotated[list[Annotated[HostPattern, Text(addresses.host_pattern, "host")]], Field(min_length=1)]
     """Hosts of the service: `api.example.com`, `*.example.com`, `host:port`. Without a port: 80 and 443."""
     base_url: Annotated[BaseUrl, Text(addresses.base_url, "url")] | None = None
     """Scheme and authority towards the service. Without it: `https://` and the first host."""
-    endpoints: list[Annotated[Endpoint, Text(addresses.endpoint, "host:port")]] = []
-    """Dial these addresses instead of resolving the host."""
+    endpoints: list[Annotated[EndpointSection, Short("address")]] = []
+    """Dial these addresses instead of resolving the host: `host:port`, or a map with weight and priority."""
     insecure: bool = False
     """The credential may go over plain http."""
     encoded_slash: bool = False
@@ -228,6 +224,10 @@ class ServiceSection(Section):
     """How long each phase may take."""
     pool: PoolSection = PoolSection()
     """Bounds of the connections to the service."""
+
+
+class ServiceSection(ResilienceKeys, ServiceKeys):
+    """A third-party service: the hosts that it answers on and what it demands."""
 
 
 class SecretSection(Section):

@@ -3,9 +3,10 @@
 Each carries its JSON schema, so that the exported schema and the reference say what is accepted.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -13,6 +14,9 @@ from pydantic_core import CoreSchema, core_schema
 from proxyd.config.problems import Mistake, kind_of
 from proxyd.config.quantities import DURATION_PATTERN, SIZE_PATTERN, duration, duration_text, size, size_text
 from proxyd.core.units import GIB
+
+PERCENT_PATTERN: Final = r"^[0-9]{1,5}(\.[0-9]{1,3})?%$"
+_PERCENT: Final = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?) ?%", re.ASCII)
 
 
 class Reader:
@@ -119,6 +123,46 @@ class Whole(Reader):
 
     def _expected(self) -> str:
         return f"a whole number from {self.low} to {self.high}" + (f", or '{self.word}'" if self.word else "")
+
+
+@dataclass(frozen=True)
+class Share(Reader):
+    """A percentage within bounds, such as ``20%``."""
+
+    low: int
+    high: int
+
+    def read(self, value: Any) -> float:
+        """Return the share, 1.0 for 100%."""
+        match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise Mistake("not a percentage", "a percentage such as 20%")
+        number = float(match[1])
+        if not self.low <= number <= self.high:
+            raise Mistake("out of range", f"{self.low}% to {self.high}%")
+        return number / 100
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema; the bounds are told in words."""
+        bounds = f"{self.low}% to {self.high}%"
+        return {"type": "string", "format": "percentage", "pattern": PERCENT_PATTERN, "x-range": bounds}
+
+
+@dataclass(frozen=True)
+class Short:
+    """A map that may be written as the value of its ``key`` alone."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._mapped, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        whole = handler(schema)
+        return {"anyOf": [{"type": "string"}, whole]}
+
+    def _mapped(self, value: Any) -> Any:
+        return {self.key: value} if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def check(tree: Tree) -> None:
         _check_endpoints(tree, trail, service)
         _check_auth(tree, (*trail, "auth"), service.get("auth"))
         _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
+        _check_per_try(tree, (*trail, "timeouts"), service.get("timeouts"))
+        _check_resilience(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
 
 
@@ -68,8 +70,8 @@ def _check_base_url(tree: Tree, trail: Trail, service: dict[str, Any], patterns:
 
 def _check_endpoints(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
     seen = set()
-    for item_trail, text in items(service.get("endpoints"), (*trail, "endpoints")):
-        address = parsed(endpoint, text)
+    for item_trail, item in items(service.get("endpoints"), (*trail, "endpoints")):
+        address = parsed(endpoint, item.get("address") if isinstance(item, dict) else item)
         if address is not None and address in seen:
             tree.add(item_trail, "the endpoint is named twice")
         seen.add(address)
@@ -109,7 +111,33 @@ def _check_timeouts(tree: Tree, trail: Trail, timeouts: Any) -> None:
     total = parsed(duration, child(timeouts, "total"))
     if not total:
         return
-    for key in ("connect", "first_byte"):
+    for key in ("connect", "first_byte", "per_try"):
         phase = parsed(duration, child(timeouts, key))
         if phase is not None and phase > total:
             tree.add((*trail, key), "longer than total, which would always end first")
+
+
+def _check_per_try(tree: Tree, trail: Trail, timeouts: Any) -> None:
+    per_try = parsed(duration, child(timeouts, "per_try"))
+    if not per_try:
+        return
+    for key in ("connect", "first_byte"):
+        phase = parsed(duration, child(timeouts, key))
+        if phase is not None and phase > per_try:
+            tree.add((*trail, key), "longer than per_try, which would always end first")
+
+
+def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
+    attempts, budget = child(service, "retry", "attempts"), child(service, "retry", "budget")
+    nothing = isinstance(budget, dict) and budget.get("min_per_second") == 0 and budget.get("ratio") in ("0%", "0 %")
+    if nothing and attempts != 1:
+        problem = "the budget allows no retry at all, and attempts asks for some"
+        tree.add((*trail, "retry", "budget"), describe(problem, "attempts: 1, or a ratio or min_per_second above zero"))
+    if "health" in service and not service.get("endpoints"):
+        problem = "health checks ask endpoints, and this service has none"
+        tree.add((*trail, "health"), describe(problem, "a list of endpoints beside it"), at_key=True)
+    by, name = child(service, "hash", "by"), child(service, "hash", "name")
+    if by in ("header", "cookie") and not name:
+        tree.add((*trail, "hash", "name"), describe("the key is missing", f"the name of the {by}"))
+    if "hash" in service and service.get("balance") != "hash":
+        tree.add((*trail, "hash"), describe("it has no effect", "balance: hash beside it"), at_key=True)

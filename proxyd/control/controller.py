@@ -17,6 +17,7 @@ import trio
 
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable
 from proxyd.control.generations import Generations
+from proxyd.control.health import HealthChecks
 from proxyd.control.jobs import BUSY, Jobs, Outcome
 from proxyd.control.leaves import Leaves
 from proxyd.control.read import SettingsError
@@ -33,6 +34,7 @@ from proxyd.core.messages import (
     Reload,
     Reopen,
     SetCredential,
+    SetHealth,
     SetListener,
     WantLeaf,
     WorkerExited,
@@ -78,6 +80,7 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
+        self.health = HealthChecks(self._tell_workers)
         tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
@@ -94,6 +97,7 @@ class Controller:
             nursery.start_soon(self.secrets.run)
             nursery.start_soon(self._renew_leaves)
             nursery.start_soon(self._jobs.run)
+            nursery.start_soon(self.health.run)
             task_status.started()
             try:
                 await self.supervisor.run()
@@ -277,6 +281,7 @@ class Controller:
                 link.put(SetCredential(name, None, "it is no longer in the configuration"))
         for socket in former.values():
             close_fds([socket.fd])
+        self.health.configure(settings)
 
     @contextlib.asynccontextmanager
     async def _undone_on_failure(self) -> AsyncIterator[None]:
@@ -315,8 +320,16 @@ class Controller:
             link.put(SetCredential(GATEWAY_TOKEN, self.tools.gateway_token))
         for leaf in leaves:
             link.put(leaf)
+        for check in self.health:
+            link.put(check.message)
         if self.snapshot is not None:
             link.put(ApplySnapshot(self.snapshot))
+
+    def _tell_workers(self, message: SetHealth) -> None:
+        for link in self.links.values():
+            link.put(message)
+        state = "healthy" if message.is_healthy else "unhealthy"
+        self.tools.log.warning(f"endpoint_{state}", service=message.service, endpoint=f"{message.host}:{message.port}")
 
     def _from_supervisor(self, message: Message, fds: list[int]) -> None:
         match message:

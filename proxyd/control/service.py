@@ -98,6 +98,10 @@ class ControlService:
         """Return the upstream pools of every worker that answers."""
         return list(await services.pools(self._controller))
 
+    async def endpoints(self) -> list[Any]:
+        """Return the endpoints of services as every worker that answers sees them."""
+        return list(await services.endpoints(self._controller))
+
     async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
         """Return the latest exchanges that are wanted, the oldest first. Refusal: none are kept."""
         recent = self._controller.tools.reports.recent
@@ -260,6 +264,7 @@ class ControlService:
         yield from (f"the last reload was refused: {text}" for text in control.refusal)
         yield from control.notes
         yield from control.tools.reports.sinks.problems
+        yield from control.health.problems(now)
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

@@ -53,6 +53,14 @@ async def pools(control: Controller) -> list[dict[str, Scalar]]:
     return sorted(found, key=lambda row: (row["worker"], str(row.get("address"))))
 
 
+async def endpoints(control: Controller) -> list[dict[str, Scalar]]:
+    """Return the endpoints of services as every worker that answers sees them."""
+    links = list(control.links.values())
+    answers = await ask_all(links, "endpoints")
+    found = [{"worker": link.index, **row} for link in links for row in rows(answers.get(link.pid))]
+    return sorted(found, key=lambda row: (str(row.get("service")), str(row.get("address")), str(row["worker"])))
+
+
 def tally(control: Controller, wanted: Metric, place: int, only: tuple[int, str] | None = None) -> Tally[str]:
     """Return a counter summed by the label at ``place``, of the series whose label at ``only[0]`` is ``only[1]``."""
     sums: Tally[str] = Tally()

@@ -25,6 +25,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetHealth,
     SetListener,
 )
 from proxyd.net.frames import FrameLink
@@ -36,7 +37,7 @@ MAX_QUERIES: Final = 8
 WHY_CHARACTERS: Final = 1024
 """What is kept of a worker's own words."""
 
-Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | Query
+Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | Query
 Key = tuple[str, str]
 
 
@@ -262,6 +263,8 @@ def _key(message: Down) -> Key:
     match message:
         case SetListener(name) | SetCredential(name=name) | InstallLeaf(host=name):
             return type(message).__name__, name
+        case SetHealth(service, host, port):
+            return "SetHealth", f"{service} {host} {port}"
         case Query(number):
             return "Query", str(number)
         case ApplySnapshot():

@@ -139,6 +139,8 @@ ACCESS_SCHEMA: Final = Schema(
         Field("pid", Type.INTEGER, "Process id of a client on a Unix socket.", optional=True, since=2),
         Field("executable_hint", Type.TEXT, "Program of that process: best effort, a hint and no proof.", _CLIENT,
               optional=True, longest=16 * KIB, since=2),
+        Field("tries", Type.TEXT, "Attempts before the last: endpoint, and status or type of the error, comma "
+              "separated.", optional=True, longest=4 * KIB, since=3),
     ),
 )  # fmt: skip
 

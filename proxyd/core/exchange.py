@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
@@ -83,6 +83,17 @@ class Injector(Protocol):
         ...
 
 
+class Try(NamedTuple):
+    """An attempt that was not the last."""
+
+    endpoint: str
+    """``ip:port``, or ``-`` where no connection was had."""
+    outcome: str
+    """A status, or an error type of RFC 9209."""
+    state: Any
+    """The router's state of the endpoint; None for unknown hosts."""
+
+
 class Exchange:
     """One request and its response, owned by one task."""
 
@@ -116,6 +127,8 @@ class Exchange:
         "snapshot",
         "started",
         "stream",
+        "tries",
+        "try_deadline",
     )
 
     def __init__(self, peer: Peer, snapshot: "Snapshot", request: Request, started: float, mode: str) -> None:
@@ -144,8 +157,12 @@ class Exchange:
         self.error: ProxyError | None = None
         self.deadline = 0.0
         """Monotonic seconds by which all must be over; 0: none."""
+        self.try_deadline = 0.0
+        """Monotonic seconds by which the attempt must have its response head; 0: none."""
         self.endpoint: str | None = None
         self.attempts = 0
+        self.tries: list[Try] = []
+        """Attempts that were not the last."""
         self.reused = False
         self.request_bytes = 0
         self.response_bytes = 0

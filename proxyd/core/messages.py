@@ -66,6 +66,16 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class SetHealth:
+    """What active checks say of one endpoint of a service; kept for snapshots to come."""
+
+    service: str
+    host: str
+    port: int
+    is_healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Ask a worker for a view of itself: ``pools`` or ``connections``; answered by Answer."""
 
@@ -301,7 +311,7 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | Drain | Query
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor

@@ -103,13 +103,13 @@ class Route:
         "cells",
         "chain",
         "checks_paths",
+        "cluster",
         "injector",
         "judge",
         "keep_own",
         "name",
         "pool",
         "pools",
-        "rotation",
         "service",
         "timeouts",
     )
@@ -125,10 +125,10 @@ class Route:
         self.injector: Injector | None = None
         self.keep_own = service is not None and service.auth is not None and service.auth.keep
         self.chain: Chain = Chain([])
+        self.cluster: Any = None
+        """The router's endpoints and policies of this service; None for unknown hosts."""
         self.pools: dict[Any, Any] = {}
         """The router's pools of this route, by authority and endpoint."""
-        self.rotation = 0
-        """Where the next exchange starts among the service's endpoints."""
         self.cells: dict[Any, Any] = {}
         """The observer's metric cells of this route."""
 

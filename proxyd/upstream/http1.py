@@ -133,6 +133,8 @@ class Connection:
         """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
         stream = self.stream
         deadline = now + seconds if seconds else NEVER
+        if exchange.try_deadline and exchange.try_deadline < deadline:
+            deadline, late = exchange.try_deadline, "per_try"
         if exchange.deadline and exchange.deadline < deadline:
             stream.deadline = exchange.deadline
             stream.late = "total"
@@ -152,6 +154,7 @@ class Connection:
     def _response(self, exchange: Exchange, head: ResponseHead, started: float) -> Response:
         now = current_time()
         exchange.first_byte_seconds = now - started
+        exchange.try_deadline = 0.0
         if head.status == 101:
             return self._upgraded(exchange, head)
         data = self.buffer
@@ -240,6 +243,9 @@ def late_error(exchange: Exchange, reason: str) -> ProxyError:
         return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
     if reason == "first_byte":
         detail = "no response within `first_byte`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "per_try":
+        detail = "no response within `per_try`"
         return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
     if reason == "idle":
         detail = "nothing moved within `idle`"

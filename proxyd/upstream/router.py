@@ -4,6 +4,9 @@ An attempt picks an endpoint, takes a connection, applies the credential and mak
 tried again only when no side effect can be doubled.
 """
 
+import random
+import time
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,24 +15,27 @@ from trio import current_time
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
-from proxyd.core.exchange import Exchange, Injector
-from proxyd.core.headers import Headers
+from proxyd.core.exchange import Exchange, Injector, Try
+from proxyd.core.headers import Headers, first
 from proxyd.core.limits import Limits
 from proxyd.core.message import Response
-from proxyd.core.service import Endpoint, Service
+from proxyd.core.resilience import RetryPolicy
+from proxyd.core.service import Endpoint
 from proxyd.net.stream import NEVER
+from proxyd.upstream.cluster import Cluster
 from proxyd.upstream.connector import Connector
+from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.http1 import Connection
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
-
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
-"""RFC 9110 §9.2.2."""
+from proxyd.upstream.retry import KEYED, backoff, may_retry_error, may_retry_status, retry_after
+from proxyd.wire.encode import proxy_status_of_attempt
 
 MAX_POOLS: Final = 1024
 """Pools that one route remembers."""
 
-MAX_ATTEMPTS: Final = 2
-"""Attempts where a service has fewer endpoints: the second makes up for a stale connection."""
+_FIRST_RETRYABLE: Final = 400
+_STALE_ONLY: Final = RetryPolicy(attempts=2, on=())
+"""What unknown hosts get."""
 
 
 class Secrets:
@@ -76,50 +82,95 @@ class Router:
         self._secrets = secrets
         self._limits = limits
         self._policy = policy
+        self._rng = random.Random()  # noqa: S311 - jitter, not secrecy
         self._via = f"via: 1.1 {pseudonym}\r\n".encode("ascii")
 
     async def __call__(self, exchange: Exchange) -> Response:
-        """Return the response of the first attempt that has one. ProxyError when none has."""
+        """Return the response of the first attempt that has a good one. ProxyError when none has one at all."""
         route = exchange.route
         total = route.timeouts.total
         if total:
             exchange.deadline = exchange.started + total
-        service = route.service
-        endpoints = service.endpoints if service is not None else ()
-        most = max(MAX_ATTEMPTS, len(endpoints))
-        offset = 0
-        if len(endpoints) > 1:
-            offset = route.rotation = (route.rotation + 1) % len(endpoints)
+        cluster: Cluster | None = route.cluster
+        now = exchange.started
+        state: EndpointState | None = None
+        wait: float | None
+        if cluster is not None:
+            cluster.budget.request(now)
+            if cluster.key_field:
+                _add_key(exchange, cluster.key_field)
         while True:
-            exchange.attempts += 1
-            index = (offset + exchange.attempts - 1) % len(endpoints) if endpoints else -1
+            if cluster is not None:
+                cluster.admit(now)
+                state = cluster.pick(exchange, now)
+                state.pending += 1
             try:
-                pool, host, headers, path = self._prepare(exchange, service, index)
+                pool, host, headers, path = self._prepare(exchange, state, now)
                 connection = self._take_idle(exchange, pool) if pool.idle else None
                 if connection is None:
                     connection = await self._take(exchange, pool)
                 exchange.endpoint = connection.peer
                 response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
             except ProxyError as error:
-                if exchange.attempts >= most or not _may_retry(exchange, error, len(endpoints)):
-                    raise
-                exchange.request.body.rewind()
-                continue
-            if connection.requests == 1 and pool.key.name:
-                self.connector.remember(pool.key, connection.stream)
-            return response
+                if cluster is None or state is None:
+                    if (
+                        exchange.attempts > 1
+                        or not exchange.reused
+                        or not may_retry_error(exchange, error, _STALE_ONLY)
+                    ):
+                        raise
+                    wait = 0.0
+                else:
+                    state.pending -= 1
+                    cluster.failed(state, error, current_time())
+                    wait = self._wait_after_error(exchange, cluster, error, current_time())
+                    if wait is None:
+                        raise
+                outcome = error.error
+            except BaseException:
+                if cluster is not None and state is not None:
+                    state.pending -= 1
+                    cluster.withdraw(state)
+                raise
+            else:
+                if connection.requests == 1 and pool.key.name:
+                    self.connector.remember(pool.key, connection.stream)
+                if cluster is None or state is None:
+                    return response
+                state.pending -= 1
+                cluster.answered(state, response.status, exchange.first_byte_seconds or 0.0, now)
+                wait = None
+                if response.status >= _FIRST_RETRYABLE:
+                    wait = self._wait_after_status(exchange, cluster, response, current_time())
+                if wait is None:
+                    return _told(exchange, response) if exchange.tries else response
+                response.body.abandon()
+                outcome = str(response.status)
+            exchange.tries.append(Try(exchange.endpoint or "-", outcome, state))
+            exchange.endpoint = None
+            exchange.request.body.rewind()
+            if wait:
+                await _pause(exchange, wait)
+            now = current_time()
 
-    def _prepare(self, exchange: Exchange, service: Service | None, index: int) -> tuple[Pool, bytes, Headers, bytes]:
+    def _prepare(
+        self, exchange: Exchange, state: EndpointState | None, now: float
+    ) -> tuple[Pool, bytes, Headers, bytes]:
         """Return the pool, and Host, headers and path with the credential, of one attempt.
 
-        It goes to the service's endpoint ``index``, or to the request's own authority where that is -1.
+        It goes to ``state``'s endpoint, or to the request's own authority where there is none.
         """
+        exchange.attempts += 1
+        per_try = exchange.route.timeouts.per_try
+        if per_try:
+            exchange.try_deadline = now + per_try
         request = exchange.request
+        service = exchange.service
         authority = request.authority
         secure = request.scheme == b"https"
-        known = exchange.route.pools.get((authority.host, authority.port, index, secure))
+        known = exchange.route.pools.get((authority.host, authority.port, state, secure))
         if known is None or known[0].retired:
-            known = self._pool(exchange, authority, index, secure)
+            known = self._pool(exchange, authority, state, secure)
         pool, host = known
         headers, path = request.headers, request.path
         injector = exchange.credential
@@ -135,19 +186,48 @@ class Router:
                 raise _misconfigured(str(error)) from None
         return pool, host, headers, path
 
-    def _pool(self, exchange: Exchange, authority: Authority, index: int, secure: bool) -> tuple[Pool, bytes]:
+    def _pool(
+        self, exchange: Exchange, authority: Authority, state: EndpointState | None, secure: bool
+    ) -> tuple[Pool, bytes]:
         """Return the pool to draw from and the Host field that goes with it; the route remembers both."""
         route = exchange.route
-        dialled: Endpoint | Authority = authority
-        if index >= 0 and route.service is not None:
-            dialled = route.service.endpoints[index]
-        key = PoolKey(dialled.host, dialled.port, authority.host if secure else "", index >= 0, self._policy)
+        configured = state is not None and not route.cluster.is_resolved
+        dialled: Endpoint | Authority = state.endpoint if state is not None and configured else authority
+        key = PoolKey(dialled.host, dialled.port, authority.host if secure else "", configured, self._policy)
         if len(route.pools) >= MAX_POOLS:
             route.pools.clear()
             self._pools.prune()
         found = (self._pools.get(key, route.pool), authority.host_header(exchange.request.scheme))
-        route.pools[authority.host, authority.port, index, secure] = found
+        route.pools[authority.host, authority.port, state, secure] = found
         return found
+
+    def _wait_after_error(self, exchange: Exchange, cluster: Cluster, error: ProxyError, now: float) -> float | None:
+        """Return the seconds until the next attempt, None where there is none."""
+        policy = cluster.policy.retry
+        if exchange.attempts >= policy.attempts and not (exchange.reused and exchange.attempts == 1):
+            return None
+        if not may_retry_error(exchange, error, policy) or not cluster.budget.try_retry(now):
+            return None
+        if exchange.reused and error.retry is not Retry.NEVER:
+            return 0.0  # the connection was stale: nothing says that the upstream is in trouble
+        return self._affordable(exchange, backoff(policy, exchange.attempts, self._rng), now)
+
+    def _wait_after_status(self, exchange: Exchange, cluster: Cluster, response: Response, now: float) -> float | None:
+        policy = cluster.policy.retry
+        if exchange.attempts >= policy.attempts or not may_retry_status(exchange, response.status, policy):
+            return None
+        asked = retry_after(response.headers, time.time())
+        if asked is not None and asked > policy.patience:
+            return None
+        wait = max(asked or 0.0, backoff(policy, exchange.attempts, self._rng))
+        if self._affordable(exchange, wait, now) is None or not cluster.budget.try_retry(now):
+            return None
+        return wait
+
+    @staticmethod
+    def _affordable(exchange: Exchange, wait: float, now: float) -> float | None:
+        """Return ``wait``, or None where the exchange's own time would be over by then."""
+        return None if exchange.deadline and now + wait >= exchange.deadline else wait
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
         found = pool.take(exchange.started if exchange.attempts == 1 else current_time())
@@ -206,19 +286,40 @@ def _misconfigured(detail: str) -> ProxyError:
 
 
 def _within(exchange: Exchange, seconds: float) -> float:
-    """Return ``seconds``, or what is left of the exchange's own time when that is less."""
-    if not exchange.deadline:
+    """Return ``seconds``, or what is left of the exchange's or the attempt's own time when that is less."""
+    ends = exchange.try_deadline or exchange.deadline
+    if not ends:
         return seconds
-    left = max(0.001, exchange.deadline - current_time())
+    if exchange.deadline:
+        ends = min(ends, exchange.deadline)
+    left = max(0.001, ends - current_time())
     return min(seconds, left) if seconds else left
 
 
-def _may_retry(exchange: Exchange, error: ProxyError, endpoints: int) -> bool:
-    """Whether another attempt is safe (no side effect twice) and can differ from this one."""
-    if exchange.gone or (exchange.request_bytes and not exchange.request.body.replayable):
-        return False
-    if error.retry is Retry.ALWAYS:
-        return endpoints > 1 or exchange.reused
-    if error.retry is Retry.IF_REUSED:
-        return exchange.request.method in IDEMPOTENT and exchange.request.body.replayable
-    return False
+def _add_key(exchange: Exchange, field: bytes) -> None:
+    """Have all attempts of a POST or PATCH carry one idempotency key: the client's own, else a new one."""
+    request = exchange.request
+    if request.method in KEYED and first(request.headers, field) is None:
+        request.headers = [*request.headers, (field, str(uuid.uuid4()).encode("ascii"))]
+
+
+def _told(exchange: Exchange, response: Response) -> Response:
+    """Return the response, which says that it took several attempts (RFC 9209)."""
+    pseudonym = exchange.snapshot.pseudonym
+    members = [proxy_status_of_attempt(pseudonym, attempt.endpoint, attempt.outcome) for attempt in exchange.tries]
+    response.headers = [*response.headers, (b"proxy-status", b", ".join(members))]
+    return response
+
+
+async def _pause(exchange: Exchange, seconds: float) -> None:
+    """Wait between two attempts; a client that leaves ends it."""
+    with trio.CancelScope() as scope:
+        exchange.scope = scope
+        try:
+            await trio.sleep(seconds)
+        finally:
+            exchange.scope = None
+    if exchange.gone:
+        raise ProxyError(
+            499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
+        )

@@ -60,3 +60,9 @@ def proxy_status(pseudonym: str, error: str, detail: str) -> bytes:
         for character in detail.replace("§", "section ")
     )
     return f'{pseudonym}; error={error}; details="{words}"'.encode("ascii")
+
+
+def proxy_status_of_attempt(pseudonym: str, endpoint: str, outcome: str) -> bytes:
+    """Return the member for an attempt that was not the last: ``outcome`` is a status or an error type."""
+    parameter = f"received-status={outcome}" if outcome.isdigit() else f"error={outcome}"
+    return f'{pseudonym}; next-hop="{endpoint}"; {parameter}'.encode("ascii", "replace")

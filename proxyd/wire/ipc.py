@@ -34,6 +34,7 @@ CONTROL_TO_WORKER: Final = frozenset(
         messages.SetListener,
         messages.SetCredential,
         messages.InstallLeaf,
+        messages.SetHealth,
         messages.Drain,
         messages.Query,
     }

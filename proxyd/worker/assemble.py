@@ -5,6 +5,8 @@ Once per exchange: the chains below, ending in the router. Once per attempt: ups
 
 import hashlib
 
+import trio
+
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
 from proxyd.core.route import Chain, Filter, Judge, Route
@@ -19,6 +21,7 @@ from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
+from proxyd.upstream.cluster import Cluster, ClusterSet
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.pool import PoolSet
 from proxyd.upstream.router import Router, Secrets
@@ -31,11 +34,13 @@ class Assembly:
 
     def __init__(self, reaper: Reaper, observer: Observer, meter: Meter) -> None:
         self.pools = PoolSet()
+        self.clusters = ClusterSet()
         self.secrets = Secrets()
         self._resolver = Resolver()
         self._reaper = reaper
         self._observer = observer
         self._meter = meter
+        self._clusters: dict[str, Cluster] = {}
         self._connector: tuple[str, Connector] | None = None
 
     def view(self, snapshot: Snapshot) -> View:
@@ -47,6 +52,7 @@ class Assembly:
             self._connector = (policy, connector)
             self.pools.retire_others(policy)
         router = Router(self._connector[1], self.pools, self.secrets, snapshot.limits, policy, snapshot.pseudonym)
+        self._clusters = self.clusters.apply(snapshot.services, trio.current_time())
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]
         return View(snapshot, services, self._route(snapshot, None), router)
 
@@ -60,6 +66,8 @@ class Assembly:
         timeouts = service.timeouts if service is not None else snapshot.unknown_timeouts
         pool = service.pool if service is not None else snapshot.unknown_pool
         route = Route(service, timeouts, pool, _judge(snapshot, service))
+        if service is not None:
+            route.cluster = self._clusters[service.name]
         if service is not None and service.auth is not None:
             route.injector = compile_auth(service.auth)
         route.chain = Chain(self._filters(snapshot, route))

@@ -24,6 +24,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetHealth,
     SetListener,
     WantLeaf,
 )
@@ -34,7 +35,7 @@ from proxyd.wire import ipc
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
-FROM_CONTROL: Final = frozenset({ApplySnapshot, SetListener, SetCredential, InstallLeaf, Drain, Query})
+FROM_CONTROL: Final = frozenset({ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, Drain, Query})
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
 EVENTS_SECONDS: Final = 0.1
@@ -60,6 +61,10 @@ class Subject(Protocol):
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""
+        ...
+
+    def set_health(self, message: SetHealth) -> None:
+        """Use an endpoint, or leave it alone, from the next attempt on."""
         ...
 
     def drain(self, seconds: float, *, gentle: bool) -> None:
@@ -169,6 +174,8 @@ class Links:
             return CredentialApplied(message.name, message.serial)
         elif isinstance(message, InstallLeaf):
             subject.install_leaf(message)
+        elif isinstance(message, SetHealth):
+            subject.set_health(message)
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):

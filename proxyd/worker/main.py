@@ -16,7 +16,7 @@ from OpenSSL import SSL
 from proxyd.core import metrics
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential
+from proxyd.core.messages import InstallLeaf, SetCredential, SetHealth
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
@@ -147,6 +147,12 @@ class Worker:
         """Take a leaf certificate."""
         self._leaves.install(leaf)
 
+    def set_health(self, message: SetHealth) -> None:
+        """Use an endpoint, or leave it alone, from the next attempt on."""
+        self._assembly.clusters.set_health(
+            message.service, message.host, message.port, message.is_healthy, trio.current_time()
+        )
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.
 
@@ -172,6 +178,8 @@ class Worker:
         """Describe pools, connections or memory in plain values. ValueError for anything else."""
         if what == "pools":
             return self._assembly.pools.view()
+        if what == "endpoints":
+            return self._assembly.clusters.view(trio.current_time())
         if what == "connections":
             return {
                 "version": self._version,

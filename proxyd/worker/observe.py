@@ -173,4 +173,5 @@ class Observer(Filter):
             peer.gid,
             peer.pid,
             peer.executable,
+            ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
         ]

@@ -54,6 +54,9 @@ class FakeService:
     async def pools(self):
         return []
 
+    async def endpoints(self):
+        return []
+
     async def config(self):
         raise ZeroDivisionError("a bug with s3cret in its text")
 

@@ -15,7 +15,7 @@ VALUES = {
     "credential": "tickets/token", "status": 200, "flags": "", "error": None, "detail": None, "origin": "upstream",
     "endpoint": "127.0.0.1:8443", "attempts": 1, "reused": True, "request_bytes": 0, "response_bytes": 1024,
     "queue_ms": 0.01234, "connect_ms": None, "first_byte_ms": 1.23456, "total_ms": 2,
-    "gid": None, "pid": None, "executable_hint": None,
+    "gid": None, "pid": None, "executable_hint": None, "tries": None,
 }  # fmt: skip
 BEGUN = [NOTICE, 1.0, "info", "begun", "all is well"]
 
@@ -78,9 +78,9 @@ def test_a_long_text_within_its_own_bound_passes():
 
 
 def test_a_worker_of_an_older_version_leaves_out_what_was_appended_and_one_of_a_newer_adds():
-    appended = Field("cache", Type.TEXT, "How the cache took part.", optional=True, since=2)
+    appended = Field("cache", Type.TEXT, "How the cache took part.", optional=True, since=ACCESS_SCHEMA.version + 1)
     later = Schema(ACCESS, "access", "", (*ACCESS_SCHEMA.fields, appended))
-    assert later.version == 2
+    assert later.version == ACCESS_SCHEMA.version + 1
     batch = Intake({ACCESS: later}).take(0, [access(), [*access(), "hit"]])
     assert [record[-1] for record in batch.of(ACCESS)] == [None, "hit"]
     batch = Intake().take(0, [[*access(), "hit", [1, 2]]])

@@ -10,6 +10,7 @@ import trio
 import trustme
 
 from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.resilience import Balance, BreakerPolicy, Resilience, RetryPolicy
 from proxyd.core.service import Endpoint, Service, Timeouts
 from tests.lab.plane import (
     SECRET,
@@ -25,6 +26,7 @@ from tests.lab.plane import (
     parse_head,
     polite,
     read_request,
+    scripted,
     server_context,
     service,
 )
@@ -40,6 +42,10 @@ def plain(*ports: int, **changes: object) -> tuple[Service, ...]:
 
 def secure(port: int, **changes: object) -> tuple[Service, ...]:
     return (dataclasses.replace(service("tickets", HOST, "https", port), **changes),)  # type: ignore[arg-type]
+
+
+def busy(seconds: bytes) -> bytes:
+    return b"HTTP/1.1 503 Service Unavailable\r\nretry-after: %b\r\ncontent-length: 4\r\n\r\nbusy" % seconds
 
 
 async def ask(client: Client, method: bytes = b"GET", body: bytes = b"", host: bytes = b"plain.example") -> Reply:
@@ -133,35 +139,113 @@ async def test_a_post_that_was_handed_over_is_not_tried_again() -> None:
         assert [seen.method for seen in origin.requests] == [b"GET", b"POST"]
 
 
-async def test_a_fresh_connection_that_dies_is_not_tried_again() -> None:
+async def test_a_post_on_a_fresh_connection_that_dies_is_not_tried_again() -> None:
     async with open_origin(dying(1)) as origin, open_plane(services=plain(origin.port)) as plane:
         client = await plane.connect()
-        assert (await ask(client)).status == 502
+        assert (await ask(client, b"POST", b"order")).status == 502
         assert (await plane.event())["attempts"] == 1
         assert len(origin.requests) == 1
         assert (await ask(client)).status == 200, "the client's connection goes on"
 
 
-async def test_there_are_two_attempts_at_most() -> None:
-    together = trio.Event()
+async def test_a_get_on_a_fresh_connection_that_dies_is_tried_again() -> None:
+    async with open_origin(dying(1)) as origin, open_plane(services=plain(origin.port)) as plane:
+        reply = await ask(await plane.connect())
+        assert reply.status == 200
+        assert reply.first(b"proxy-status") == b'proxyd-lab; next-hop="127.0.0.1:%d"; error=connection_terminated' % (
+            origin.port
+        )
+        assert (await plane.event())["attempts"] == 2
 
-    async def pair_then_die(origin: Origin, wire: Wire) -> None:
-        await read_request(origin, wire)
-        if len(origin.wires) == 2:
-            together.set()
-        await together.wait()
-        await wire.send(OK)
-        await read_request(origin, wire)
 
-    async with open_origin(pair_then_die) as origin, open_plane(services=plain(origin.port)) as plane:
-        clients = [await plane.connect(), await plane.connect()]
-        async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(ask, client)
-        assert (await ask(clients[0])).status == 502
-        event = await plane.event(2)
-        assert event["attempts"] == 2
-        assert len(origin.requests) == 4
+async def test_attempts_end_at_their_bound() -> None:
+    async with open_origin(dying(*[1] * 9)) as origin:
+        services = plain(origin.port, resilience=Resilience(retry=RetryPolicy(attempts=4, base=0.001)))
+        async with open_plane(services=services) as plane:
+            assert (await ask(await plane.connect())).status == 502
+            assert (await plane.event())["attempts"] == 4
+            assert len(origin.requests) == 4
+
+
+@pytest.mark.parametrize(("method", "attempts"), [(b"GET", 2), (b"POST", 1)])
+async def test_a_status_that_passes_over_is_tried_again_where_that_is_safe(method: bytes, attempts: int) -> None:
+    async with open_origin(scripted(busy(b"0"), OK)) as origin, open_plane(services=plain(origin.port)) as plane:
+        reply = await ask(await plane.connect(), method)
+        assert reply.status == (200 if attempts == 2 else 503)
+        assert (await plane.event())["attempts"] == attempts
+
+
+async def test_a_retry_after_beyond_patience_goes_to_the_client() -> None:
+    async with open_origin(scripted(busy(b"3600"), OK)) as origin, open_plane(services=plain(origin.port)) as plane:
+        reply = await ask(await plane.connect())
+        assert (reply.status, reply.first(b"retry-after")) == (503, b"3600")
+
+
+async def test_attempts_of_a_post_carry_one_idempotency_key_where_the_vendor_takes_one() -> None:
+    policy = Resilience(retry=RetryPolicy(key_header="idempotency-key", base=0.001))
+    async with open_origin(scripted(busy(b"0"), OK)) as origin:
+        async with open_plane(services=plain(origin.port, resilience=policy)) as plane:
+            client = await plane.connect()
+            assert [(await ask(client, b"POST", b"order")).status for _ in range(2)] == [200, 200]
+            keys = [dict(seen.headers)[b"idempotency-key"] for seen in origin.requests]
+            assert len(keys) == 3
+            assert keys[0] == keys[1] != keys[2]
+
+
+async def test_retries_stay_within_their_budget() -> None:
+    policy = Resilience(retry=RetryPolicy(ratio=0.0, min_per_second=0.2, base=0.001), breaker=None)
+    async with (
+        open_origin(dying(*[1] * 20)) as origin,
+        open_plane(services=plain(origin.port, resilience=policy)) as plane,
+    ):
+        client = await plane.connect()
+        for _ in range(5):
+            assert (await ask(client)).status == 502
+        assert len(origin.requests) == 5 + 2
+
+
+async def test_an_open_breaker_answers_at_once_and_closes_by_a_probe() -> None:
+    policy = Resilience(retry=RetryPolicy(attempts=1), breaker=BreakerPolicy(consecutive_failures=2, open_for=0.05))
+    async with open_origin(dying(1, 1)) as origin, open_plane(services=plain(origin.port, resilience=policy)) as plane:
+        client = await plane.connect()
+        assert [(await ask(client)).status for _ in range(2)] == [502, 502]
+        refused = await ask(client)
+        assert (refused.status, len(origin.requests)) == (503, 2)
+        assert b"destination_unavailable" in (refused.first(b"proxy-status") or b"")
+        await trio.sleep(0.06)
+        assert (await ask(client)).status == 200
+        assert (await ask(client)).status == 200
+
+
+async def test_a_lower_priority_carries_what_a_higher_one_cannot() -> None:
+    async with open_origin() as closed:
+        nobody = closed.port
+    async with open_origin() as origin:
+        endpoints = (Endpoint("127.0.0.1", nobody), Endpoint("127.0.0.1", origin.port, priority=1))
+        policy = Resilience(retry=RetryPolicy(base=0.001))
+        async with open_plane(services=plain(endpoints=endpoints, resilience=policy)) as plane:
+            client = await plane.connect()
+            for _ in range(4):
+                assert (await ask(client)).status == 200
+
+
+async def test_per_try_ends_an_attempt_and_the_next_one_may_do_better() -> None:
+    slow = True
+
+    async def once_deaf(origin: Origin, wire: Wire) -> None:
+        nonlocal slow
+        while await read_request(origin, wire) is not None:
+            if slow:
+                slow = False
+                await trio.sleep_forever()
+            await wire.send(OK)
+
+    policy = Resilience(retry=RetryPolicy(on=("timeout",), base=0.001))
+    async with open_origin(once_deaf) as origin:
+        services = plain(origin.port, timeouts=Timeouts(per_try=0.1), resilience=policy)
+        async with open_plane(services=services) as plane:
+            assert (await ask(await plane.connect())).status == 200
+            assert (await plane.event())["attempts"] == 2
 
 
 async def test_a_body_that_streams_is_never_sent_twice() -> None:
@@ -199,7 +283,8 @@ async def test_a_connection_that_got_bytes_unasked_is_not_used() -> None:
 async def test_an_endpoint_that_refuses_is_passed_over_whatever_the_method(size: int) -> None:
     async with open_origin() as closed:
         nobody = closed.port
-    async with open_origin() as origin, open_plane(services=plain(nobody, origin.port)) as plane:
+    turns = Resilience(balance=Balance.ROUND_ROBIN)
+    async with open_origin() as origin, open_plane(services=plain(nobody, origin.port, resilience=turns)) as plane:
         client = await plane.connect()
         for _ in range(2):
             assert (await ask(client, b"POST", b"x" * size)).status == 200
@@ -208,11 +293,13 @@ async def test_an_endpoint_that_refuses_is_passed_over_whatever_the_method(size:
 
 
 async def test_endpoints_take_turns() -> None:
-    async with open_origin() as one, open_origin() as two, open_plane(services=plain(one.port, two.port)) as plane:
-        client = await plane.connect()
-        for _ in range(6):
-            assert (await ask(client)).status == 200
-        assert (len(one.requests), len(two.requests)) == (3, 3)
+    turns = Resilience(balance=Balance.ROUND_ROBIN)
+    async with open_origin() as one, open_origin() as two:
+        async with open_plane(services=plain(one.port, two.port, resilience=turns)) as plane:
+            client = await plane.connect()
+            for _ in range(6):
+                assert (await ask(client)).status == 200
+            assert (len(one.requests), len(two.requests)) == (3, 3)
 
 
 async def test_an_origin_that_is_not_there_is_502() -> None:
@@ -224,7 +311,7 @@ async def test_an_origin_that_is_not_there_is_502() -> None:
         assert reply.status == 502
         assert b"error=connection_refused" in (reply.first(b"proxy-status") or b"")
         event = await plane.event()
-        assert (event["flags"], event["attempts"]) == ("UF", 1)
+        assert (event["flags"], event["attempts"]) == ("UF", 3)
 
 
 # --- timeouts -------------------------------------------------------------------------------------

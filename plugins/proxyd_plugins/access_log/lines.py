@@ -38,7 +38,7 @@ class Encoder:
         for (
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
-            response_bytes, queue, connect, first_byte, total, gid, pid, executable,
+            response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -77,6 +77,8 @@ class Encoder:
                 }
                 if pid is not None:  # a client on a Unix socket
                     fields |= {"gid": gid, "pid": pid, "executable_hint": executable}
+                if tries:
+                    fields["tries"] = tries
                 line = dumps(fields, option=options)
                 if not line.isascii():
                     line = _ascii(fields)

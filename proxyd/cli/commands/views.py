@@ -13,6 +13,7 @@ _VIEWS: Final = (
     ("status", "the daemon at a glance", "nothing"),
     ("services", "the configured services", "no services are configured"),
     ("pools", "upstream connections", "no pools: nothing has been sent yet"),
+    ("endpoints", "where services are reached, and whether it is used", "no services are configured"),
     ("workers", "the workers: processes, connections, memory, CPU", "no workers"),
     ("memory", "memory of all processes and what is kept in it", "nothing"),
     ("certificates", "the local CA and its leaves, and when they end", "nothing"),

@@ -1,0 +1,212 @@
+"""A service's endpoints in one worker, with the policies that spread and hold back attempts; it outlives snapshots."""
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from proxyd.core.errors import Flag, ProxyError
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import every, first
+from proxyd.core.resilience import Balance, HashKey, Resilience
+from proxyd.core.service import Endpoint, Service
+from proxyd.upstream.balancer import Balancer
+from proxyd.upstream.breaker import Breaker
+from proxyd.upstream.budget import RetryBudget
+from proxyd.upstream.endpoints import PENALTY, EndpointState
+from proxyd.upstream.outlier import OutlierDetector
+
+SERVER_ERROR: Final = 500
+MAX_UNHEALTHY: Final = 65_536
+"""Endpoints that active checks may have out at a time."""
+
+
+class Cluster:
+    """One service."""
+
+    def __init__(self, service: Service, former: "Cluster | None", now: float, rng: random.Random) -> None:
+        policy = service.resilience
+        self.name = service.name
+        self.policy: Resilience = policy
+        endpoints = service.endpoints or (Endpoint(service.base.host, service.base.port),)
+        self.is_resolved = not service.endpoints
+        """Its one state stands for whatever address the name resolves to."""
+        known = {(state.endpoint.host, state.endpoint.port): state for state in former.states} if former else {}
+        self.states: list[EndpointState] = []
+        for endpoint in endpoints:
+            state = known.get((endpoint.host, endpoint.port))
+            if state is None:
+                state = EndpointState(endpoint, now, None)
+            state.endpoint = endpoint
+            if policy.breaker is None or len(endpoints) == 1:
+                state.breaker = None
+            elif state.breaker is None or former is None or former.policy.breaker != policy.breaker:
+                state.breaker = Breaker(policy.breaker)
+            self.states.append(state)
+        self.balancer = Balancer(policy.balance, self.states, slow_start=policy.slow_start, panic=policy.panic, rng=rng)
+        same_breaker = former is not None and former.policy.breaker == policy.breaker
+        self.breaker: Breaker | None = None
+        if policy.breaker is not None:
+            self.breaker = former.breaker if former is not None and same_breaker else Breaker(policy.breaker)
+        self.outlier = OutlierDetector(policy.outlier, now) if policy.outlier and len(self.states) > 1 else None
+        self._several = len(self.states) > 1
+        self._slow = policy.breaker.slow if policy.breaker is not None else 0.0
+        retry = policy.retry
+        self.key_field = retry.key_header.encode("ascii")
+        """Header field of the vendor's idempotency key; empty: it takes none."""
+        self.budget: RetryBudget = RetryBudget(retry.ratio, retry.min_per_second)
+        if former is not None and former.policy.retry.ratio == retry.ratio:
+            self.budget = former.budget
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name} endpoints={len(self.states)}>"
+
+    def admit(self, now: float) -> None:
+        """Let an attempt begin. ProxyError 503 while the service's breaker is open."""
+        if self.breaker is not None and not self.breaker.admit(now):
+            wait = self.breaker.retry_after(now)
+            raise ProxyError(
+                503,
+                Flag.UPSTREAM_OVERFLOW,
+                "destination_unavailable",
+                f"the breaker of {self.name} is open after failures; next probe in {wait:.1f} s",
+            )
+
+    def pick(self, exchange: Exchange, now: float) -> EndpointState:
+        """Return the endpoint for the next attempt."""
+        states = self.states
+        if len(states) == 1:
+            return states[0]
+        if self.outlier is not None:
+            self.outlier.look(states, now)
+        key = _hash_key(exchange, self.policy) if self.policy.balance is Balance.HASH else b""
+        state = self.balancer.pick(now, key, [attempt.state for attempt in exchange.tries])
+        if state.breaker is not None:
+            state.breaker.admit(now)
+        return state
+
+    def answered(self, state: EndpointState, status: int, seconds: float, began: float) -> None:
+        """An attempt that ``began`` then brought a response head after ``seconds``."""
+        if status >= SERVER_ERROR or 0 < self._slow < seconds:
+            self._failed(state, status, seconds, began + seconds)
+            return
+        if self.breaker is not None:
+            self.breaker.success()
+        if self._several:
+            if state.breaker is not None:
+                state.breaker.success()
+            if self.outlier is not None:
+                self.outlier.success(state)
+            state.observe(seconds, began + seconds)
+
+    def failed(self, state: EndpointState, error: ProxyError, now: float) -> None:
+        """An attempt ended without a response head."""
+        if error.flag in _OURS:
+            self.withdraw(state)
+            return
+        self._failed(state, 0, 0.0, now)
+
+    def withdraw(self, state: EndpointState) -> None:
+        """An attempt ended without a word about the upstream."""
+        for guard in (self.breaker, state.breaker):
+            if guard is not None:
+                guard.withdraw()
+
+    def _failed(self, state: EndpointState, status: int, seconds: float, now: float) -> None:
+        for guard in (self.breaker, state.breaker):
+            if guard is not None:
+                guard.failure(now)
+        if self._several:
+            state.observe(max(seconds, PENALTY), now)
+            if self.outlier is not None and (status == 0 or status >= SERVER_ERROR):
+                self.outlier.failure(state, status, self.states, now)
+
+
+_OURS: Final = frozenset(
+    {
+        Flag.DOWNSTREAM_DISCONNECT,
+        Flag.DOWNSTREAM_PROTOCOL,
+        Flag.DOWNSTREAM_TIMEOUT,
+        Flag.UPSTREAM_OVERFLOW,
+        Flag.DENIED,
+        Flag.CONFIGURATION,
+        Flag.DRAINING,
+        Flag.LOOP,
+    }
+)
+"""Failures that say nothing about the upstream."""
+
+
+class ClusterSet:
+    """All clusters of one worker, by service name."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._rng = rng or random.Random()  # noqa: S311 - balance, not secrecy
+        self._clusters: dict[str, Cluster] = {}
+        self._unhealthy: set[tuple[str, str, int]] = set()
+
+    def apply(self, services: Sequence[Service], now: float) -> dict[str, Cluster]:
+        """Return the clusters of these services; what was learned of endpoints that stay is kept."""
+        self._clusters = {
+            service.name: Cluster(service, self._clusters.get(service.name), now, self._rng) for service in services
+        }
+        for cluster in self._clusters.values():
+            for state in cluster.states:
+                state.is_healthy = (cluster.name, state.endpoint.host, state.endpoint.port) not in self._unhealthy
+        return self._clusters
+
+    def set_health(self, service: str, host: str, port: int, is_healthy: bool, now: float) -> None:
+        """Take in what active checks say of an endpoint, known already or not yet."""
+        key = (service, host, port)
+        if is_healthy:
+            self._unhealthy.discard(key)
+        elif len(self._unhealthy) < MAX_UNHEALTHY:
+            self._unhealthy.add(key)
+        cluster = self._clusters.get(service)
+        for state in cluster.states if cluster is not None else ():
+            if (state.endpoint.host, state.endpoint.port) == (host, port):
+                if is_healthy and not state.is_healthy:
+                    state.added = now
+                state.is_healthy = is_healthy
+
+    def view(self, now: float) -> list[dict[str, object]]:
+        """Describe every endpoint, for the admin socket."""
+        return [
+            {
+                "service": cluster.name,
+                "address": f"[{state.endpoint.host}]:{state.endpoint.port}"
+                if ":" in state.endpoint.host
+                else f"{state.endpoint.host}:{state.endpoint.port}",
+                "weight": state.endpoint.weight,
+                "priority": state.endpoint.priority,
+                "available": state.is_available(now),
+                "healthy": state.is_healthy,
+                "ejected_seconds": round(max(0.0, state.ejected_until - now), 3),
+                "pending": state.pending,
+                "estimate_ms": round(state.load(now) / (state.pending + 1) * 1000, 3),
+                "breaker": _shown(state.breaker or cluster.breaker),
+            }
+            for cluster in self._clusters.values()
+            for state in cluster.states
+        ]
+
+
+def _shown(breaker: Breaker | None) -> str:
+    if breaker is None:
+        return "off"
+    return breaker.state.value if breaker.forced is None else f"forced {breaker.forced.value}"
+
+
+def _hash_key(exchange: Exchange, policy: Resilience) -> bytes:
+    by, request = policy.hash_by, exchange.request
+    if by.kind is HashKey.PATH:
+        return request.path.partition(b"?")[0]
+    if by.kind is HashKey.HEADER:
+        return first(request.headers, by.name.encode("ascii")) or b""
+    if by.kind is HashKey.COOKIE:
+        wanted = by.name.encode("ascii") + b"="
+        for value in every(request.headers, b"cookie"):
+            for pair in value.split(b";"):
+                if pair.strip().startswith(wanted):
+                    return pair.strip()[len(wanted) :]
+        return b""
+    return exchange.peer.caller.encode("utf-8", "surrogateescape")

@@ -1,0 +1,97 @@
+"""Whether an attempt may be made again, and after how long. Pure decisions; the router acts on them.
+
+A side effect is never doubled: what is proven never processed may be repeated by any method; anything else only where
+the method is idempotent (RFC 9110 §9.2.2), or where the vendor's idempotency key goes along.
+"""
+
+import email.utils
+import random
+from typing import Final
+
+from proxyd.core.errors import Flag, ProxyError, Retry
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers, first
+from proxyd.core.resilience import CONNECT, RESET, TIMEOUT, RetryPolicy
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
+"""RFC 9110 §9.2.2."""
+
+KEYED: Final = frozenset({b"POST", b"PATCH"})
+"""Methods that a vendor's idempotency key makes safe to repeat."""
+
+_CONDITION: Final = {
+    Flag.UPSTREAM_CONNECT: CONNECT,
+    Flag.NO_RESOLUTION: CONNECT,
+    Flag.UPSTREAM_DISCONNECT: RESET,
+    Flag.UPSTREAM_RESET: RESET,
+    Flag.UPSTREAM_TIMEOUT: TIMEOUT,
+}
+_RESETS: Final = (b"ratelimit-reset", b"x-ratelimit-reset", b"x-rate-limit-reset")
+_EPOCH_AFTER: Final = 1_000_000_000
+"""Larger numbers in a vendor's reset header are Unix times, not seconds from now."""
+
+
+def is_repeatable(exchange: Exchange, policy: RetryPolicy) -> bool:
+    """Whether a second processing of the request would do no harm, and its body can be sent again."""
+    request = exchange.request
+    if not request.body.replayable:
+        return False
+    return request.method in IDEMPOTENT or (bool(policy.key_header) and request.method in KEYED)
+
+
+def may_retry_error(exchange: Exchange, error: ProxyError, policy: RetryPolicy) -> bool:
+    """Whether another attempt after ``error`` is safe and wanted."""
+    if exchange.gone or (exchange.request_bytes and not exchange.request.body.replayable):
+        return False
+    if error.retry is Retry.ALWAYS:
+        return CONNECT in policy.on or exchange.reused
+    if error.retry is Retry.IF_REUSED and is_repeatable(exchange, policy):
+        return True
+    if error.flag is Flag.UPSTREAM_CONNECT:
+        return False  # a certificate that does not fit will not fit the next time
+    return _CONDITION.get(error.flag) in policy.on and is_repeatable(exchange, policy)
+
+
+def may_retry_status(exchange: Exchange, status: int, policy: RetryPolicy) -> bool:
+    """Whether another attempt after a response of ``status`` is safe and wanted."""
+    return str(status) in policy.on and is_repeatable(exchange, policy)
+
+
+def backoff(policy: RetryPolicy, attempt: int, rng: random.Random) -> float:
+    """Return the wait before attempt number ``attempt`` + 1: full jitter below an exponential bound."""
+    bound: float = min(policy.longest, policy.base * 2**attempt)
+    return rng.random() * bound
+
+
+def retry_after(headers: Headers, now: float) -> float | None:
+    """Return the seconds that the upstream asks for: Retry-After (RFC 9110 §10.2.3), else a vendor's reset header.
+
+    ``now`` is Unix time. None where it says nothing that can be understood.
+    """
+    value = first(headers, b"retry-after")
+    if value is not None:
+        return _seconds_or_date(value, now)
+    for name in _RESETS:
+        value = first(headers, name)
+        if value is not None:
+            number = _number(value)
+            if number is not None:
+                return max(0.0, number - now) if number > _EPOCH_AFTER else number
+    return None
+
+
+def _seconds_or_date(value: bytes, now: float) -> float | None:
+    number = _number(value)
+    if number is not None:
+        return number
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value.decode("ascii")).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _number(value: bytes) -> float | None:
+    text = value.strip()
+    if not text or len(text) > 20 or not text.replace(b".", b"", 1).isdigit():
+        return None
+    return float(text)

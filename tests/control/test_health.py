@@ -1,0 +1,94 @@
+import dataclasses
+import random
+
+import pytest
+import trio
+import trio.testing
+
+from proxyd.control.health import Check, HealthChecks
+from proxyd.core.resilience import HealthPolicy, Resilience
+from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
+from proxyd.core.settings import Settings
+
+POLICY = HealthPolicy(path="", interval=1.0, timeout=0.5, healthy=2, unhealthy=3)
+
+
+def service(*ports, policy=POLICY):
+    return Service(
+        "api",
+        (HostPattern("api.example"),),
+        BaseUrl("http", "api.example", 80),
+        tuple(Endpoint("127.0.0.1", port) for port in ports),
+        resilience=Resilience(health=policy),
+    )
+
+
+def settings(*services):
+    return Settings(source="test.yaml", listeners=(), services=services)
+
+
+def test_a_verdict_takes_results_in_a_row():
+    check = Check(service(1), Endpoint("127.0.0.1", 1), POLICY)
+    assert [check.take(why) for why in ("x", "x", "", "x", "x", "x")] == [False] * 5 + [True]
+    assert (check.is_healthy, check.why) == (False, "x")
+    assert [check.take("") for _ in range(2)] == [False, True]
+    assert check.is_healthy
+
+
+async def serve(listeners, status):
+    async def answer(stream):
+        while await stream.receive_some(4096):
+            await stream.send_all(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status[0])
+
+    await trio.serve_listeners(answer, listeners)
+
+
+@pytest.mark.parametrize("path", ["", "/health"])
+async def test_workers_are_told_what_changes(path):
+    told_out, told_in = trio.open_memory_channel(10)
+    status = [200]
+    policy = dataclasses.replace(POLICY, path=path, interval=0.01, healthy=1, unhealthy=2)
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(serve, listeners, status)
+        checks = HealthChecks(told_out.send_nowait, random.Random(1))
+        nursery.start_soon(checks.run)
+        checks.configure(settings(service(port, 1, policy=policy)))
+        with trio.fail_after(10):
+            message = await told_in.receive()
+            assert (message.service, message.port, message.is_healthy) == ("api", 1, False)
+            if path:
+                status[0] = 500
+                assert (await told_in.receive()).port == port
+                assert sum("is unhealthy" in text for text in checks.problems(0.0)) == 2
+                status[0] = 200
+                assert (await told_in.receive()).is_healthy
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_endpoint_that_leaves_the_configuration_is_healthy_again_and_one_that_stays_keeps_its_verdict():
+    told = []
+    checks = HealthChecks(told.append)
+    checks.configure(settings(service(1, 2)))
+    for check in checks:
+        check.is_healthy = False
+    checks.configure(settings(service(2)))
+    assert [(message.port, message.is_healthy) for message in told] == [(1, True)]
+    assert [check.is_healthy for check in checks] == [False]
+
+
+async def test_an_address_that_the_egress_guard_refuses_is_never_asked():
+    checks = HealthChecks(lambda message: None)
+    checks.configure(settings(service(1)))
+    (check,) = checks
+    check.endpoint = Endpoint("169.254.169.254", 80)
+    assert "egress guard" in await checks._ask(check)
+
+
+async def test_a_certificate_that_ends_soon_is_a_problem():
+    checks = HealthChecks(lambda message: None)
+    checks.configure(settings(service(1)))
+    (check,) = checks
+    check.expires = 1000.0 + 3 * 86400
+    assert list(checks.problems(1000.0)) == ["api: the certificate of 127.0.0.1:1 ends in 3 days"]

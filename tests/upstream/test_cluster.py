@@ -1,0 +1,122 @@
+import dataclasses
+
+import pytest
+
+from proxyd.core.authority import Authority
+from proxyd.core.errors import Flag, ProxyError
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.message import BytesBody, Request
+from proxyd.core.resilience import Balance, BreakerPolicy, HashBy, HashKey, Resilience
+from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
+from proxyd.core.snapshot import Snapshot
+from proxyd.upstream.cluster import ClusterSet
+
+FAST = Resilience(breaker=BreakerPolicy(consecutive_failures=2, open_for=5.0))
+
+
+def service(*ports, policy=FAST):
+    endpoints = tuple(Endpoint("10.0.0.1", port) for port in ports)
+    return Service("api", (HostPattern("a.example"),), BaseUrl("https", "a.example", 443), endpoints, resilience=policy)
+
+
+def exchange(path=b"/", headers=(), uid=1000):
+    request = Request(b"GET", b"https", Authority("a.example", 443, False), path, list(headers), BytesBody())
+    return Exchange(Peer("apps", "127.0.0.1", uid=uid), Snapshot(1, "p", 0), request, 0.0, "plain")
+
+
+def cluster(*ports, policy=FAST):
+    return ClusterSet().apply([service(*ports, policy=policy)], 0.0)["api"]
+
+
+def lost():
+    return ProxyError(502, Flag.UPSTREAM_DISCONNECT, "connection_terminated", "x")
+
+
+def test_a_service_without_endpoints_has_one_state_and_its_breaker():
+    made = cluster()
+    state = made.pick(exchange(), 0.0)
+    for _ in range(2):
+        made.admit(0.0)
+        made.answered(state, 500, 0.1, 0.0)
+    with pytest.raises(ProxyError) as caught:
+        made.admit(1.0)
+    assert (caught.value.status, caught.value.error) == (503, "destination_unavailable")
+    made.admit(6.0)
+    made.answered(state, 200, 0.1, 6.0)
+    made.admit(6.0)
+
+
+def test_what_is_nobodys_fault_upstream_opens_nothing():
+    made = cluster()
+    state = made.pick(exchange(), 0.0)
+    for _ in range(9):
+        made.admit(0.0)
+        made.failed(state, ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "x", "the client left"), 0.0)
+        made.answered(state, 429, 0.1, 0.0)
+    made.admit(0.0)
+
+
+def test_a_slow_call_counts_as_a_failure_where_that_is_said():
+    made = cluster(policy=Resilience(breaker=BreakerPolicy(consecutive_failures=1, slow=1.0)))
+    made.answered(made.states[0], 200, 1.5, 0.0)
+    with pytest.raises(ProxyError):
+        made.admit(1.6)
+
+
+def test_one_endpoint_of_several_is_left_alone_while_the_service_goes_on():
+    policy = dataclasses.replace(FAST, breaker=BreakerPolicy(consecutive_failures=2, open_for=5.0), outlier=None)
+    made = cluster(1, 2, policy=policy)
+    bad, good = made.states
+    made.failed(bad, lost(), 0.0)
+    made.answered(good, 200, 0.01, 0.0)
+    made.failed(bad, lost(), 0.0)
+    assert {made.pick(exchange(), 1.0) for _ in range(20)} == {good}
+    made.admit(1.0)
+
+
+def test_a_snapshot_keeps_what_was_learned_of_endpoints_that_stay():
+    clusters = ClusterSet()
+    before = clusters.apply([service(1, 2)], 0.0)["api"]
+    before.states[0].ejected_until = 99.0
+    clusters.set_health("api", "10.0.0.1", 2, False, 0.0)
+    after = clusters.apply([service(2, 1, 3)], 1.0)["api"]
+    assert after.states[1] is before.states[0]
+    assert [state.is_available(2.0) for state in after.states] == [False, False, True]
+    assert after.budget is before.budget
+    assert after.breaker is before.breaker
+
+
+def test_health_may_come_before_the_snapshot_that_it_is_about():
+    clusters = ClusterSet()
+    clusters.set_health("api", "10.0.0.1", 1, False, 0.0)
+    made = clusters.apply([service(1, 2)], 0.0)["api"]
+    assert [state.is_healthy for state in made.states] == [False, True]
+    clusters.set_health("api", "10.0.0.1", 1, True, 5.0)
+    assert made.states[0].is_healthy
+    assert made.states[0].added == 5.0
+
+
+@pytest.mark.parametrize(
+    ("by", "same", "other"),
+    [
+        (HashBy(HashKey.CALLER), {"path": b"/x"}, {"uid": 7}),
+        (HashBy(HashKey.PATH), {"path": b"/?q"}, {"path": b"/else"}),
+        (HashBy(HashKey.HEADER, "x-user"), {"headers": [(b"x-user", b"")]}, {"headers": [(b"x-user", b"eve")]}),
+        (HashBy(HashKey.COOKIE, "sid"), {"headers": [(b"cookie", b"a=b")]}, {"headers": [(b"cookie", b"a=b; sid=9")]}),
+    ],
+)
+def test_consistent_hashing_goes_by_its_key_alone(by, same, other):
+    made = cluster(*range(1, 40), policy=Resilience(balance=Balance.HASH, hash_by=by))
+    first = made.pick(exchange(), 0.0)
+    assert made.pick(exchange(**same), 0.0) is first
+    assert made.pick(exchange(**other), 0.0) is not first
+
+
+def test_the_view_shows_every_endpoint():
+    clusters = ClusterSet()
+    clusters.apply([service(1, 2)], 0.0)
+    rows = clusters.view(1.0)
+    assert [(row["address"], row["available"], row["breaker"]) for row in rows] == [
+        ("10.0.0.1:1", True, "closed"),
+        ("10.0.0.1:2", True, "closed"),
+    ]

@@ -1,0 +1,108 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxyd.core.authority import Authority
+from proxyd.core.errors import Flag, ProxyError, Retry, bad_response
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.message import BytesBody, Request
+from proxyd.core.resilience import RetryPolicy
+from proxyd.core.snapshot import Snapshot
+from proxyd.upstream.retry import backoff, may_retry_error, may_retry_status, retry_after
+
+NOW = 1_790_000_000.0
+DEFAULT = RetryPolicy()
+KEYED = RetryPolicy(key_header="idempotency-key")
+
+
+def exchange(method=b"GET", *, streams=False, reused=False, sent=0):
+    body = BytesBody(b"x")
+    if streams:
+        body = type("Streaming", (BytesBody,), {"__slots__": (), "replayable": False})(b"x")
+    request = Request(method, b"https", Authority("a.example", 443, False), b"/", [], body)
+    made = Exchange(Peer("apps", "127.0.0.1"), Snapshot(1, "p", 0), request, 0.0, "plain")
+    made.reused, made.request_bytes = reused, sent
+    return made
+
+
+def failure(flag, retry=Retry.NEVER):
+    return ProxyError(502, flag, "x", "x", retry=retry)
+
+
+UNREACHED = failure(Flag.UPSTREAM_CONNECT, Retry.ALWAYS)
+DIED = failure(Flag.UPSTREAM_DISCONNECT)
+CERTIFICATE = failure(Flag.UPSTREAM_CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "policy", "may"),
+    [
+        (exchange(b"POST"), UNREACHED, DEFAULT, True),
+        (exchange(b"POST", streams=True), UNREACHED, DEFAULT, True),
+        (exchange(b"POST", streams=True, sent=1), UNREACHED, DEFAULT, False),
+        (exchange(b"GET"), DIED, DEFAULT, True),
+        (exchange(b"PUT", streams=True), DIED, DEFAULT, False),
+        (exchange(b"POST"), DIED, DEFAULT, False),
+        (exchange(b"POST"), DIED, KEYED, True),
+        (exchange(b"GET"), DIED, RetryPolicy(on=("connect",)), False),
+        (exchange(b"GET"), CERTIFICATE, DEFAULT, False),
+        (exchange(b"GET"), failure(Flag.UPSTREAM_TIMEOUT), DEFAULT, False),
+        (exchange(b"GET"), failure(Flag.UPSTREAM_TIMEOUT), RetryPolicy(on=("timeout",)), True),
+        (exchange(b"GET"), bad_response("nonsense"), DEFAULT, False),
+        (exchange(b"GET", reused=True), failure(Flag.UPSTREAM_DISCONNECT, Retry.IF_REUSED), RetryPolicy(on=()), True),
+        (exchange(b"POST", reused=True), failure(Flag.UPSTREAM_DISCONNECT, Retry.IF_REUSED), DEFAULT, False),
+    ],
+)
+def test_an_error_is_retried_only_where_no_side_effect_can_be_doubled(made, error, policy, may):
+    assert may_retry_error(made, error, policy) is may
+
+
+def test_nothing_is_retried_for_a_client_that_left():
+    made = exchange()
+    made.gone = True
+    assert not may_retry_error(made, UNREACHED, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "policy", "may"),
+    [
+        (b"GET", 503, DEFAULT, True),
+        (b"GET", 500, DEFAULT, False),
+        (b"GET", 429, DEFAULT, False),
+        (b"GET", 429, RetryPolicy(on=("429",)), True),
+        (b"POST", 503, DEFAULT, False),
+        (b"PATCH", 503, KEYED, True),
+    ],
+)
+def test_a_status_is_retried_where_the_policy_names_it_and_the_method_allows_it(method, status, policy, may):
+    assert may_retry_status(exchange(method), status, policy) is may
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([(b"retry-after", b"7")], 7.0),
+        ([(b"retry-after", b"Mon, 21 Sep 2026 14:13:30 GMT")], 10.0),
+        ([(b"retry-after", b"Mon, 21 Sep 2020 14:13:30 GMT")], 0.0),
+        ([(b"retry-after", b"soon")], None),
+        ([(b"retry-after", b"-5")], None),
+        ([(b"x-ratelimit-reset", b"1790000012")], 12.0),
+        ([(b"ratelimit-reset", b"3")], 3.0),
+        ([], None),
+    ],
+)
+def test_what_an_upstream_asks_to_wait(headers, seconds):
+    assert retry_after(headers, NOW) == seconds
+
+
+@given(st.binary(max_size=40))
+def test_no_value_of_retry_after_breaks_anything(value):
+    found = retry_after([(b"retry-after", value)], NOW)
+    assert found is None or found >= 0
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_backoff_stays_below_its_bound(attempt, seed):
+    assert 0 <= backoff(DEFAULT, attempt, random.Random(seed)) <= min(1.0, 0.025 * 2**attempt)
