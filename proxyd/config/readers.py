@@ -16,6 +16,8 @@ from proxyd.config.quantities import DURATION_PATTERN, SIZE_PATTERN, duration, d
 from proxyd.core.units import GIB
 
 PERCENT_PATTERN: Final = r"^[0-9]{1,5}(\.[0-9]{1,3})?%$"
+QUANTILE_PATTERN: Final = r"^p[5-9][0-9](\.[0-9]{1,2})?$"
+_QUANTILE: Final = re.compile(r"p([5-9][0-9](?:\.[0-9]{1,2})?)", re.ASCII)
 _PERCENT: Final = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?) ?%", re.ASCII)
 
 
@@ -146,6 +148,30 @@ class Share(Reader):
         """Return the schema; the bounds are told in words."""
         bounds = f"{self.low}% to {self.high}%"
         return {"type": "string", "format": "percentage", "pattern": PERCENT_PATTERN, "x-range": bounds}
+
+
+@dataclass(frozen=True)
+class QuantileOrSeconds(Reader):
+    """A quantile such as ``p97``, read as 0.97, or a duration, read as negative seconds."""
+
+    low: float
+    high: float
+
+    def read(self, value: Any) -> float:
+        """Return the quantile, or the seconds below zero."""
+        match = _QUANTILE.fullmatch(value) if isinstance(value, str) else None
+        if match is not None:
+            return float(match[1]) / 100
+        seconds = duration(value)
+        if not self.low <= seconds <= self.high:
+            raise Mistake("out of range", f"p50 to p99.9, or {duration_text(self.low)} to {duration_text(self.high)}")
+        return -seconds
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of both forms."""
+        pattern = f"{QUANTILE_PATTERN}|{DURATION_PATTERN}"
+        bounds = f"p50 to p99.9, or {duration_text(self.low)} to {duration_text(self.high)}"
+        return {"type": "string", "format": "quantile or duration", "pattern": pattern, "x-range": bounds}
 
 
 @dataclass(frozen=True)

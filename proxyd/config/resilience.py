@@ -3,7 +3,7 @@
 from typing import Annotated, Final, Literal
 
 from proxyd.config import addresses, names
-from proxyd.config.readers import Seconds, Share, Text, Whole
+from proxyd.config.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
 from proxyd.config.sections import Section
 from proxyd.core.resilience import (
     Balance,
@@ -11,6 +11,7 @@ from proxyd.core.resilience import (
     HashBy,
     HashKey,
     HealthPolicy,
+    HedgePolicy,
     OutlierPolicy,
     Resilience,
     RetryPolicy,
@@ -21,6 +22,7 @@ from proxyd.core.units import DAY, HOUR, MILLISECOND, MINUTE
 _RETRY: Final = RetryPolicy()
 _BREAKER: Final = BreakerPolicy()
 _HEALTH: Final = HealthPolicy()
+_HEDGE: Final = HedgePolicy()
 _OUTLIER: Final = OutlierPolicy()
 _WHOLE: Final = Resilience()
 
@@ -188,6 +190,19 @@ class HealthSection(Section):
         return HealthPolicy(self.path, self.interval, self.timeout, self.healthy, self.unhealthy)
 
 
+class HedgeSection(Section):
+    """A second attempt beside a slow one, for requests that may be repeated; the first good answer counts."""
+
+    after: Annotated[float, QuantileOrSeconds(MILLISECOND, MINUTE)] = _HEDGE.quantile
+    """What the first attempt has alone: a quantile of the service's own recent latencies, or a duration."""
+    budget: Annotated[float, Share(0, 100)] = _HEDGE.budget
+    """Share of requests over the last ten seconds that may have one."""
+
+    def compiled(self) -> HedgePolicy:
+        """Return the noun."""
+        return HedgePolicy(max(0.0, self.after), max(0.0, -self.after), self.budget)
+
+
 class ResilienceKeys(Section):
     """The keys of a service; a base of its section."""
 
@@ -205,6 +220,8 @@ class ResilienceKeys(Section):
     """When the service is left alone for a while."""
     outlier: OutlierSection = OutlierSection()
     """When one endpoint is taken out."""
+    hedge: HedgeSection | None = None
+    """A second attempt beside a slow one. Without it: none."""
     health: HealthSection | None = None
     """Active checks of `endpoints`. Without it: none."""
 
@@ -220,5 +237,6 @@ class ResilienceKeys(Section):
             retry=self.retry.compiled(),
             breaker=self.breaker.compiled(),
             outlier=self.outlier.compiled(),
+            hedge=self.hedge.compiled() if self.hedge is not None else None,
             health=self.health.compiled() if self.health is not None else None,
         )

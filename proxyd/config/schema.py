@@ -109,6 +109,8 @@ def _tidy_default(node: dict[str, Any]) -> None:
         node["default"] = duration_text(default)
     elif node.get("format") == "size":
         node["default"] = size_text(default) if default % 1024 == 0 and default else default
+    elif node.get("format") == "quantile or duration":
+        node["default"] = f"p{default * 100:g}"
     elif node.get("format") == "percentage":
         node["default"] = f"{default * 100:g}%"
     elif default in ("", None, []) or isinstance(default, dict):

@@ -119,6 +119,17 @@ class HealthPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class HedgePolicy:
+    """When a second attempt is begun beside a slow first one, for requests that may be repeated."""
+
+    quantile: float = 0.97
+    """The first attempt has this share of the service's recent latencies; 0: ``seconds`` say how long ..."""
+    seconds: float = 0.0
+    budget: float = 0.04
+    """Share of requests over the last ten seconds that may be hedged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resilience:
     """All of it, for one service."""
 
@@ -132,3 +143,4 @@ class Resilience:
     breaker: BreakerPolicy | None = BreakerPolicy()
     outlier: OutlierPolicy | None = OutlierPolicy()
     health: HealthPolicy | None = None
+    hedge: HedgePolicy | None = None

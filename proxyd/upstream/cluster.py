@@ -13,6 +13,7 @@ from proxyd.upstream.balancer import Balancer
 from proxyd.upstream.breaker import Breaker
 from proxyd.upstream.budget import RetryBudget
 from proxyd.upstream.endpoints import PENALTY, EndpointState
+from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.outlier import OutlierDetector
 
 SERVER_ERROR: Final = 500
@@ -51,6 +52,10 @@ class Cluster:
         self._several = len(self.states) > 1
         self._slow = policy.breaker.slow if policy.breaker is not None else 0.0
         retry = policy.retry
+        self.hedge: Hedge | None = None
+        if policy.hedge is not None:
+            kept = former.hedge if former is not None and former.policy.hedge == policy.hedge else None
+            self.hedge = kept or Hedge(policy.hedge, now)
         self.key_field = retry.key_header.encode("ascii")
         """Header field of the vendor's idempotency key; empty: it takes none."""
         self.budget: RetryBudget = RetryBudget(retry.ratio, retry.min_per_second)
@@ -84,11 +89,30 @@ class Cluster:
             state.breaker.admit(now)
         return state
 
+    def second(self, exchange: Exchange, first: EndpointState, now: float) -> EndpointState:
+        """Return the endpoint for a hedge beside an attempt at ``first``: another one where there is one."""
+        states = self.states
+        if len(states) == 1:
+            return first
+        tried = [first, *(attempt.state for attempt in exchange.tries)]
+        state = self.balancer.pick(now, b"", tried)
+        if state.breaker is not None:
+            state.breaker.admit(now)
+        return state
+
+    def lost(self, state: EndpointState, seconds: float, now: float) -> None:
+        """An attempt was given up after ``seconds``, since another one was faster."""
+        if self._several:
+            state.observe(seconds, now)
+        self.withdraw(state)
+
     def answered(self, state: EndpointState, status: int, seconds: float, began: float) -> None:
         """An attempt that ``began`` then brought a response head after ``seconds``."""
         if status >= SERVER_ERROR or 0 < self._slow < seconds:
             self._failed(state, status, seconds, began + seconds)
             return
+        if self.hedge is not None:
+            self.hedge.latencies.observe(seconds, began + seconds)
         if self.breaker is not None:
             self.breaker.success()
         if self._several:

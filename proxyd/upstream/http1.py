@@ -290,6 +290,12 @@ class ResponseBody:
         self.length = length
         self.trailers: Headers = decoder.trailers
 
+    def adopt(self, exchange: Exchange) -> None:
+        """Belong to another exchange from here on."""
+        self._exchange = exchange
+        if not self._open:
+            exchange.stream = None
+
     def start(self, data: bytes) -> None:
         """Decode what came with the head."""
         if data:

@@ -25,9 +25,11 @@ from proxyd.net.stream import NEVER
 from proxyd.upstream.cluster import Cluster
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.endpoints import EndpointState
+from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.http1 import Connection
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
-from proxyd.upstream.retry import KEYED, backoff, may_retry_error, may_retry_status, retry_after
+from proxyd.upstream.race import HEDGED, Race
+from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_error, may_retry_status, retry_after
 from proxyd.wire.encode import proxy_status_of_attempt
 
 MAX_POOLS: Final = 1024
@@ -105,12 +107,10 @@ class Router:
                 state = cluster.pick(exchange, now)
                 state.pending += 1
             try:
-                pool, host, headers, path = self._prepare(exchange, state, now)
-                connection = self._take_idle(exchange, pool) if pool.idle else None
-                if connection is None:
-                    connection = await self._take(exchange, pool)
-                exchange.endpoint = connection.peer
-                response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
+                if cluster is None or state is None or cluster.hedge is None:
+                    response = await self._attempt(exchange, state, now)
+                else:
+                    response, state = await self._hedged(exchange, cluster, cluster.hedge, state, now)
             except ProxyError as error:
                 if cluster is None or state is None:
                     if (
@@ -133,8 +133,6 @@ class Router:
                     cluster.withdraw(state)
                 raise
             else:
-                if connection.requests == 1 and pool.key.name:
-                    self.connector.remember(pool.key, connection.stream)
                 if cluster is None or state is None:
                     return response
                 state.pending -= 1
@@ -152,6 +150,57 @@ class Router:
             if wait:
                 await _pause(exchange, wait)
             now = current_time()
+
+    async def _attempt(self, exchange: Exchange, state: EndpointState | None, now: float) -> Response:
+        """Make one attempt."""
+        pool, host, headers, path = self._prepare(exchange, state, now)
+        connection = self._take_idle(exchange, pool) if pool.idle else None
+        if connection is None:
+            connection = await self._take(exchange, pool)
+        exchange.endpoint = connection.peer
+        response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
+        if connection.requests == 1 and pool.key.name:
+            self.connector.remember(pool.key, connection.stream)
+        return response
+
+    async def _hedged(
+        self, exchange: Exchange, cluster: Cluster, hedge: Hedge, state: EndpointState, now: float
+    ) -> tuple[Response, EndpointState]:
+        """Make an attempt, and a second one beside it when it is slow; return the first good answer and who gave it.
+
+        The other attempt is cancelled, which closes its connection. ``state`` counts as pending already and is left so
+        unless the second one wins, which then counts in its place.
+        """
+        wait = hedge.after(now)
+        if wait is None or not is_repeatable(exchange, cluster.policy.retry):
+            return await self._attempt(exchange, state, now), state
+        race = Race(exchange)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(race.run, self._attempt, exchange, state, now)
+            with trio.move_on_after(wait):
+                await race.decided.wait()
+            later = current_time()
+            if not race.decided.is_set() and hedge.try_spend(later):
+                other = cluster.second(exchange, state, later)
+                other.pending += 1
+                nursery.start_soon(race.run, self._attempt, race.twin(), other, later)
+            await race.decided.wait()
+            nursery.cancel_scope.cancel()
+        ended = current_time()
+        winner = race.winner()
+        for runner in race.others(than=winner or race.runners[0]):
+            runner.state.pending -= 1
+            if runner.error is not None:
+                cluster.failed(runner.state, runner.error, ended)
+            else:
+                cluster.lost(runner.state, ended - runner.began, ended)
+            exchange.tries.append(Try(runner.exchange.endpoint or "-", HEDGED, runner.state))
+        if winner is None:
+            first = race.runners[0].error
+            assert first is not None, "a race that is decided without an answer has errors"
+            raise first
+        winner.adopt(exchange)
+        return winner.response, winner.state
 
     def _prepare(
         self, exchange: Exchange, state: EndpointState | None, now: float

@@ -64,5 +64,8 @@ def proxy_status(pseudonym: str, error: str, detail: str) -> bytes:
 
 def proxy_status_of_attempt(pseudonym: str, endpoint: str, outcome: str) -> bytes:
     """Return the member for an attempt that was not the last: ``outcome`` is a status or an error type."""
-    parameter = f"received-status={outcome}" if outcome.isdigit() else f"error={outcome}"
+    if outcome == "hedged":
+        parameter = 'details="another attempt was faster"'
+    else:
+        parameter = f"received-status={outcome}" if outcome.isdigit() else f"error={outcome}"
     return f'{pseudonym}; next-hop="{endpoint}"; {parameter}'.encode("ascii", "replace")

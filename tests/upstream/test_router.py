@@ -10,7 +10,7 @@ import trio
 import trustme
 
 from proxyd.core.limits import Limits, PoolLimits
-from proxyd.core.resilience import Balance, BreakerPolicy, Resilience, RetryPolicy
+from proxyd.core.resilience import Balance, BreakerPolicy, HedgePolicy, Resilience, RetryPolicy
 from proxyd.core.service import Endpoint, Service, Timeouts
 from tests.lab.plane import (
     SECRET,
@@ -190,6 +190,87 @@ async def test_attempts_of_a_post_carry_one_idempotency_key_where_the_vendor_tak
             keys = [dict(seen.headers)[b"idempotency-key"] for seen in origin.requests]
             assert len(keys) == 3
             assert keys[0] == keys[1] != keys[2]
+
+
+async def slow_then_quick(origin: Origin, wire: Wire) -> None:
+    """The first connection is deaf, later ones answer."""
+    while await read_request(origin, wire) is not None:
+        if wire is origin.wires[0]:
+            await trio.sleep_forever()
+        await wire.send(OK)
+
+
+def hedged(**changes: float) -> Resilience:
+    return Resilience(hedge=HedgePolicy(quantile=0.0, seconds=0.05, **({"budget": 1.0} | changes)))
+
+
+async def test_a_slow_attempt_is_overtaken_by_a_second_one() -> None:
+    async with open_origin(slow_then_quick) as origin:
+        async with open_plane(services=plain(origin.port, resilience=hedged())) as plane:
+            reply = await ask(await plane.connect())
+            assert reply.status == 200
+            event = await plane.event()
+            assert (event["attempts"], event["tries"]) == (2, f"127.0.0.1:{origin.port} hedged")
+            assert len(origin.wires) == 2
+
+
+async def test_a_quick_attempt_stays_alone() -> None:
+    async with open_origin() as origin, open_plane(services=plain(origin.port, resilience=hedged())) as plane:
+        client = await plane.connect()
+        assert [(await ask(client)).status for _ in range(5)] == [200] * 5
+        assert len(origin.requests) == 5
+
+
+@pytest.mark.parametrize(("method", "budget"), [(b"POST", 1.0), (b"GET", 0.0)])
+async def test_no_hedge_where_it_is_not_safe_or_not_in_the_budget(method: bytes, budget: float) -> None:
+    async with open_origin(slow_then_quick) as origin:
+        services = plain(
+            origin.port, resilience=dataclasses.replace(hedged(budget=budget)), timeouts=Timeouts(first_byte=0.2)
+        )
+        async with open_plane(services=services) as plane:
+            assert (await ask(await plane.connect(), method)).status == 504
+            assert len(origin.wires) == 1
+
+
+async def test_a_hedge_that_fails_leaves_the_first_attempt_its_time() -> None:
+    async def first_slow(origin: Origin, wire: Wire) -> None:
+        await read_request(origin, wire)
+        if wire is origin.wires[0]:
+            await trio.sleep(0.3)
+            await wire.send(OK)
+
+    async with open_origin(first_slow) as origin:
+        async with open_plane(services=plain(origin.port, resilience=hedged())) as plane:
+            assert (await ask(await plane.connect())).status == 200
+
+
+async def test_a_body_that_streams_from_the_second_attempt_arrives_whole() -> None:
+    async def long(origin: Origin, wire: Wire) -> None:
+        await read_request(origin, wire)
+        if wire is origin.wires[0]:
+            await trio.sleep_forever()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n")
+        for _ in range(3):
+            await trio.sleep(0.01)
+            await wire.send(b"x" * 100_000)
+
+    async with open_origin(long) as origin:
+        async with open_plane(services=plain(origin.port, resilience=hedged())) as plane:
+            assert len((await ask(await plane.connect())).body) == 300_000
+
+
+async def test_a_client_that_leaves_ends_both_attempts() -> None:
+    async def deaf(origin: Origin, wire: Wire) -> None:
+        await read_request(origin, wire)
+        assert await wire.stream.receive_some(1) == b""
+
+    async with open_origin(deaf) as origin:
+        async with open_plane(services=plain(origin.port, resilience=hedged())) as plane:
+            client = await plane.connect()
+            await client.send(b"GET http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\n\r\n")
+            await plane.wait_for(lambda: len(origin.requests) == 2)
+            await client.stream.aclose()
+            assert (await plane.event())["status"] == 499
 
 
 async def test_retries_stay_within_their_budget() -> None:
