@@ -27,7 +27,7 @@ class AnchorFile:
 
     def read(self) -> bytes | None:
         """Return what ``check`` wants, None where there is no anchor. VaultError."""
-        return files.read(self.path, _MAX_FILE)
+        return files.read(self.path, _MAX_FILE, private=False)
 
     def check(self, found: Image, keys: DataKeys, tag: bytes, noted: bytes | None) -> bool:
         """Return whether the anchor knows this file; False: its writer was killed in between. VaultError: older."""

@@ -97,7 +97,7 @@ def read(path: Path, limit: int, *, private: bool = True, follow: bool = False) 
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise VaultError(f"{path} is not a regular file; move it away")
-        if private and found.st_mode & 0o077:
+        if private and is_exposed(found):
             mode = stat.S_IMODE(found.st_mode)
             raise VaultError(
                 f"{path} is open to others (mode {mode:04o}): chmod 600 it, and change what they may have read"
@@ -111,6 +111,15 @@ def read(path: Path, limit: int, *, private: bool = True, follow: bool = False) 
     if len(data) > limit:
         raise VaultError(f"{path} has more than {limit} bytes; it is not what proxyd wrote")
     return data
+
+
+def is_exposed(found: os.stat_result) -> bool:
+    """Whether others than root and this user can read a file, or write to it.
+
+    What somebody else owns, such as root or a Kubernetes secret, is read through the group: nobody else's business.
+    """
+    allowed = 0o700 if found.st_uid == os.geteuid() else 0o740
+    return bool(stat.S_IMODE(found.st_mode) & ~allowed)
 
 
 def stamp(path: Path) -> tuple[int, ...]:

@@ -278,7 +278,7 @@ class Vault:
 
     def _read(self, *, accept: bool = False) -> Opened | None:
         noted = self.anchor.read()
-        data = files.read(self.path, image.MAX_FILE)
+        data = files.read(self.path, image.MAX_FILE, private=False)  # sealed and authenticated, whoever may read it
         if data is None:
             if noted is not None and not accept:
                 raise VaultError(
@@ -334,7 +334,7 @@ class Vault:
 def peek(state_dir: Path) -> list[str] | None:
     """Return the names in a vault without its key, not authenticated; None: there is none. VaultError."""
     path = state_dir / FOLDER / STORE
-    data = files.read(path, image.MAX_FILE)
+    data = files.read(path, image.MAX_FILE, private=False)
     if data is None:
         return None
     body, _ = image.split(data, str(path))

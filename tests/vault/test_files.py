@@ -48,6 +48,26 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path, make, words):
         files.read(path, 10, private=False)
 
 
+@pytest.mark.parametrize(
+    ("owner", "mode", "exposed"),
+    [
+        ("own", 0o600, False),
+        ("own", 0o400, False),
+        ("own", 0o640, True),
+        ("own", 0o604, True),
+        ("other", 0o600, False),
+        ("other", 0o440, False),
+        ("other", 0o640, False),
+        ("other", 0o660, True),
+        ("other", 0o644, True),
+    ],
+)
+def test_own_files_are_for_their_owner_others_may_be_read_through_the_group(owner, mode, exposed):
+    uid = os.geteuid() + (owner == "other")
+    found = os.stat_result((0o100000 | mode, 1, 1, 1, uid, 0, 10, 0, 0, 0))
+    assert files.is_exposed(found) is exposed
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(VaultError, match="let proxyd's user write to the state folder"):

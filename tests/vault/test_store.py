@@ -322,11 +322,10 @@ def test_a_vault_that_is_gone_is_not_begun_anew_unnoticed(open_vault):
     assert list(open_vault().listing()) == ["b"]
 
 
-@pytest.mark.parametrize("name", ["store", "key"])
-def test_files_that_are_open_to_others_are_refused(open_vault, name):
+def test_key_that_is_open_to_others_is_refused(open_vault):
     vault = open_vault()
     vault.set("a", b"1")
-    (vault.folder / name).chmod(0o640)
+    (vault.folder / "key").chmod(0o640)
     with pytest.raises(VaultError, match=r"open to others \(mode 0640"):
         open_vault().get("a")
 
@@ -373,6 +372,15 @@ def test_rekey_to_a_passphrase_and_back_to_a_file(open_vault, tmp_path):
     again.rekey(NewKey("file", str(tmp_path / "own.key")))
     assert open_vault(VaultKey(key_file=str(tmp_path / "own.key"))).get("a").value == b"1"
     assert open_vault().get("a").value == b"1"  # the vault remembers where its key is
+
+
+def test_sealed_file_that_others_can_read_is_read(open_vault):
+    """Kubernetes opens volumes to a pod's group."""
+    vault = open_vault()
+    vault.set("a", b"1")
+    vault.path.chmod(0o660)
+    vault.anchor.path.chmod(0o660)
+    assert open_vault().get("a").value == b"1"
 
 
 def test_peek_needs_no_key(open_vault, state):
