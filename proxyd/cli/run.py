@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxyd.cli.paths import private
+from proxyd.core.counts import SharedCounts
 
 
 def run(config: Path | None, state: Path, runtime: Path, admin: str) -> int:
@@ -61,10 +62,10 @@ def control_command(config: Path | None, state: Path, runtime: Path, admin: str)
     return command
 
 
-def _worker_main(index: int, control_fd: int, supervisor_fd: int) -> int:
+def _worker_main(index: int, control_fd: int, supervisor_fd: int, counts: SharedCounts) -> int:
     from proxyd.worker.main import main
 
-    return main(index, control_fd, supervisor_fd)
+    return main(index, control_fd, supervisor_fd, counts)
 
 
 def _preload() -> None:

@@ -117,7 +117,7 @@ def _service(name: str, section: ServiceSection) -> Service:
         auth=_auth(section.auth) if section.auth else None,
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),
-        resilience=section.resilience(),
+        resilience=section.resilience(_pool(section.pool)),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from proxyd.config import addresses, names
 from proxyd.config.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
 from proxyd.config.sections import Section
+from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import (
     Balance,
     BreakerPolicy,
@@ -15,6 +16,7 @@ from proxyd.core.resilience import (
     OutlierPolicy,
     Resilience,
     RetryPolicy,
+    Thresholds,
 )
 from proxyd.core.service import Endpoint
 from proxyd.core.units import DAY, HOUR, MILLISECOND, MINUTE
@@ -24,6 +26,7 @@ _BREAKER: Final = BreakerPolicy()
 _HEALTH: Final = HealthPolicy()
 _HEDGE: Final = HedgePolicy()
 _OUTLIER: Final = OutlierPolicy()
+_THRESHOLDS: Final = Thresholds()
 _WHOLE: Final = Resilience()
 
 Condition = Annotated[str, Text(names.retry_condition, "condition", names.CONDITION_PATTERN)]
@@ -106,10 +109,10 @@ class RetrySection(Section):
 
 
 class BreakerSection(Section):
-    """When a service, or one endpoint of several, is left alone for a while."""
+    """When a service, or one endpoint of several, is left alone for a while, and how much it gets at a time."""
 
     enabled: bool = True
-    """`false`: never."""
+    """`false`: never for failures; the thresholds hold all the same."""
     consecutive_failures: Annotated[int, Whole(1, 100_000)] = _BREAKER.consecutive_failures
     """Failures in a row (5xx, no connection, reset, timeout) that open it."""
     error_rate: Annotated[float, Share(1, 100)] = _BREAKER.error_rate
@@ -124,6 +127,20 @@ class BreakerSection(Section):
     """How long nothing is let through."""
     probes: Annotated[int, Whole(1, 1000)] = _BREAKER.probes
     """Calls let through at a time after that, and successes that close it."""
+    max_connections: Annotated[int, Whole(1, 1_000_000)] | None = None
+    """Connections in all workers together. By default 1,024, or `pool.connections` where that is more."""
+    max_pending: Annotated[int, Whole(1, 1_000_000)] | None = None
+    """Requests that wait for a connection. By default 1,024, or `pool.pending` where that is more."""
+    max_requests: Annotated[int, Whole(1, 1_000_000)] | None = None
+    """Requests under way. By default as many as the two above together."""
+    max_retries: Annotated[int, Whole(1, 1_000_000)] = _THRESHOLDS.retries
+    """Requests in a second or further attempt."""
+
+    def thresholds(self, pool: PoolLimits) -> Thresholds:
+        """Return what may be under way at a time; `enabled` is not about that."""
+        connections = self.max_connections or max(_THRESHOLDS.connections, pool.connections)
+        pending = self.max_pending or max(_THRESHOLDS.pending, pool.pending)
+        return Thresholds(connections, pending, self.max_requests or connections + pending, self.max_retries)
 
     def compiled(self) -> BreakerPolicy | None:
         """Return the noun, None where it is off."""
@@ -225,7 +242,7 @@ class ResilienceKeys(Section):
     health: HealthSection | None = None
     """Active checks of `endpoints`. Without it: none."""
 
-    def resilience(self) -> Resilience:
+    def resilience(self, pool: PoolLimits) -> Resilience:
         """Return the noun."""
         return Resilience(
             balance=Balance(self.balance),
@@ -236,6 +253,7 @@ class ResilienceKeys(Section):
             panic=self.panic,
             retry=self.retry.compiled(),
             breaker=self.breaker.compiled(),
+            thresholds=self.breaker.thresholds(pool),
             outlier=self.outlier.compiled(),
             hedge=self.hedge.compiled() if self.hedge is not None else None,
             health=self.health.compiled() if self.health is not None else None,

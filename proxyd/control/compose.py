@@ -36,6 +36,7 @@ def compose(settings: Settings, bound: Mapping[str, str], version: int, instance
         extra_roots_pem=settings.extra_roots_pem,
         drain_old=settings.drain_old,
         drain_timeout=settings.drain_timeout,
+        workers=settings.workers,
         access_log=settings.access_log is not None or bool(settings.sinks) or settings.recent > 0,
     )
 

@@ -63,6 +63,14 @@ class Cancellable(Protocol):
         ...
 
 
+class Held(Protocol):
+    """What counts exchanges that are under way (proxyd.upstream.load)."""
+
+    def leave(self, exchange: "Exchange") -> None:
+        """The exchange is over."""
+        ...
+
+
 class Injector(Protocol):
     """A compiled credential scheme (proxyd.auth)."""
 
@@ -108,6 +116,7 @@ class Exchange:
         "facade",
         "first_byte_seconds",
         "gone",
+        "held",
         "id",
         "interim",
         "mode",
@@ -119,6 +128,7 @@ class Exchange:
         "response",
         "response_bytes",
         "response_started",
+        "retrying",
         "reused",
         "route",
         "scope",
@@ -179,6 +189,10 @@ class Exchange:
         """The wait that is no socket (pool, dial), if any."""
         self.gone = False
         """The client left."""
+        self.held: Held | None = None
+        """Counts the exchange among those that are under way."""
+        self.retrying = False
+        """``held`` counts it among those in a further attempt, too."""
 
     def abandon(self) -> None:
         """The client left: end whatever the exchange waits for."""

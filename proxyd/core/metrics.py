@@ -49,6 +49,9 @@ UPSTREAM_DIALS: Final = Metric(
 UPSTREAM_ACTIVE: Final = Metric("proxyd_upstream_connections_active", Kind.GAUGE, "Upstream connections open now.")
 UPSTREAM_IDLE: Final = Metric("proxyd_upstream_connections_idle", Kind.GAUGE, "Upstream connections idle in pools.")
 RETRIES: Final = Metric("proxyd_retries", Kind.COUNTER, "Attempts after the first.", ("service",))
+OVERFLOWS: Final = Metric(
+    "proxyd_overflows", Kind.COUNTER, "Refused or made to wait by a threshold of `breaker`.", ("service", "threshold")
+)
 ACCEPT_ERRORS: Final = Metric("proxyd_accept_errors", Kind.COUNTER, "accept() failures, such as EMFILE.", ("error",))
 EVENTS_DROPPED: Final = Metric("proxyd_events_dropped", Kind.COUNTER, "Events that no queue had room for.", ("why",))
 MASKED: Final = Metric("proxyd_masked_secrets", Kind.COUNTER, "Reflected secrets masked in responses.", ("service",))
@@ -59,7 +62,7 @@ METRICS: Final = {
     for metric in (
         REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
         REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
-        MASKED, LEAVES,
+        MASKED, LEAVES, OVERFLOWS,
     )
 }  # fmt: skip
 """Families that workers keep, by name; counters gain ``_total`` when they are exposed."""

@@ -78,6 +78,21 @@ class BreakerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How much of one service may be under way at a time, in all workers together."""
+
+    connections: int = 1024
+    """To its endpoints (Envoy's number)."""
+    pending: int = 1024
+    """Requests that wait for a connection (Envoy's number)."""
+    requests: int = 2048
+    """Connections and pending together: what HTTP/1.1 could not use anyway is refused at once."""
+    retries: int = 256
+    """Exchanges in a further attempt. Envoy's 3 fails requests whenever one endpoint dies: the retry budget is the
+    finer bound, this one ends what it lets through in a burst."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutlierPolicy:
     """When one endpoint among several is taken out (Envoy's outlier detection)."""
 
@@ -141,6 +156,7 @@ class Resilience:
     """Below this share of available endpoints in a group, all of it is used again (Envoy's panic threshold)."""
     retry: RetryPolicy = RetryPolicy()
     breaker: BreakerPolicy | None = BreakerPolicy()
+    thresholds: Thresholds = Thresholds()
     outlier: OutlierPolicy | None = OutlierPolicy()
     health: HealthPolicy | None = None
     hedge: HedgePolicy | None = None

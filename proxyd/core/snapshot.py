@@ -91,5 +91,7 @@ class Snapshot:
     """Seconds that a tunnel or stream may go on after a reload that forbids it."""
     drain_timeout: float = 30.0
     """Seconds that SIGTERM waits for exchanges and tunnels."""
+    workers: int = 1
+    """How many workers share the thresholds of services; one alone counts for itself."""
     access_log: bool = False
     """Whether exchanges are to be reported one by one."""

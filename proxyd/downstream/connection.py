@@ -278,6 +278,8 @@ class Connection:
                 exchange.response.body.abandon()
             self.exchange = None
             exchange.ended = self.ended = current_time()
+            if exchange.held is not None:
+                exchange.held.leave(exchange)
             for hook in exchange.route.chain.done_hooks:
                 hook(exchange)
 

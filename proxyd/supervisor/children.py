@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from proxyd.core.counts import SharedCounts
 from proxyd.core.messages import Message
 from proxyd.net.framing import LinkClosed
 from proxyd.net.process import close_descriptors, set_name
 from proxyd.supervisor.link import BufferedLink
 from proxyd.supervisor.notice import say
-from proxyd.supervisor.options import SUPERVISOR_FD, Options
+from proxyd.supervisor.options import SUPERVISOR_FD, Options, WorkerMain
 from proxyd.supervisor.signals import become_worker, held
 from proxyd.wire import ipc
 
@@ -152,7 +153,7 @@ def execute_control(options: Options, variables: Mapping[str, str] = NOTHING) ->
 
 
 def fork_worker(
-    index: int, main: Callable[[int, int, int], int], leave: Callable[[], None]
+    index: int, main: WorkerMain, counts: SharedCounts, leave: Callable[[], None]
 ) -> tuple[Worker, socket.socket]:
     """Fork a worker; return it and the socket that is control's end of its link.
 
@@ -168,7 +169,7 @@ def fork_worker(
             if pid == 0:
                 ours.close()
                 controls.close()
-                _become_worker(index, main, (workers, theirs), lambda: _leave(leave, mask))
+                _become_worker(index, main, counts, (workers, theirs), lambda: _leave(leave, mask))
         stack.pop_all()
     theirs.close()
     workers.close()
@@ -184,7 +185,8 @@ def _leave(leave: Callable[[], None], mask: set[Any]) -> None:
 
 def _become_worker(
     index: int,
-    main: Callable[[int, int, int], int],
+    main: WorkerMain,
+    counts: SharedCounts,
     links: tuple[socket.socket, socket.socket],
     leave: Callable[[], None],
 ) -> NoReturn:
@@ -195,7 +197,7 @@ def _become_worker(
         control, supervisor = (link.detach() for link in links)
         close_descriptors({control, supervisor})
         set_name(f"proxyd-w{index}")
-        code = main(index, control, supervisor)
+        code = main(index, control, supervisor, counts)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else _CRASHED
     except BaseException:  # noqa: BLE001 - the process's outermost frame

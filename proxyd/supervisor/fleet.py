@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from proxyd.core.counts import SharedCounts
 from proxyd.core.messages import Drain
 from proxyd.supervisor.children import Backoff, Worker, describe_exit
 from proxyd.supervisor.notice import say
@@ -20,10 +21,15 @@ class Fleet:
     """
 
     def __init__(
-        self, fork: Callable[[int], tuple[Worker, socket.socket]], started: Callable[[Worker, socket.socket], None]
+        self,
+        fork: Callable[[int], tuple[Worker, socket.socket]],
+        started: Callable[[Worker, socket.socket], None],
+        counts: SharedCounts | None = None,
     ) -> None:
         self._fork = fork
         self._started = started
+        self.counts = counts or SharedCounts()
+        """What the workers share: a row each, zeroed when its worker dies."""
         self._workers: dict[int, Worker] = {}
         self._due: dict[int, float] = {}
         self._backoff: dict[int, Backoff] = {}
@@ -61,6 +67,7 @@ class Fleet:
         if worker is None:
             return None
         worker.link.close()
+        self.counts.clear(worker.index)
         if worker.is_retiring:
             return worker
         delay = self._backoff.setdefault(worker.index, Backoff()).delay(now - worker.started)
@@ -99,6 +106,7 @@ class Fleet:
         return next(index for index in range(len(taken) + 1) if index not in taken)
 
     def _start(self, index: int, now: float) -> None:
+        self.counts.assign(index)
         try:
             worker, control_end = self._fork(index)
         except OSError as error:

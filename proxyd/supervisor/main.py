@@ -346,7 +346,7 @@ class Supervisor:
     # --- workers ----------------------------------------------------------------------------------
 
     def _fork(self, index: int) -> tuple[Worker, socket.socket]:
-        return fork_worker(index, self.options.worker_main, self._abandon)
+        return fork_worker(index, self.options.worker_main, self._fleet.counts, self._abandon)
 
     def _abandon(self) -> None:
         """Close a forked child's copies of what is ours."""
@@ -500,8 +500,8 @@ class Supervisor:
         """Describe all that goes through the exec."""
         return Legacy(
             state.FORMAT,
-            state.generation_state(self.generation, self._control, list(self._fleet), self._size),
-            [state.generation_state(past.number, past.control, list(past.fleet)) for past in self._past],
+            state.generation_state(self.generation, self._control, self._fleet, self._size),
+            [state.generation_state(past.number, past.control, past.fleet) for past in self._past],
             self.sockets,
             self.drain_timeout,
             state.child_state(one),
@@ -519,6 +519,7 @@ class Supervisor:
         self.generation, self._control = heir.current.number, heir.current.control
         if self._control is None:
             self._control_due = now
+        self._fleet.counts = heir.current.fleet.counts
         for worker in heir.current.fleet:
             self._fleet.adopt(worker)
         self._past.adopt(heir.past)
@@ -544,7 +545,7 @@ class Supervisor:
         try:
             if parent.serve(events) and self._phase is Phase.RUNNING:
                 sockets = (self._listeners, self._admin)
-                parent.give_up(self._control, list(self._fleet), self._size, sockets, self.drain_timeout)
+                parent.give_up(self._control, self._fleet, self._size, sockets, self.drain_timeout)
                 os._exit(0)  # all is in other hands, nothing is to be tidied up
         except (LinkClosed, ValueError, SuccessionError) as error:
             say(f"generation {self.generation} ends before it has begun: {error}")

@@ -7,7 +7,8 @@ from typing import Final
 
 from proxyd.net.framing import LinkClosed
 from proxyd.supervisor import succession
-from proxyd.supervisor.children import Control, Worker
+from proxyd.supervisor.children import Control
+from proxyd.supervisor.fleet import Fleet
 from proxyd.supervisor.link import BufferedLink
 from proxyd.supervisor.listeners import Listeners
 from proxyd.supervisor.state import (
@@ -88,13 +89,13 @@ class Parent:
     def give_up(
         self,
         control: Control | None,
-        workers: list[Worker],
+        fleet: Fleet,
         size: int,
         sockets: tuple[Listeners, Listeners],
         drain_timeout: float,
     ) -> None:
         """Hand the generation over; when this returns it is in other hands. SuccessionError: it is not."""
-        generation = generation_state(self.number, control, workers, size)
+        generation = generation_state(self.number, control, fleet, size)
         household = Household(FORMAT, generation, sockets_state(*sockets), drain_timeout)
         try:
             succession.tell(self.link, Note("household", pack(household), tuple(descriptors(household))))

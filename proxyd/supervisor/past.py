@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from proxyd.core.counts import SharedCounts
 from proxyd.core.messages import Generations, Predecessor, Retire, WorkerExited
 from proxyd.supervisor.children import Child, Control, Worker, describe_exit
 from proxyd.supervisor.fleet import Fleet
@@ -138,9 +139,11 @@ class Pasts:
             control.tell(Generations(number, [(generation.number, len(generation.fleet)) for generation in self]))
 
 
-def past_of(number: int, control: Control | None, workers: Sequence[Worker]) -> Past:
-    """Make a generation of its processes."""
-    fleet = Fleet(_never, _never)
+def past_of(
+    number: int, control: Control | None, workers: Sequence[Worker], counts: SharedCounts | None = None
+) -> Past:
+    """Make a generation of its processes; without ``counts`` its workers share none with those to come."""
+    fleet = Fleet(_never, _never, counts)
     for worker in workers:
         fleet.adopt(worker)
     return Past(number, control, fleet)

@@ -14,11 +14,13 @@ from typing import Any, Final, TypeVar
 
 import msgpack
 
+from proxyd.core.counts import SharedCounts
 from proxyd.core.plain import from_plain, to_plain
 from proxyd.core.units import MIB
 from proxyd.supervisor.activation import Inherited
 from proxyd.supervisor.address import address_of
 from proxyd.supervisor.children import Child, Control, Worker
+from proxyd.supervisor.fleet import Fleet
 from proxyd.supervisor.link import BufferedLink, Outgoing
 from proxyd.supervisor.listeners import Listeners, Listening
 from proxyd.wire import ipc
@@ -54,6 +56,13 @@ class ChildState:
 
 
 @dataclass(frozen=True, slots=True)
+class CountsState:
+    """The memory of the counts that workers share."""
+
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationState:
     """A control and the workers that it looks after."""
 
@@ -62,6 +71,7 @@ class GenerationState:
     workers: list[ChildState]
     size: int = 0
     """How many workers it is to have."""
+    counts: CountsState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +214,11 @@ def link_state(link: BufferedLink) -> LinkState:
     return LinkState(link.fileno(), received, [(outgoing.rest, outgoing.fds) for outgoing in queue])
 
 
-def generation_state(number: int, control: Control | None, workers: list[Worker], size: int = 0) -> GenerationState:
+def generation_state(number: int, control: Control | None, fleet: Fleet, size: int = 0) -> GenerationState:
     """Describe a generation. Who has ended its link is left out: it is about to exit, and will be reaped."""
-    living = [child_state(worker) for worker in workers if worker.link.is_open]
-    return GenerationState(number, child_state(control) if control and control.link.is_open else None, living, size)
+    living = [child_state(worker) for worker in fleet if worker.link.is_open]
+    bound = child_state(control) if control and control.link.is_open else None
+    return GenerationState(number, bound, living, size, CountsState(fleet.counts.fd))
 
 
 def sockets_state(listeners: Listeners, admin: Listeners) -> SocketsState:
@@ -225,6 +236,11 @@ def revive_control(state: ChildState, silent_at: float) -> Control:
     control.is_bound = state.is_bound
     control.silent_at = silent_at
     return control
+
+
+def revive_counts(state: CountsState) -> SharedCounts:
+    """Map the counts again."""
+    return SharedCounts(state.fd)
 
 
 def revive_worker(state: ChildState) -> Worker:

@@ -27,6 +27,7 @@ from proxyd.supervisor.state import (
     owned,
     pack,
     revive_control,
+    revive_counts,
     revive_worker,
     unpack,
 )
@@ -107,7 +108,8 @@ def take_over(legacy: Legacy, silent_at: float) -> Heir:
 
 def _revive(generation: GenerationState, silent_at: float) -> Past:
     control = revive_control(generation.control, silent_at) if generation.control else None
-    return past_of(generation.number, control, [revive_worker(worker) for worker in generation.workers])
+    counts = revive_counts(generation.counts) if generation.counts else None
+    return past_of(generation.number, control, [revive_worker(worker) for worker in generation.workers], counts)
 
 
 def take_household(candidate: ChildState) -> Household:

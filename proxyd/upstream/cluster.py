@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
+from proxyd.core.counts import Row
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import every, first
@@ -14,6 +15,7 @@ from proxyd.upstream.breaker import Breaker
 from proxyd.upstream.budget import RetryBudget
 from proxyd.upstream.endpoints import PENALTY, EndpointState
 from proxyd.upstream.hedge import Hedge
+from proxyd.upstream.load import Load, Overflowed, nobody
 from proxyd.upstream.outlier import OutlierDetector
 
 SERVER_ERROR: Final = 500
@@ -24,10 +26,19 @@ MAX_UNHEALTHY: Final = 65_536
 class Cluster:
     """One service."""
 
-    def __init__(self, service: Service, former: "Cluster | None", now: float, rng: random.Random) -> None:
+    def __init__(
+        self,
+        service: Service,
+        former: "Cluster | None",
+        now: float,
+        rng: random.Random,
+        overflowed: Overflowed = nobody,
+    ) -> None:
         policy = service.resilience
         self.name = service.name
         self.policy: Resilience = policy
+        self.load: Load = former.load if former is not None else Load(service.name, policy.thresholds, overflowed)
+        self.load.bound_by(policy.thresholds)
         endpoints = service.endpoints or (Endpoint(service.base.host, service.base.port),)
         self.is_resolved = not service.endpoints
         """Its one state stands for whatever address the name resolves to."""
@@ -163,20 +174,42 @@ _OURS: Final = frozenset(
 class ClusterSet:
     """All clusters of one worker, by service name."""
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, rng: random.Random | None = None, overflowed: Overflowed = nobody, row: Row | None = None
+    ) -> None:
         self._rng = rng or random.Random()  # noqa: S311 - balance, not secrecy
+        self._overflowed = overflowed
+        self._row = row
         self._clusters: dict[str, Cluster] = {}
         self._unhealthy: set[tuple[str, str, int]] = set()
 
-    def apply(self, services: Sequence[Service], now: float) -> dict[str, Cluster]:
-        """Return the clusters of these services; what was learned of endpoints that stay is kept."""
+    def apply(self, services: Sequence[Service], now: float, *, is_alone: bool = True) -> dict[str, Cluster]:
+        """Return the clusters of these services; what was learned of endpoints that stay is kept.
+
+        ``is_alone``: there is no other worker to count with.
+        """
+        former = self._clusters
         self._clusters = {
-            service.name: Cluster(service, self._clusters.get(service.name), now, self._rng) for service in services
+            service.name: Cluster(service, former.get(service.name), now, self._rng, self._overflowed)
+            for service in services
         }
+        self._share([former[name] for name in former if name not in self._clusters], is_alone=is_alone)
         for cluster in self._clusters.values():
             for state in cluster.states:
                 state.is_healthy = (cluster.name, state.endpoint.host, state.endpoint.port) not in self._unhealthy
         return self._clusters
+
+    def _share(self, gone: Sequence[Cluster], *, is_alone: bool) -> None:
+        """Publish what is under way in the order of the snapshot, which is the same for all workers."""
+        row = None if is_alone else self._row
+        for cluster in gone:
+            cluster.load.share(None, 0)
+        if self._row is not None:
+            self._row.begin([*self._clusters])
+        for position, cluster in enumerate(self._clusters.values()):
+            cluster.load.share(row, position)
+        if row is not None:
+            row.publish()
 
     def set_health(self, service: str, host: str, port: int, is_healthy: bool, now: float) -> None:
         """Take in what active checks say of an endpoint, known already or not yet."""

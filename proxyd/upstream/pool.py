@@ -9,8 +9,10 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from proxyd.core.counts import CONNECTIONS, PENDING
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.limits import PoolLimits
+from proxyd.upstream.load import Load
 
 
 class PoolKey(NamedTuple):
@@ -55,11 +57,13 @@ class _Waiter:
 class Pool:
     """Connections to one PoolKey. ``open`` counts idle, lent and being dialled."""
 
-    __slots__ = ("idle", "key", "limits", "open", "retired", "waiters")
+    __slots__ = ("idle", "key", "limits", "load", "open", "retired", "waiters")
 
     def __init__(self, key: PoolKey, limits: PoolLimits) -> None:
         self.key = key
         self.limits = limits
+        self.load: Load | None = None
+        """Counts what is open, and who waits, for the service's thresholds."""
         self.idle: list[Poolable] = []
         self.open = 0
         self.waiters: deque[_Waiter] = deque()
@@ -84,12 +88,14 @@ class Pool:
             ):
                 return connection
             connection.close()
-            self.open -= 1
+            self._closed(1)
         return None
 
     def reserve(self) -> bool:
-        """Take a place for a new connection; False when all are taken."""
+        """Take a place for a new connection; False when all are taken, here or in all workers together."""
         if self.open >= self.limits.connections:
+            return False
+        if self.load is not None and not self.load.try_take(CONNECTIONS):
             return False
         self.open += 1
         return True
@@ -104,6 +110,9 @@ class Pool:
                 503, Flag.UPSTREAM_OVERFLOW, "connection_limit_reached", "too many requests wait for a connection"
             )
         waiter = _Waiter()
+        load = self.load
+        if load is not None:
+            load.wait()
         self.waiters.append(waiter)
         try:
             await waiter.event.wait()
@@ -115,6 +124,9 @@ class Pool:
             else:
                 self.forfeit()
             raise
+        finally:
+            if load is not None:
+                load.give_back(PENDING)
         return waiter.connection
 
     def release(self, connection: Poolable, now: float) -> None:
@@ -138,30 +150,53 @@ class Pool:
         if self.waiters:
             self._grant(None)
         else:
-            self.open -= 1
+            self._closed(1)
 
     def sweep(self, now: float) -> None:
-        """Close idle connections that are too old or were closed by the other side."""
+        """Close idle connections that are too old, were closed by the other side, or are in the way of a waiter.
+
+        Places that other pools and workers gave back are passed on here: nothing else tells the waiters of them.
+        """
         kept = []
+        load = self.load
+        is_short = bool(self.idle) and load is not None and load.is_short
         for connection in self.idle:
             if (
                 now - connection.idle_since >= self.limits.idle
                 or self._expired(connection, now)
+                or is_short
                 or not connection.is_alive()
             ):
                 connection.close()
-                self.open -= 1
+                self._closed(1)
             else:
                 kept.append(connection)
         self.idle = kept
+        while load is not None and self.waiters and not load.is_full(CONNECTIONS) and self.reserve():
+            self._grant(None)
 
     def retire(self) -> None:
         """Close what is idle now and what is lent when it comes back."""
         self.retired = True
         for connection in self.idle:
             connection.close()
-        self.open -= len(self.idle)
+        self._closed(len(self.idle))
         self.idle = []
+
+    def count_with(self, load: Load | None) -> None:
+        """Count what is open with ``load`` from now on."""
+        if self.load is load:
+            return
+        if self.load is not None:
+            self.load.give_back(CONNECTIONS, self.open)
+        if load is not None:
+            load.give_back(CONNECTIONS, -self.open)
+        self.load = load
+
+    def _closed(self, count: int) -> None:
+        self.open -= count
+        if self.load is not None:
+            self.load.give_back(CONNECTIONS, count)
 
     def _grant(self, connection: Poolable | None) -> None:
         waiter = self.waiters.popleft()
@@ -180,12 +215,13 @@ class PoolSet:
     def __init__(self) -> None:
         self._pools: dict[PoolKey, Pool] = {}
 
-    def get(self, key: PoolKey, limits: PoolLimits) -> Pool:
-        """Return the pool of ``key``, made when first asked for; ``limits`` hold from now on."""
+    def get(self, key: PoolKey, limits: PoolLimits, load: Load | None = None) -> Pool:
+        """Return the pool of ``key``, made when first asked for; ``limits`` and ``load`` hold from now on."""
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(key, limits)
         pool.limits = limits
+        pool.count_with(load)
         return pool
 
     def sweep(self, now: float) -> None:

@@ -98,6 +98,7 @@ class Router:
         state: EndpointState | None = None
         wait: float | None
         if cluster is not None:
+            cluster.load.enter(exchange)
             cluster.budget.request(now)
             if cluster.key_field:
                 _add_key(exchange, cluster.key_field)
@@ -141,6 +142,8 @@ class Router:
                 if response.status >= _FIRST_RETRYABLE:
                     wait = self._wait_after_status(exchange, cluster, response, current_time())
                 if wait is None:
+                    if exchange.retrying:
+                        cluster.load.end_retry(exchange)
                     return _told(exchange, response) if exchange.tries else response
                 response.body.abandon()
                 outcome = str(response.status)
@@ -246,7 +249,8 @@ class Router:
         if len(route.pools) >= MAX_POOLS:
             route.pools.clear()
             self._pools.prune()
-        found = (self._pools.get(key, route.pool), authority.host_header(exchange.request.scheme))
+        load = route.cluster.load if route.cluster is not None else None
+        found = (self._pools.get(key, route.pool, load), authority.host_header(exchange.request.scheme))
         route.pools[authority.host, authority.port, state, secure] = found
         return found
 
@@ -255,7 +259,9 @@ class Router:
         policy = cluster.policy.retry
         if exchange.attempts >= policy.attempts and not (exchange.reused and exchange.attempts == 1):
             return None
-        if not may_retry_error(exchange, error, policy) or not cluster.budget.try_retry(now):
+        if not may_retry_error(exchange, error, policy):
+            return None
+        if not cluster.load.try_retry(exchange) or not cluster.budget.try_retry(now):
             return None
         if exchange.reused and error.retry is not Retry.NEVER:
             return 0.0  # the connection was stale: nothing says that the upstream is in trouble
@@ -269,7 +275,9 @@ class Router:
         if asked is not None and asked > policy.patience:
             return None
         wait = max(asked or 0.0, backoff(policy, exchange.attempts, self._rng))
-        if self._affordable(exchange, wait, now) is None or not cluster.budget.try_retry(now):
+        if self._affordable(exchange, wait, now) is None or not cluster.load.try_retry(exchange):
+            return None
+        if not cluster.budget.try_retry(now):
             return None
         return wait
 

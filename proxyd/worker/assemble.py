@@ -9,6 +9,7 @@ import trio
 
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
+from proxyd.core.counts import Row
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
@@ -32,9 +33,9 @@ from proxyd.worker.observe import Observer
 class Assembly:
     """Builds views; what outlives a snapshot (pools, resolver, observer) is held here."""
 
-    def __init__(self, reaper: Reaper, observer: Observer, meter: Meter) -> None:
+    def __init__(self, reaper: Reaper, observer: Observer, meter: Meter, row: Row | None = None) -> None:
         self.pools = PoolSet()
-        self.clusters = ClusterSet()
+        self.clusters = ClusterSet(overflowed=self._overflowed, row=row)
         self.secrets = Secrets()
         self._resolver = Resolver()
         self._reaper = reaper
@@ -52,7 +53,8 @@ class Assembly:
             self._connector = (policy, connector)
             self.pools.retire_others(policy)
         router = Router(self._connector[1], self.pools, self.secrets, snapshot.limits, policy, snapshot.pseudonym)
-        self._clusters = self.clusters.apply(snapshot.services, trio.current_time())
+        alone = snapshot.workers == 1
+        self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]
         return View(snapshot, services, self._route(snapshot, None), router)
 
@@ -61,6 +63,9 @@ class Assembly:
         """The connector of the current policy."""
         assert self._connector is not None, "a snapshot was applied"
         return self._connector[1]
+
+    def _overflowed(self, service: str, threshold: str) -> None:
+        self._meter.counter(metrics.OVERFLOWS, service, threshold).value += 1
 
     def _route(self, snapshot: Snapshot, service: Service | None) -> Route:
         timeouts = service.timeouts if service is not None else snapshot.unknown_timeouts

@@ -14,6 +14,7 @@ import trio
 from OpenSSL import SSL
 
 from proxyd.core import metrics
+from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.messages import InstallLeaf, SetCredential, SetHealth
@@ -46,13 +47,15 @@ def preload() -> None:
     """Nothing more: importing this module has loaded the data plane, for the supervisor to fork."""
 
 
-def main(index: int, control_fd: int, supervisor_fd: int) -> int:
+def main(index: int, control_fd: int, supervisor_fd: int, counts: SharedCounts) -> int:
     """Run a worker in this process until its lifeline ends or it is drained; return its exit code."""
     harden()
     raise_nofile()
     set_name(f"proxyd-w{index}")
     gc.set_threshold(50_000, 20, 50)  # exchanges leave few cycles; frozen pages stay shared
-    return trio.run(Worker(index).run, socket.socket(fileno=control_fd), socket.socket(fileno=supervisor_fd))
+    return trio.run(
+        Worker(index, counts.row(index)).run, socket.socket(fileno=control_fd), socket.socket(fileno=supervisor_fd)
+    )
 
 
 class Worker:
@@ -60,8 +63,10 @@ class Worker:
 
     view: View
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, row: Row | None = None) -> None:
         self.index = index
+        self._row = row
+        """Ours of the counts that workers share."""
         self.reaper = Reaper()
         self.pipes = Pipes()
         self.draining = False
@@ -83,7 +88,7 @@ class Worker:
     async def run(self, control: socket.socket, supervisor: socket.socket) -> int:
         """Serve until drained or orphaned."""
         self._observer = Observer(self._meter, self._events)
-        self._assembly = Assembly(self.reaper, self._observer, self._meter)
+        self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row)
         links = Links(self, self._meter, self._events, control)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))

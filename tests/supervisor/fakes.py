@@ -79,7 +79,7 @@ class Link:
         return [ipc.decode(payload, allowed) for payload in self.reader.feed(data, fds)] if data else []
 
 
-def worker(index, control_fd, supervisor_fd):
+def worker(index, control_fd, supervisor_fd, counts):
     report(
         "worker",
         index=index,
