@@ -75,8 +75,11 @@ class Balancer:
         available = self._candidates(chosen, now)
         if not tried:
             return available
-        for group in (chosen, *groups):
-            fresh = [state for state in self._candidates(group, now) if state not in tried]
+        fresh = [state for state in available if state not in tried]
+        if fresh:
+            return fresh
+        for group in groups:  # what is unavailable there is no better than what was tried
+            fresh = [state for state in _available(group, now) if state not in tried]
             if fresh:
                 return fresh
         return available

@@ -3,15 +3,22 @@
 It opens after failures in a row or by their rate over a window, lets nothing through for ``open_for`` seconds, then a
 few probes at a time; ``probes`` successes in a row close it, one failure opens it again. Synchronous: who is admitted
 must say how it ended, by ``success``, ``failure`` or, where it says nothing about the upstream, ``withdraw``.
+
+What began before the last half-open time says nothing of now: a hundred calls that hang in an outage and fail long
+after it neither use up the probes nor open the breaker again, and a late success is no proof of recovery.
 """
 
 import enum
+import math
 from typing import Final
 
 from proxyd.core.resilience import BreakerPolicy
 
 SLICES: Final = 10
 """The window moves in tenths."""
+
+CHANCE: Final = 0.01
+"""A run of failures that is expected less often than this within a window is no accident."""
 
 
 class State(enum.Enum):
@@ -33,6 +40,7 @@ class Breaker:
         "_policy",
         "_probes",
         "_proven",
+        "_since",
         "_slice",
         "_successes",
         "forced",
@@ -55,6 +63,8 @@ class Breaker:
         """Admitted while half open, not ended yet."""
         self._proven = 0
         """Successes since it is half open."""
+        self._since = -math.inf
+        """When it was half open last: calls from before do not count."""
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state.value} in_a_row={self._in_a_row} probes={self._probes}>"
@@ -67,7 +77,7 @@ class Breaker:
             return True
         if self.state is State.OPEN:
             return now - self._opened >= self._policy.open_for
-        return self._probes < self._policy.probes
+        return self._probes < self._policy.probes and now >= self._since
 
     def admit(self, now: float) -> bool:
         """Let a call through, or not."""
@@ -80,13 +90,16 @@ class Breaker:
                 return False
             self.state = State.HALF_OPEN
             self._probes = self._proven = 0
-        if self._probes >= self._policy.probes:
+            self._since = now
+        if self._probes >= self._policy.probes or now < self._since:
             return False
         self._probes += 1
         return True
 
-    def success(self) -> None:
-        """A call that was admitted went well: the common case, so the window is brought up to date by failures."""
+    def success(self, began: float = math.inf) -> None:
+        """A call that was admitted at ``began`` went well: so common that failures bring the window up to date."""
+        if began < self._since:
+            return
         self._in_a_row = 0
         if self.state is State.CLOSED:
             self._successes += 1
@@ -96,19 +109,21 @@ class Breaker:
             if self._proven >= self._policy.probes:
                 self._close()
 
-    def failure(self, now: float) -> None:
-        """A call that was admitted failed."""
+    def failure(self, now: float, began: float = math.inf) -> None:
+        """A call that was admitted at ``began`` failed."""
+        if began < self._since:
+            return
         self._in_a_row += 1
         if self.state is State.HALF_OPEN:
             self._open(now)
         elif self.state is State.CLOSED:
             self._count_failure(now)
-            if self._in_a_row >= self._policy.consecutive_failures or self._is_rate_exceeded():
+            if self._is_run_telling() or self._is_rate_exceeded():
                 self._open(now)
 
-    def withdraw(self) -> None:
-        """A call that was admitted ended without a verdict."""
-        if self.state is State.HALF_OPEN:
+    def withdraw(self, began: float = math.inf) -> None:
+        """A call that was admitted at ``began`` ended without a verdict."""
+        if self.state is State.HALF_OPEN and began >= self._since:
             self._probes = max(0, self._probes - 1)
 
     def retry_after(self, now: float) -> float:
@@ -116,6 +131,20 @@ class Breaker:
         if self.state is State.OPEN:
             return max(0.0, self._opened + self._policy.open_for - now)
         return 0.0
+
+    def _is_run_telling(self) -> bool:
+        """Whether the failures in a row are enough, and more than the share of failures before them explains.
+
+        Of a thousand calls of which a third fail here and there, five in a row fail by chance again and again;
+        to open then would keep off the two thirds that go well.
+        """
+        run, policy = self._in_a_row, self._policy
+        if run < policy.consecutive_failures:
+            return False
+        calls, failures = sum(self._calls) - run, sum(self._failures) - run
+        if calls < policy.volume or failures <= 0 or failures >= calls:
+            return True
+        return calls * (failures / calls) ** run < CHANCE
 
     def _is_rate_exceeded(self) -> bool:
         policy = self._policy

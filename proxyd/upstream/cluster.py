@@ -1,5 +1,6 @@
 """A service's endpoints in one worker, with the policies that spread and hold back attempts; it outlives snapshots."""
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Final
@@ -120,40 +121,45 @@ class Cluster:
     def answered(self, state: EndpointState, status: int, seconds: float, began: float) -> None:
         """An attempt that ``began`` then brought a response head after ``seconds``."""
         if status >= SERVER_ERROR or 0 < self._slow < seconds:
-            self._failed(state, status, seconds, began + seconds)
+            self._failed(state, status, seconds, began + seconds, began)
             return
         if self.hedge is not None:
             self.hedge.latencies.observe(seconds, began + seconds)
         if self.breaker is not None:
-            self.breaker.success()
+            self.breaker.success(began)
         if self._several:
             if state.breaker is not None:
-                state.breaker.success()
+                state.breaker.success(began)
             if self.outlier is not None:
                 self.outlier.success(state)
             state.observe(seconds, began + seconds)
 
-    def failed(self, state: EndpointState, error: ProxyError, now: float) -> None:
-        """An attempt ended without a response head."""
+    def failed(self, state: EndpointState, error: ProxyError, now: float, began: float = math.inf) -> None:
+        """An attempt that ``began`` then ended without a response head."""
         if error.flag in _OURS:
-            self.withdraw(state)
+            self.withdraw(state, began)
             return
-        self._failed(state, 0, 0.0, now)
+        self._failed(state, 0, 0.0, now, began)
 
-    def withdraw(self, state: EndpointState) -> None:
-        """An attempt ended without a word about the upstream."""
+    def withdraw(self, state: EndpointState, began: float = math.inf) -> None:
+        """An attempt that ``began`` then ended without a word about the upstream."""
         for guard in (self.breaker, state.breaker):
             if guard is not None:
-                guard.withdraw()
+                guard.withdraw(began)
 
-    def _failed(self, state: EndpointState, status: int, seconds: float, now: float) -> None:
-        for guard in (self.breaker, state.breaker):
-            if guard is not None:
-                guard.failure(now)
+    def _failed(self, state: EndpointState, status: int, seconds: float, now: float, began: float) -> None:
         if self._several:
+            if state.breaker is not None:
+                state.breaker.failure(now, began)
             state.observe(max(seconds, PENALTY), now)
             if self.outlier is not None and (status == 0 or status >= SERVER_ERROR):
                 self.outlier.failure(state, status, self.states, now)
+        if self.breaker is None:
+            return
+        if self._several and any(one is not state and one.is_available(now) for one in self.states):
+            self.breaker.withdraw(began)  # the endpoint's failure: it is the service's when no other is left
+        else:
+            self.breaker.failure(now, began)
 
 
 _OURS: Final = frozenset(

@@ -32,6 +32,8 @@ class OutlierDetector:
         policy = self._policy
         state.calls += 1
         state.failures += 1
+        if state.ejected_until > now:
+            return  # it was on its way when the endpoint was taken out: no reason to take it out again once it is back
         state.in_a_row += 1
         state.gateway_in_a_row = state.gateway_in_a_row + 1 if not status or status in GATEWAY else 0
         state.local_in_a_row = 0 if status else state.local_in_a_row + 1

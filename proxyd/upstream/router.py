@@ -77,14 +77,22 @@ class Router:
     """Routes exchanges under one snapshot; pools outlive it."""
 
     def __init__(
-        self, connector: Connector, pools: PoolSet, secrets: Secrets, limits: Limits, policy: str, pseudonym: str
+        self,
+        connector: Connector,
+        pools: PoolSet,
+        secrets: Secrets,
+        limits: Limits,
+        policy: str,
+        pseudonym: str,
+        *,
+        rng: random.Random | None = None,
     ) -> None:
         self.connector = connector
         self._pools = pools
         self._secrets = secrets
         self._limits = limits
         self._policy = policy
-        self._rng = random.Random()  # noqa: S311 - jitter, not secrecy
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._via = f"via: 1.1 {pseudonym}\r\n".encode("ascii")
 
     async def __call__(self, exchange: Exchange) -> Response:
@@ -123,7 +131,7 @@ class Router:
                     wait = 0.0
                 else:
                     state.pending -= 1
-                    cluster.failed(state, error, current_time())
+                    cluster.failed(state, error, current_time(), now)
                     wait = self._wait_after_error(exchange, cluster, error, current_time())
                     if wait is None:
                         raise
@@ -131,7 +139,7 @@ class Router:
             except BaseException:
                 if cluster is not None and state is not None:
                     state.pending -= 1
-                    cluster.withdraw(state)
+                    cluster.withdraw(state, now)
                 raise
             else:
                 if cluster is None or state is None:

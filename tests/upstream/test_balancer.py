@@ -119,3 +119,14 @@ def test_some_endpoint_is_picked_and_an_unavailable_one_only_in_panic(places, po
     picked = balancer.pick(NOW, key)
     assert picked in group
     assert picked.is_available(NOW) or balancer.is_panicking(NOW)
+
+
+def test_another_try_goes_to_no_ejected_endpoint_of_another_priority():
+    group = states((1, 0), (1, 1))
+    group[1].ejected_until = NOW + 1
+    assert shares(made(Balance.RANDOM, group), 50, tried=[group[0]]) == [1.0, 0.0]
+
+
+def test_another_try_goes_to_another_priority_where_its_own_is_used_up():
+    group = states((1, 0), (1, 1))
+    assert shares(made(Balance.RANDOM, group), 50, tried=[group[0]]) == [0.0, 1.0]

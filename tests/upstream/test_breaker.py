@@ -99,3 +99,48 @@ def test_whatever_happens_probes_stay_bounded_and_waiting_leads_out_of_open(step
         if breaker.state is State.HALF_OPEN:
             assert breaker._probes <= POLICY.probes
     assert breaker.state is not State.OPEN or breaker.is_ready(now + POLICY.open_for)
+
+
+def test_calls_from_before_the_half_open_time_say_nothing_of_now():
+    breaker = opened(at=5.0)
+    assert breaker.admit(7.0)
+    breaker.failure(7.5, began=4.0)
+    breaker.success(began=4.0)
+    breaker.withdraw(began=4.0)
+    assert breaker.state is State.HALF_OPEN
+    assert not breaker.admit(7.5), "the probe is still on its way"
+    breaker.success(began=7.0)
+    for _ in range(9):
+        breaker.failure(8.0, began=4.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_call_from_before_the_half_open_time_is_no_probe():
+    breaker = opened(at=5.0)
+    assert breaker.admit(7.0)
+    breaker.withdraw(began=7.0)
+    assert not breaker.is_ready(6.9)
+    assert not breaker.admit(6.9), "its end would not count, so it would hold its place for ever"
+    assert breaker.admit(7.1)
+
+
+def test_a_run_that_scattered_failures_explain_does_not_open_it_and_a_longer_one_does():
+    breaker = Breaker(BreakerPolicy())
+    for number in range(1000):
+        breaker.success() if number % 3 else breaker.failure(1.0)
+    for _ in range(7):
+        breaker.failure(1.0)
+    assert breaker.state is State.CLOSED
+    for _ in range(7):
+        breaker.failure(1.0)
+    assert breaker.state is State.OPEN
+
+
+def test_a_run_after_many_good_calls_opens_it_at_once():
+    breaker = Breaker(BreakerPolicy())
+    for number in range(1000):
+        breaker.success() if number != 500 else breaker.failure(1.0)
+    for _ in range(5):
+        assert breaker.state is State.CLOSED
+        breaker.failure(1.0)
+    assert breaker.state is State.OPEN

@@ -120,3 +120,33 @@ def test_the_view_shows_every_endpoint():
         ("10.0.0.1:1", True, "closed"),
         ("10.0.0.1:2", True, "closed"),
     ]
+
+
+def test_the_breaker_of_a_service_opens_for_failures_only_where_no_other_endpoint_is_left():
+    policy = dataclasses.replace(FAST, outlier=None)
+    made = cluster(1, 2, policy=policy)
+    one, other = made.states
+    for now in (0.0, 0.1, 0.2, 0.3):
+        made.admit(now)
+        made.failed(one, lost(), now, now)
+    made.admit(1.0)
+    for now in (1.0, 1.1):
+        made.failed(other, lost(), now, now)
+    with pytest.raises(ProxyError):
+        made.admit(1.2)
+
+
+def test_a_probe_that_fails_where_another_endpoint_is_left_gives_its_place_to_the_next():
+    policy = dataclasses.replace(FAST, outlier=None)
+    made = cluster(1, 2, policy=policy)
+    for state in made.states:
+        for _ in range(4):
+            made.failed(state, lost(), 0.0, 0.0)
+    made.admit(5.0)
+    first = made.pick(exchange(), 5.0)
+    made.failed(first, lost(), 5.1, 5.0)
+    made.admit(5.2)
+    second = made.pick(exchange(), 5.2)
+    assert second is not first
+    made.answered(second, 200, 0.1, 5.2)
+    made.admit(5.4)

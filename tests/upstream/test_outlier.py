@@ -90,3 +90,12 @@ def test_there_is_always_someone_left(steps):
             detector.failure(group[index], status, group, now)
         assert any(state.is_available(now) for state in group)
         assert sum(not state.is_available(now) for state in group) <= 2
+
+
+def test_failures_that_end_during_an_ejection_do_not_bring_the_next_one_nearer():
+    group = states(3)
+    detector = OutlierDetector(POLICY, 0.0)
+    fail(detector, group, 0, 5)
+    fail(detector, group, 0, 40, now=20.0)
+    fail(detector, group, 0, 1, now=31.5)
+    assert group[0].is_available(32.0)
