@@ -1,0 +1,139 @@
+"""What can go wrong, by name: who the endpoints are, what befalls them, and which policies are set."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bench.simulate.upstream import Behaviour, Phase
+from proxyd.core.limits import PoolLimits
+from proxyd.core.resilience import Balance, BreakerPolicy, OutlierPolicy, Resilience, RetryPolicy
+from proxyd.core.service import Timeouts
+
+FINE = Behaviour()
+DOWN = Behaviour(is_down=True)
+WELL = (Phase(0.0, FINE),)
+TIMEOUTS = Timeouts(connect=1.0, first_byte=2.0, per_try=5.0, total=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One simulation's world. Times are seconds from its start."""
+
+    about: str
+    servers: tuple[tuple[Phase, ...], ...] = (WELL, WELL, WELL)
+    weights: tuple[int, ...] = ()
+    priorities: tuple[int, ...] = ()
+    slots: int = 64
+    """Requests that a server works on at a time ..."""
+    queue: int = 1024
+    """... and that wait for that; others are answered 503 at once."""
+    seconds: float = 12.0
+    """Requests come for so long ..."""
+    rate: float = 100.0
+    """... at so many each second, as a Poisson process."""
+    bursts: float = 0.0
+    """Share of the requests that come in bursts of ten."""
+    posts: float = 0.1
+    """Share of POST among them."""
+    leavers: float = 0.0
+    """Share of clients that leave before they have an answer, if it takes more than a moment."""
+    policy: Resilience = field(default_factory=Resilience)
+    timeouts: Timeouts = TIMEOUTS
+    pool: PoolLimits = field(default_factory=PoolLimits)
+
+
+def _flapping(period: float, until: float) -> tuple[Phase, ...]:
+    phases = list(WELL)
+    at = period
+    while at < until:
+        phases += [Phase(at, DOWN), Phase(at + period / 2, FINE)]
+        at += period
+    return tuple(phases)
+
+
+def _from(begin: float, behaviour: Behaviour, end: float | None = None) -> tuple[Phase, ...]:
+    return (*WELL, Phase(begin, behaviour), *(() if end is None else (Phase(end, FINE),)))
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "steady": Scenario("nothing goes wrong"),
+    "kill_one": Scenario("one of three is killed after 3 s and back 5 s later", (WELL, WELL, _from(3, DOWN, 8))),
+    "two_down": Scenario("two of three are down from 3 s to 8 s", (WELL, _from(3, DOWN, 8), _from(3, DOWN, 8))),
+    "one_slow": Scenario("one of three is 20 times slower from 2 s on", (WELL, WELL, _from(2, Behaviour(median=0.2)))),
+    "one_errors": Scenario("one of three answers 30 % with 5xx", (WELL, WELL, _from(0, Behaviour(errors=0.3)))),
+    "brownout": Scenario("all three answer 35 % with 503", (_from(0, Behaviour(errors=0.35, statuses=(503,))),) * 3),
+    "all_down": Scenario("all three are down for 10 s, then back", (_from(3, DOWN, 13),) * 3, seconds=18, rate=100.0),
+    "black_hole": Scenario(
+        "packets to one of three vanish from 3 s on", (WELL, WELL, _from(3, Behaviour(is_silent=True)))
+    ),
+    "flapping": Scenario("one of three goes down and comes back every second", (WELL, WELL, _flapping(1.0, 12.0))),
+    "overload": Scenario(
+        "twice what three servers can carry, and they refuse what they cannot queue",
+        (_from(0, Behaviour(median=0.04)),) * 3,
+        slots=4,
+        queue=8,
+        rate=500.0,
+        seconds=6,
+    ),
+    "resets": Scenario(
+        "connections end on the way, and break before, after and within answers",
+        (_from(0, Behaviour(stale=0.05, lost=0.03, cuts=0.01)),) * 3,
+        posts=0.4,
+    ),
+    "unavailable": Scenario(
+        "a single server answers 503 with Retry-After for a second, again and again",
+        (
+            tuple(
+                phase
+                for at in range(0, 12, 3)
+                for phase in (
+                    Phase(at, FINE),
+                    Phase(at + 2, Behaviour(errors=1.0, statuses=(503,), retry_after="1")),
+                )
+            ),
+        ),
+        rate=50.0,
+    ),
+    "backup": Scenario(
+        "both servers of the first priority are down from 3 s to 8 s; two stand by",
+        (_from(3, DOWN, 8), _from(3, DOWN, 8), WELL, _from(5, Behaviour(errors=0.5), 9)),
+        priorities=(0, 0, 1, 1),
+    ),
+}
+
+
+def brief(scenario: Scenario, requests: int, rng: random.Random) -> Scenario:
+    """Return ``scenario`` with few requests, and with policies drawn at random: tight ones, odd ones, none."""
+    count = len(scenario.servers)
+    retry = RetryPolicy(
+        attempts=rng.choice((1, 2, 3, 3, 5)),
+        on=rng.choice((RetryPolicy().on, ("connect", "reset", "timeout", "500", "502", "503", "504"), ("connect",))),
+        base=rng.choice((0.001, 0.025, 0.5)),
+        ratio=rng.choice((0.0, 0.2, 0.2, 1.0)),
+        min_per_second=rng.choice((0.1, 0.3, 1.0, 3.0)),
+        key_header=rng.choice(("", "", "idempotency-key")),
+    )
+    breaker = rng.choice((None, BreakerPolicy(), BreakerPolicy(consecutive_failures=2, open_for=0.5, probes=2)))
+    outlier = rng.choice((None, OutlierPolicy(), OutlierPolicy(consecutive_5xx=2, base_ejection=1.0, interval=1.0)))
+    return dataclasses.replace(
+        scenario,
+        rate=requests / scenario.seconds,
+        bursts=rng.choice((0.0, 0.5, 0.9)),
+        posts=rng.choice((0.1, 0.5)),
+        leavers=rng.choice((0.0, 0.1)),
+        weights=tuple(rng.randint(1, 3) for _ in range(count)),
+        slots=rng.choice((1, 4, 64)),
+        queue=rng.choice((2, 1024)),
+        policy=Resilience(
+            balance=rng.choice(list(Balance)),
+            slow_start=rng.choice((0.0, 2.0)),
+            retry=retry,
+            breaker=breaker,
+            outlier=outlier,
+        ),
+        timeouts=rng.choice((scenario.timeouts, Timeouts(connect=0.5, first_byte=0.6, per_try=0.9, total=2.0))),
+        pool=rng.choice((PoolLimits(), PoolLimits(connections=2, pending=4, idle=1.0), PoolLimits(1, 2, requests=3))),
+    )

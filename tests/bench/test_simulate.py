@@ -1,0 +1,87 @@
+"""The policies against failure on a virtual clock: what must hold, over many seeds, and what they are worth."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.simulate.__main__ import main, play
+from bench.simulate.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 84
+"""Of each scenario; of all together more than a thousand."""
+REQUESTS = 40
+
+
+def test_a_thousand_seeds_are_played():
+    assert SEEDS * len(SCENARIOS) >= 1000
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_must_hold_holds_under_every_policy(name):
+    broken = {}
+    for seed in range(SEEDS):
+        document = play(name, seed, REQUESTS)
+        assert document["requests"] == REQUESTS
+        if document["violations"]:
+            broken[seed] = document["violations"]
+    assert not broken, f"python -m bench.simulate --scenario {name} --brief {REQUESTS} --seed {next(iter(broken))}"
+
+
+def test_a_seed_gives_the_same_document_in_another_process():
+    command = [sys.executable, "-m", "bench.simulate", "--brief", "40", "--seed", "7"]
+    seen = {
+        subprocess.run(
+            command, check=True, cwd=ROOT, env={"PYTHONHASHSEED": salt}, capture_output=True, timeout=100
+        ).stdout
+        for salt in ("1", "2")
+    }
+    assert len(seen) == 1
+    assert json.loads(seen.pop()) == {name: play(name, 7, 40) for name in SCENARIOS}
+    assert play("resets", 7, 40) != {**play("resets", 8, 40), "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "availability", "amplification"),
+    [
+        ("steady", 1.0, 1.0),
+        ("kill_one", 1.0, 1.05),
+        ("two_down", 1.0, 1.05),
+        ("one_slow", 1.0, 1.05),
+        ("one_errors", 0.999, 1.2),
+        ("black_hole", 0.995, 1.05),
+        ("flapping", 1.0, 1.05),
+        ("backup", 0.999, 1.1),
+        ("brownout", 0.7, 1.3),
+    ],
+)
+def test_the_defaults_are_worth_it(name, availability, amplification):
+    document = play(name, 1)
+    assert document["availability"] >= availability
+    assert document["amplification"] <= amplification
+    assert not document["violations"]
+
+
+def test_an_outage_of_all_is_not_made_worse_and_over_soon_after_its_end():
+    document = play("all_down", 1)
+    assert document["amplification"] <= 1.25
+    assert document["failed_until_s"] < 13 + 2
+    assert document["failure_latency_ms"]["p90"] < 1
+
+
+def test_the_command_prints_one_object_and_says_what_there_is(capsys):
+    assert main(["--scenario", "kill_one", "--seed", "3", "--brief", "20"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"availability", "amplification", "latency_ms"} <= document.keys()
+    assert (document["scenario"], document["seed"]) == ("kill_one", 3)
+    assert main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(SCENARIOS)
+
+
+def test_an_unknown_scenario_is_refused_with_the_names_of_all(capsys):
+    with pytest.raises(SystemExit):
+        main(["--scenario", "nothing"])
+    assert "kill_one" in capsys.readouterr().err
