@@ -12,6 +12,7 @@ from proxyd.upstream.balancer import SMALL_GROUP, Balancer
 from proxyd.upstream.budget import RetryBudget
 from proxyd.upstream.cluster import Cluster
 from proxyd.upstream.endpoints import EndpointState
+from proxyd.upstream.load import Load
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
 
 MAX_TOLD = 20
@@ -107,11 +108,11 @@ class WatchedPools(PoolSet):
         super().__init__()
         self._report = report
 
-    def get(self, key: PoolKey, limits: PoolLimits) -> Pool:
+    def get(self, key: PoolKey, limits: PoolLimits, load: Load | None = None) -> Pool:
         if key not in self._pools:
             pool = self._pools[key] = WatchedPool(key, limits)
             pool.report = self._report
-        return super().get(key, limits)
+        return super().get(key, limits, load)
 
     def all(self) -> list[Pool]:
         """Every pool."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bench.simulate.upstream import Behaviour, Phase
 from proxyd.core.limits import PoolLimits
-from proxyd.core.resilience import Balance, BreakerPolicy, OutlierPolicy, Resilience, RetryPolicy
+from proxyd.core.resilience import Balance, BreakerPolicy, HedgePolicy, OutlierPolicy, Resilience, RetryPolicy
 from proxyd.core.service import Timeouts
 
 FINE = Behaviour()
@@ -133,6 +133,7 @@ def brief(scenario: Scenario, requests: int, rng: random.Random) -> Scenario:
             retry=retry,
             breaker=breaker,
             outlier=outlier,
+            hedge=rng.choice((None, None, HedgePolicy(seconds=0.015, budget=0.5))),
         ),
         timeouts=rng.choice((scenario.timeouts, Timeouts(connect=0.5, first_byte=0.6, per_try=0.9, total=2.0))),
         pool=rng.choice((PoolLimits(), PoolLimits(connections=2, pending=4, idle=1.0), PoolLimits(1, 2, requests=3))),

@@ -21,6 +21,7 @@ from bench.simulate.network import MemoryConnector
 from bench.simulate.scenarios import Scenario
 from bench.simulate.upstream import Ledger, Server
 from proxyd.core.authority import Authority
+from proxyd.core.counts import PENDING, REQUESTS, RETRIES
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
@@ -201,6 +202,9 @@ class World:
         except ProxyError as error:
             answer.status = error.status
             answer.is_error = True
+        finally:
+            if exchange.held is not None:
+                exchange.held.leave(exchange)
         answer.attempts = exchange.attempts
         answer.seconds = trio.current_time() - now
 
@@ -232,6 +236,9 @@ class World:
             outcome.ejections += state.ejections
             if state.pending:
                 outcome.report(f"{state!r} has attempts pending that ended")
+        counts = [cluster.load.total(kind) for kind in (REQUESTS, PENDING, RETRIES)]
+        if any(counts):
+            outcome.report(f"{counts} requests, waiters and retries count as under way")
         later = trio.current_time() + 1000.0
         for guard in (cluster.breaker, *(state.breaker for state in cluster.states)):
             if guard is not None and not guard.is_ready(later):
@@ -254,6 +261,8 @@ class World:
         if answer.is_good and not effects:
             report(f"request {answer.number} was answered without being processed")
         most = max(self.scenario.policy.retry.attempts, 2)  # a stale connection is not the upstream's failure
+        if self.scenario.policy.hedge is not None:
+            most *= 2
         if answer.attempts > most:
             report(f"request {answer.number} took {answer.attempts} attempts, {most} are allowed")
 

@@ -112,11 +112,11 @@ class Cluster:
             state.breaker.admit(now)
         return state
 
-    def lost(self, state: EndpointState, seconds: float, now: float) -> None:
-        """An attempt was given up after ``seconds``, since another one was faster."""
+    def lost(self, state: EndpointState, began: float, now: float) -> None:
+        """An attempt that ``began`` then was given up, since another one was faster."""
         if self._several:
-            state.observe(seconds, now)
-        self.withdraw(state)
+            state.observe(now - began, now)
+        self.withdraw(state, began)
 
     def answered(self, state: EndpointState, status: int, seconds: float, began: float) -> None:
         """An attempt that ``began`` then brought a response head after ``seconds``."""

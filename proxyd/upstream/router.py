@@ -202,9 +202,9 @@ class Router:
         for runner in race.others(than=winner or race.runners[0]):
             runner.state.pending -= 1
             if runner.error is not None:
-                cluster.failed(runner.state, runner.error, ended)
+                cluster.failed(runner.state, runner.error, ended, runner.began)
             else:
-                cluster.lost(runner.state, ended - runner.began, ended)
+                cluster.lost(runner.state, runner.began, ended)
             exchange.tries.append(Try(runner.exchange.endpoint or "-", HEDGED, runner.state))
         if winner is None:
             first = race.runners[0].error
