@@ -7,20 +7,17 @@ from typing import Final
 
 from proxyd.net.framing import LinkClosed
 from proxyd.supervisor import succession
-from proxyd.supervisor.children import Control
-from proxyd.supervisor.fleet import Fleet
 from proxyd.supervisor.link import BufferedLink
-from proxyd.supervisor.listeners import Listeners
 from proxyd.supervisor.state import (
     FORMAT,
     Estate,
+    GenerationState,
     Household,
     Legacy,
+    SocketsState,
     borrowed,
     descriptors,
-    generation_state,
     pack,
-    sockets_state,
     unpack,
 )
 from proxyd.supervisor.succession import MAX_FRAME, Note, SuccessionError, Talk
@@ -86,17 +83,9 @@ class Parent:
             return
         self._tell(Note("agreed"))
 
-    def give_up(
-        self,
-        control: Control | None,
-        fleet: Fleet,
-        size: int,
-        sockets: tuple[Listeners, Listeners],
-        drain_timeout: float,
-    ) -> None:
+    def give_up(self, generation: GenerationState, sockets: SocketsState, drain_timeout: float) -> None:
         """Hand the generation over; when this returns it is in other hands. SuccessionError: it is not."""
-        generation = generation_state(self.number, control, fleet, size)
-        household = Household(FORMAT, generation, sockets_state(*sockets), drain_timeout)
+        household = Household(FORMAT, generation, sockets, drain_timeout)
         try:
             succession.tell(self.link, Note("household", pack(household), tuple(descriptors(household))))
         except LinkClosed as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from proxyd.core.counts import SharedCounts
-from proxyd.core.messages import Generations, Predecessor, Retire, WorkerExited
+from proxyd.core.messages import Generations, Message, Predecessor, Retire, WorkerExited
 from proxyd.supervisor.children import Child, Control, Worker, describe_exit
 from proxyd.supervisor.fleet import Fleet
 from proxyd.supervisor.notice import say
@@ -93,10 +93,11 @@ class Pasts:
             generation.kept_until = -math.inf
             generation.fleet.drain(seconds, now)
 
-    @property
-    def controls(self) -> list[Control]:
-        """The controls that can be told something."""
-        return [generation.control for generation in self if generation.control and generation.control.link.is_open]
+    def tell_controls(self, message: Message) -> None:
+        """Send something to every control that is left."""
+        for generation in self:
+            if generation.control and generation.control.link.is_open:
+                generation.control.tell(message)
 
     @property
     def children(self) -> list[Child]:

@@ -22,10 +22,16 @@ class Serving(Protocol):
 
     options: Options
     """How this program is started."""
-    generation: int
-    """The number of the generation that serves."""
-    drain_timeout: float
-    """What the workers of a candidate that failed may take to end."""
+
+    @property
+    def generation(self) -> int:
+        """The number of the generation that serves."""
+        ...
+
+    @property
+    def drain_timeout(self) -> float:
+        """What the workers of a candidate that failed may take to end."""
+        ...
 
     @property
     def is_running(self) -> bool:

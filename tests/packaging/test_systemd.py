@@ -9,7 +9,7 @@ import pytest
 
 from proxyd.cli.main import build_parser
 from proxyd.config.load import load_text
-from proxyd.supervisor.main import DEFAULT_DRAIN
+from proxyd.supervisor.current import DEFAULT_DRAIN
 from proxyd.supervisor.options import Options
 from tests.lab.tools import require_tool
 
