@@ -11,6 +11,7 @@ from proxyd.supervisor import state
 from proxyd.supervisor.children import Control, Worker
 from proxyd.supervisor.link import BufferedLink
 from proxyd.supervisor.listeners import Listeners
+from proxyd.supervisor.past import past_of
 from proxyd.supervisor.state import FORMAT, Estate, Household, SocketsState
 from proxyd.wire import ipc
 
@@ -81,7 +82,7 @@ def test_a_child_whose_link_has_ended_is_left_to_the_reaper():
     theirs.close()
     worker = Worker("worker 0", 78, BufferedLink(ours, ipc.MAX_UP), 0.0)
     worker.link.close()
-    assert state.generation_state(1, None, [worker], 1).workers == []
+    assert state.generation_state(1, None, past_of(1, None, [worker]).fleet, 1).workers == []
 
 
 def test_sockets_that_are_lent_are_neither_closed_nor_removed(tmp_path, held):
