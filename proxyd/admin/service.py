@@ -75,6 +75,14 @@ class Service(Protocol):
         """Endpoints of all services as every worker sees them."""
         ...
 
+    async def hold_breaker(self, service: str, state: str, endpoint: str | None = None) -> dict[str, Any]:
+        """Hold a breaker in a state. Refusal: there is none."""
+        ...
+
+    async def hold_endpoint(self, service: str, state: str, endpoint: str) -> dict[str, Any]:
+        """Hold an endpoint in a state. Refusal: there is none."""
+        ...
+
     async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
         """The latest exchanges that are wanted, the oldest first."""
         ...

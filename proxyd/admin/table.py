@@ -27,6 +27,8 @@ MAX_DRAIN_SECONDS: Final = 7 * 86400
 
 _STATUS: Final = re.compile(r"[1-5](xx|[0-9]{2})")
 
+_HELD: Final = "`{ok, held}`: all that is held, in words; it lasts until the daemon or its control process is replaced"
+
 _FILTERS: Final = (
     Param("service", Kind.TEXT, "name of a service, or `-`: of no service"),
     Param("host", Kind.TEXT, "host that was asked for, with or without its port"),
@@ -112,6 +114,20 @@ _TABLE: Final = (
            "a list: one entry per endpoint and worker: weight, priority, health, ejection, breaker, latency estimate, "
            "attempts that wait",
            lambda session: session.service.endpoints()),
+    Method("breaker", "hold a breaker open or closed, or let its policy decide again",
+           f"{_HELD}; a breaker that is held open answers 503",
+           lambda session, **values: session.service.hold_breaker(**values),
+           (Param("service", Kind.TEXT, "name of the service", required=True),
+            Param("state", Kind.TEXT, "what to hold it in", required=True, choices=("open", "closed", "auto")),
+            Param("endpoint", Kind.TEXT, "`host:port`: the breaker of one of several endpoints")),
+           Role.FULL),
+    Method("endpoint", "hold an endpoint up or down, or let checks and ejections decide again",
+           f"{_HELD}; one that is held down gets nothing, even where no other is left",
+           lambda session, **values: session.service.hold_endpoint(**values),
+           (Param("service", Kind.TEXT, "name of the service", required=True),
+            Param("state", Kind.TEXT, "what to hold it in", required=True, choices=("up", "down", "auto")),
+            Param("endpoint", Kind.TEXT, "`host:port`, as `endpoints` shows it", required=True)),
+           Role.FULL),
     Method("exchanges", "recent exchanges and tunnels, filtered",
            "a list, the oldest first: the fields of a line of the access log; `telemetry.recent` says how many are "
            "kept",

@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.secret",
     "proxyd.cli.commands.views",
+    "proxyd.cli.commands.hold",
     "proxyd.cli.commands.exchanges",
     "proxyd.cli.commands.top",
     "proxyd.cli.commands.upgrade",

@@ -20,6 +20,7 @@ from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
 from proxyd.control.jobs import BUSY, Jobs, Outcome
 from proxyd.control.leaves import Leaves
+from proxyd.control.overrides import Overrides
 from proxyd.control.read import SettingsError
 from proxyd.control.sinks import opened
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
@@ -81,6 +82,7 @@ class Controller:
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
         self.health = HealthChecks(self._tell_workers)
+        self.overrides = Overrides()
         tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
@@ -282,6 +284,8 @@ class Controller:
         for socket in former.values():
             close_fds([socket.fd])
         self.health.configure(settings)
+        if self.overrides.keep(settings.services):
+            self.tell_overrides()
 
     @contextlib.asynccontextmanager
     async def _undone_on_failure(self) -> AsyncIterator[None]:
@@ -322,8 +326,18 @@ class Controller:
             link.put(leaf)
         for check in self.health:
             link.put(check.message)
+        if self.overrides or link.applied == 0:  # an adopted worker may hold what a former control was told
+            link.put(self.overrides.message)
         if self.snapshot is not None:
             link.put(ApplySnapshot(self.snapshot))
+
+    def tell_overrides(self) -> list[str]:
+        """Have workers hold what an operator wants held; return it in words."""
+        for link in self.links.values():
+            link.put(self.overrides.message)
+        held = [*self.overrides.problems()]
+        self.tools.log.info("overrides", held=held)
+        return held
 
     def _tell_workers(self, message: SetHealth) -> None:
         for link in self.links.values():

@@ -102,6 +102,18 @@ class ControlService:
         """Return the endpoints of services as every worker that answers sees them."""
         return list(await services.endpoints(self._controller))
 
+    async def hold_breaker(self, service: str, state: str, endpoint: str | None = None) -> dict[str, Any]:
+        """Hold a breaker ``open`` or ``closed``, or let it go (``auto``). Refusal: there is none."""
+        control = self._controller
+        control.overrides.hold_breaker(control.settings.services if control.settings else (), service, state, endpoint)
+        return {"ok": True, "held": control.tell_overrides()}
+
+    async def hold_endpoint(self, service: str, state: str, endpoint: str) -> dict[str, Any]:
+        """Hold an endpoint ``up`` or ``down``, or let it go (``auto``). Refusal: there is none."""
+        control = self._controller
+        control.overrides.hold_endpoint(control.settings.services if control.settings else (), service, state, endpoint)
+        return {"ok": True, "held": control.tell_overrides()}
+
     async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
         """Return the latest exchanges that are wanted, the oldest first. Refusal: none are kept."""
         recent = self._controller.tools.reports.recent
@@ -265,6 +277,7 @@ class ControlService:
         yield from control.notes
         yield from control.tools.reports.sinks.problems
         yield from control.health.problems(now)
+        yield from control.overrides.problems()
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

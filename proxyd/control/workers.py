@@ -27,6 +27,7 @@ from proxyd.core.messages import (
     SetCredential,
     SetHealth,
     SetListener,
+    SetOverrides,
 )
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import LinkClosed, close_fds
@@ -37,7 +38,7 @@ MAX_QUERIES: Final = 8
 WHY_CHARACTERS: Final = 1024
 """What is kept of a worker's own words."""
 
-Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | Query
+Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetOverrides | Query
 Key = tuple[str, str]
 
 
@@ -267,8 +268,8 @@ def _key(message: Down) -> Key:
             return "SetHealth", f"{service} {host} {port}"
         case Query(number):
             return "Query", str(number)
-        case ApplySnapshot():
-            return "ApplySnapshot", ""
+        case ApplySnapshot() | SetOverrides():
+            return type(message).__name__, ""
 
 
 def _fds(fd: int | None) -> list[int]:

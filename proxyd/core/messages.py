@@ -7,6 +7,7 @@ descriptors travel beside a frame (SCM_RIGHTS); ``FDS`` says how many belong to 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proxyd.core.resilience import Override
 from proxyd.core.snapshot import Snapshot
 
 # --- control -> worker ----------------------------------------------------------------------------
@@ -73,6 +74,13 @@ class SetHealth:
     host: str
     port: int
     is_healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetOverrides:
+    """All that an operator holds in a state, in place of what was held before; kept for snapshots to come."""
+
+    overrides: list[Override]
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +319,7 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | Drain | Query
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetOverrides | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor

@@ -144,6 +144,30 @@ class HedgePolicy:
     """Share of requests over the last ten seconds that may be hedged."""
 
 
+class Hold(enum.Enum):
+    """What an operator can hold an endpoint or a breaker in."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    UP = "up"
+    DOWN = "down"
+
+    @property
+    def is_of_breaker(self) -> bool:
+        """Whether it is about a breaker; else about an endpoint's health."""
+        return self in (Hold.OPEN, Hold.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An operator's word on one endpoint of a service, or without ``host`` on the service's breaker."""
+
+    service: str
+    host: str
+    port: int
+    hold: Hold
+
+
 @dataclass(frozen=True, slots=True)
 class Resilience:
     """All of it, for one service."""

@@ -9,10 +9,10 @@ from proxyd.core.counts import Row
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import every, first
-from proxyd.core.resilience import Balance, HashKey, Resilience
+from proxyd.core.resilience import Balance, BreakerPolicy, HashKey, Hold, Override, Resilience
 from proxyd.core.service import Endpoint, Service
 from proxyd.upstream.balancer import Balancer
-from proxyd.upstream.breaker import Breaker
+from proxyd.upstream.breaker import Breaker, State
 from proxyd.upstream.budget import RetryBudget
 from proxyd.upstream.endpoints import PENALTY, EndpointState
 from proxyd.upstream.hedge import Hedge
@@ -55,7 +55,7 @@ class Cluster:
             elif state.breaker is None or former is None or former.policy.breaker != policy.breaker:
                 state.breaker = Breaker(policy.breaker)
             self.states.append(state)
-        self.balancer = Balancer(policy.balance, self.states, slow_start=policy.slow_start, panic=policy.panic, rng=rng)
+        self._rng = rng
         same_breaker = former is not None and former.policy.breaker == policy.breaker
         self.breaker: Breaker | None = None
         if policy.breaker is not None:
@@ -73,6 +73,7 @@ class Cluster:
         self.budget: RetryBudget = RetryBudget(retry.ratio, retry.min_per_second)
         if former is not None and former.policy.retry.ratio == retry.ratio:
             self.budget = former.budget
+        self.hold(())
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} endpoints={len(self.states)}>"
@@ -81,20 +82,51 @@ class Cluster:
         """Let an attempt begin. ProxyError 503 while the service's breaker is open."""
         if self.breaker is not None and not self.breaker.admit(now):
             wait = self.breaker.retry_after(now)
+            why = f"is open after failures; next probe in {wait:.1f} s"
+            if self.breaker.forced is not None:
+                why = "is held open by an operator"
             raise ProxyError(
-                503,
-                Flag.UPSTREAM_OVERFLOW,
-                "destination_unavailable",
-                f"the breaker of {self.name} is open after failures; next probe in {wait:.1f} s",
+                503, Flag.UPSTREAM_OVERFLOW, "destination_unavailable", f"the breaker of {self.name} {why}"
             )
 
+    def hold(self, overrides: Sequence[Override]) -> None:
+        """Hold endpoints and breakers as an operator wants them; all else follows its policy.
+
+        What is held down or open is left out even where nothing else is left.
+        """
+        holds = {(one.host, one.port, one.hold.is_of_breaker): one.hold for one in overrides}
+        policy = self.policy.breaker
+        self.breaker = _held(self.breaker, policy, holds.get(("", 0, True)))
+        for state in self.states:
+            address = (state.endpoint.host, state.endpoint.port)
+            state.breaker = _held(state.breaker, policy if self._several else None, holds.get((*address, True)))
+            health = holds.get((*address, False))
+            state.held = None if health is None else health is Hold.UP
+        self._usable = [
+            state
+            for state in self.states
+            if state.held is not False and (state.breaker is None or state.breaker.forced is not State.OPEN)
+        ]
+        policies = self.policy
+        self.balancer = Balancer(
+            policies.balance, self._usable, slow_start=policies.slow_start, panic=policies.panic, rng=self._rng
+        )
+
     def pick(self, exchange: Exchange, now: float) -> EndpointState:
-        """Return the endpoint for the next attempt."""
-        states = self.states
-        if len(states) == 1:
-            return states[0]
+        """Return the endpoint for the next attempt. ProxyError 503 where an operator holds all of them down."""
+        usable = self._usable
+        if len(usable) < 2:
+            if not usable:
+                raise ProxyError(
+                    503,
+                    Flag.NO_HEALTHY,
+                    "destination_unavailable",
+                    f"every endpoint of {self.name} is held down by an operator",
+                )
+            if not self._several:
+                return usable[0]
         if self.outlier is not None:
-            self.outlier.look(states, now)
+            self.outlier.look(self.states, now)
         key = _hash_key(exchange, self.policy) if self.policy.balance is Balance.HASH else b""
         state = self.balancer.pick(now, key, [attempt.state for attempt in exchange.tries])
         if state.breaker is not None:
@@ -103,8 +135,7 @@ class Cluster:
 
     def second(self, exchange: Exchange, first: EndpointState, now: float) -> EndpointState:
         """Return the endpoint for a hedge beside an attempt at ``first``: another one where there is one."""
-        states = self.states
-        if len(states) == 1:
+        if not self._several:
             return first
         tried = [first, *(attempt.state for attempt in exchange.tries)]
         state = self.balancer.pick(now, b"", tried)
@@ -188,6 +219,7 @@ class ClusterSet:
         self._row = row
         self._clusters: dict[str, Cluster] = {}
         self._unhealthy: set[tuple[str, str, int]] = set()
+        self._overrides: dict[str, list[Override]] = {}
 
     def apply(self, services: Sequence[Service], now: float, *, is_alone: bool = True) -> dict[str, Cluster]:
         """Return the clusters of these services; what was learned of endpoints that stay is kept.
@@ -203,6 +235,8 @@ class ClusterSet:
         for cluster in self._clusters.values():
             for state in cluster.states:
                 state.is_healthy = (cluster.name, state.endpoint.host, state.endpoint.port) not in self._unhealthy
+            if cluster.name in self._overrides:
+                cluster.hold(self._overrides[cluster.name])
         return self._clusters
 
     def _share(self, gone: Sequence[Cluster], *, is_alone: bool) -> None:
@@ -231,6 +265,14 @@ class ClusterSet:
                     state.added = now
                 state.is_healthy = is_healthy
 
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Hold endpoints and breakers as an operator wants them, in place of what was held before."""
+        self._overrides = {}
+        for one in overrides:
+            self._overrides.setdefault(one.service, []).append(one)
+        for cluster in self._clusters.values():
+            cluster.hold(self._overrides.get(cluster.name, ()))
+
     def view(self, now: float) -> list[dict[str, object]]:
         """Describe every endpoint, for the admin socket."""
         return [
@@ -243,6 +285,7 @@ class ClusterSet:
                 "priority": state.endpoint.priority,
                 "available": state.is_available(now),
                 "healthy": state.is_healthy,
+                "held": None if state.held is None else ("up" if state.held else "down"),
                 "ejected_seconds": round(max(0.0, state.ejected_until - now), 3),
                 "pending": state.pending,
                 "estimate_ms": round(state.load(now) / (state.pending + 1) * 1000, 3),
@@ -251,6 +294,18 @@ class ClusterSet:
             for cluster in self._clusters.values()
             for state in cluster.states
         ]
+
+
+def _held(breaker: Breaker | None, policy: BreakerPolicy | None, hold: Hold | None) -> Breaker | None:
+    """Return the breaker to use: one that is off by its policy exists only while it is held."""
+    if hold is None and policy is None:
+        return None
+    breaker = breaker or Breaker(policy or BreakerPolicy())
+    breaker.forced = _FORCED[hold]
+    return breaker
+
+
+_FORCED: Final = {None: None, Hold.OPEN: State.OPEN, Hold.CLOSED: State.CLOSED}
 
 
 def _shown(breaker: Breaker | None) -> str:

@@ -28,6 +28,7 @@ class EndpointState:
         "endpoint",
         "failures",
         "gateway_in_a_row",
+        "held",
         "in_a_row",
         "is_healthy",
         "local_in_a_row",
@@ -43,6 +44,8 @@ class EndpointState:
         """Attempts that wait for their response head."""
         self.is_healthy = True
         """By active checks."""
+        self.held: bool | None = None
+        """Up or down by an operator's word, whatever checks and ejections say."""
         self.ejected_until = 0.0
         self.ejections = 0
         """How often lately: the next ejection lasts that much longer."""
@@ -59,7 +62,12 @@ class EndpointState:
 
     def is_available(self, now: float) -> bool:
         """Whether it may be picked."""
-        return self.is_healthy and self.ejected_until <= now and (self.breaker is None or self.breaker.is_ready(now))
+        if self.held is None:
+            if not self.is_healthy or self.ejected_until > now:
+                return False
+        elif not self.held:
+            return False
+        return self.breaker is None or self.breaker.is_ready(now)
 
     def observe(self, seconds: float, now: float) -> None:
         """Take a latency into the estimate: a peak at once, anything faster by and by (Finagle's peak EWMA)."""

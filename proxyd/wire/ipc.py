@@ -35,6 +35,7 @@ CONTROL_TO_WORKER: Final = frozenset(
         messages.SetCredential,
         messages.InstallLeaf,
         messages.SetHealth,
+        messages.SetOverrides,
         messages.Drain,
         messages.Query,
     }

@@ -26,6 +26,7 @@ from proxyd.core.messages import (
     SetCredential,
     SetHealth,
     SetListener,
+    SetOverrides,
     WantLeaf,
 )
 from proxyd.core.snapshot import Snapshot
@@ -35,7 +36,9 @@ from proxyd.wire import ipc
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
-FROM_CONTROL: Final = frozenset({ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, Drain, Query})
+FROM_CONTROL: Final = frozenset(
+    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetOverrides, Drain, Query}
+)
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
 EVENTS_SECONDS: Final = 0.1
@@ -65,6 +68,10 @@ class Subject(Protocol):
 
     def set_health(self, message: SetHealth) -> None:
         """Use an endpoint, or leave it alone, from the next attempt on."""
+        ...
+
+    def set_overrides(self, message: SetOverrides) -> None:
+        """Hold endpoints and breakers as an operator wants them."""
         ...
 
     def drain(self, seconds: float, *, gentle: bool) -> None:
@@ -176,6 +183,8 @@ class Links:
             subject.install_leaf(message)
         elif isinstance(message, SetHealth):
             subject.set_health(message)
+        elif isinstance(message, SetOverrides):
+            subject.set_overrides(message)
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):

@@ -17,7 +17,7 @@ from proxyd.core import metrics
 from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential, SetHealth
+from proxyd.core.messages import InstallLeaf, SetCredential, SetHealth, SetOverrides
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
@@ -157,6 +157,10 @@ class Worker:
         self._assembly.clusters.set_health(
             message.service, message.host, message.port, message.is_healthy, trio.current_time()
         )
+
+    def set_overrides(self, message: SetOverrides) -> None:
+        """Hold endpoints and breakers as an operator wants them, from the next attempt on."""
+        self._assembly.clusters.set_overrides(message.overrides)
 
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.

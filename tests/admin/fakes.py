@@ -57,6 +57,14 @@ class FakeService:
     async def endpoints(self):
         return []
 
+    async def hold_breaker(self, **values):
+        self.calls.append(("breaker", values))
+        return {"ok": True, "held": []}
+
+    async def hold_endpoint(self, **values):
+        self.calls.append(("endpoint", values))
+        return {"ok": True, "held": []}
+
     async def config(self):
         raise ZeroDivisionError("a bug with s3cret in its text")
 

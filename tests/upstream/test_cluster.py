@@ -6,7 +6,7 @@ from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
-from proxyd.core.resilience import Balance, BreakerPolicy, HashBy, HashKey, Resilience
+from proxyd.core.resilience import Balance, BreakerPolicy, HashBy, HashKey, Hold, Override, Resilience
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.upstream.cluster import ClusterSet
@@ -150,3 +150,63 @@ def test_a_probe_that_fails_where_another_endpoint_is_left_gives_its_place_to_th
     assert second is not first
     made.answered(second, 200, 0.1, 5.2)
     made.admit(5.4)
+
+
+class TestHeldByAnOperator:
+    def test_a_breaker_is_held_open_and_let_go(self):
+        clusters = ClusterSet()
+        made = clusters.apply([service(1, 2)], 0.0)["api"]
+        clusters.set_overrides([Override("api", "", 0, Hold.OPEN)])
+        with pytest.raises(ProxyError, match="held open by an operator"):
+            made.admit(0.0)
+        assert clusters.view(0.0)[0]["breaker"] == "closed", "the endpoint's own"
+        clusters.set_overrides([])
+        made.admit(0.0)
+
+    def test_a_breaker_that_is_off_can_be_held_open(self):
+        clusters = ClusterSet()
+        off = Resilience(breaker=None)
+        made = clusters.apply([service(policy=off)], 0.0)["api"]
+        clusters.set_overrides([Override("api", "", 0, Hold.OPEN)])
+        assert clusters.view(0.0)[0]["breaker"] == "forced open"
+        with pytest.raises(ProxyError):
+            made.admit(0.0)
+        clusters.set_overrides([])
+        assert clusters.view(0.0)[0]["breaker"] == "off"
+        made.admit(0.0)
+
+    def test_an_endpoint_that_is_held_down_gets_nothing_even_where_no_other_is_left(self):
+        clusters = ClusterSet()
+        made = clusters.apply([service(1, 2)], 0.0)["api"]
+        clusters.set_overrides([Override("api", "10.0.0.1", 1, Hold.DOWN)])
+        assert {made.pick(exchange(), 0.0).endpoint.port for _ in range(20)} == {2}
+        clusters.set_health("api", "10.0.0.1", 2, False, 0.0)
+        assert {made.pick(exchange(), 0.0).endpoint.port for _ in range(20)} == {2}, "panic"
+        clusters.set_overrides([Override("api", "10.0.0.1", 1, Hold.DOWN), Override("api", "10.0.0.1", 2, Hold.OPEN)])
+        with pytest.raises(ProxyError) as caught:
+            made.pick(exchange(), 0.0)
+        assert (caught.value.status, caught.value.flag) == (503, Flag.NO_HEALTHY)
+
+    def test_the_only_endpoint_can_be_held_down(self):
+        clusters = ClusterSet()
+        made = clusters.apply([service()], 0.0)["api"]
+        clusters.set_overrides([Override("api", "a.example", 443, Hold.DOWN)])
+        with pytest.raises(ProxyError, match="held down"):
+            made.pick(exchange(), 0.0)
+
+    def test_an_endpoint_that_is_held_up_is_used_whatever_checks_say(self):
+        clusters = ClusterSet()
+        made = clusters.apply([service(1, 2)], 0.0)["api"]
+        clusters.set_health("api", "10.0.0.1", 1, False, 0.0)
+        clusters.set_overrides([Override("api", "10.0.0.1", 1, Hold.UP)])
+        assert {made.pick(exchange(), 0.0).endpoint.port for _ in range(40)} == {1, 2}
+        assert [row["held"] for row in clusters.view(0.0)] == ["up", None]
+
+    def test_what_is_held_outlives_a_reload(self):
+        clusters = ClusterSet()
+        clusters.set_overrides([Override("api", "10.0.0.1", 1, Hold.DOWN), Override("api", "", 0, Hold.OPEN)])
+        for _ in range(2):
+            made = clusters.apply([service(1, 2)], 0.0)["api"]
+            assert made.pick(exchange(), 0.0).endpoint.port == 2
+            with pytest.raises(ProxyError):
+                made.admit(0.0)
