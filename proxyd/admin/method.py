@@ -5,27 +5,17 @@ import enum
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from proxyd.admin.role import Role
+from proxyd.admin.session import Session
 from proxyd.core.refusal import Refusal
-
-if TYPE_CHECKING:
-    from proxyd.admin.session import Session
 
 TEXT_CHARACTERS: Final = 4096
 """The longest text of a parameter that names no other bound."""
 VALUE_BYTES: Final = 64 * 1024
 """The longest value of kind ``bytes``."""
 LIST_ITEMS: Final = 64
-
-
-class Role(enum.Enum):
-    """What a caller may do."""
-
-    READER = "reader"
-    """Look."""
-    FULL = "full"
-    """Look and change."""
 
 
 class Kind(enum.Enum):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from proxyd.admin import rpc, session, unix
-from proxyd.admin.method import VALUE_BYTES, Kind, Method, Param, Role
+from proxyd.admin.method import VALUE_BYTES, Kind, Method, Param
+from proxyd.admin.role import Role
 from proxyd.admin.table import METHODS, PROTOCOL
 from proxyd.core.units import KIB, MIB
 from proxyd.telemetry import recent

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from proxyd.admin.method import Kind, Method, Param, Role
+from proxyd.admin.method import Kind, Method, Param
+from proxyd.admin.role import Role
 from proxyd.admin.session import Session
 
 MAX_BACKUP_TEXT: Final = 900 * 1024

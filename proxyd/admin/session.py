@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Final
 
-from proxyd.admin.method import Role
+from proxyd.admin.role import Role
 from proxyd.admin.rpc import notification
 from proxyd.admin.service import Service
 from proxyd.core.refusal import Refusal

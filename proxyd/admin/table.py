@@ -8,7 +8,8 @@ import re
 from typing import Any, Final
 
 import proxyd
-from proxyd.admin.method import Kind, Method, Param, Role
+from proxyd.admin.method import Kind, Method, Param
+from proxyd.admin.role import Role
 from proxyd.admin.secrets import SECRET_METHODS
 from proxyd.admin.session import Session
 from proxyd.core.refusal import Refusal

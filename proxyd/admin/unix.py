@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
-from proxyd.admin.method import Role
 from proxyd.admin.methods import answer_call
+from proxyd.admin.role import Role
 from proxyd.admin.rpc import Call, Decoder, ProtocolError, answer, failure
 from proxyd.admin.service import Service
 from proxyd.admin.session import Session

@@ -1,6 +1,7 @@
 import pytest
 
-from proxyd.admin.method import Kind, Method, Param, Role
+from proxyd.admin.method import Kind, Method, Param
+from proxyd.admin.role import Role
 from proxyd.admin.session import Session
 from proxyd.core.refusal import Refusal
 from tests.admin.fakes import FakeService

@@ -1,8 +1,8 @@
 import pytest
 import trio
 
-from proxyd.admin.method import Role
 from proxyd.admin.methods import answer_call
+from proxyd.admin.role import Role
 from proxyd.admin.rpc import Call
 from proxyd.admin.session import Session
 from proxyd.admin.table import METHODS

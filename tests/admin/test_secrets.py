@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxyd.admin.method import Role
 from proxyd.admin.methods import answer_call
+from proxyd.admin.role import Role
 from proxyd.admin.rpc import Call
 from proxyd.admin.secrets import SECRET_METHODS
 from proxyd.admin.session import Session

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyd.admin.method import Role
+from proxyd.admin.role import Role
 from proxyd.admin.session import Session
 from proxyd.admin.table import METHODS, PROTOCOL
 from proxyd.core.refusal import Refusal
