@@ -44,6 +44,22 @@ class Vault(Protocol):
         ...
 
 
+class Faults(Protocol):
+    """Faults that are injected on purpose. Every method raises Refusal in words for whoever called."""
+
+    async def add(self, service: str, **values: Any) -> dict[str, Any]:
+        """Inject one."""
+        ...
+
+    async def rows(self) -> list[Any]:
+        """A row for each."""
+        ...
+
+    async def clear(self, ids: list[str] | None = None) -> dict[str, Any]:
+        """End some, or all."""
+        ...
+
+
 class Service(Protocol):
     """Control's answers. Every value is plain: what JSON and MessagePack both carry; secrets appear as names.
 
@@ -53,6 +69,11 @@ class Service(Protocol):
     @property
     def vault(self) -> Vault:
         """Secrets at rest."""
+        ...
+
+    @property
+    def faults(self) -> Faults:
+        """Faults that are injected."""
         ...
 
     async def status(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.secret",
+    "proxyd.cli.commands.fault",
     "proxyd.cli.commands.views",
     "proxyd.cli.commands.hold",
     "proxyd.cli.commands.exchanges",

@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable
+from proxyd.control.faults import Faults
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
 from proxyd.control.jobs import BUSY, Jobs, Outcome
@@ -35,6 +36,7 @@ from proxyd.core.messages import (
     Reload,
     Reopen,
     SetCredential,
+    SetFaults,
     SetHealth,
     SetListener,
     WantLeaf,
@@ -83,6 +85,7 @@ class Controller:
         self.leaves = Leaves(tools.authority)
         self.health = HealthChecks(self._tell_workers)
         self.overrides = Overrides()
+        self.faults = Faults(self._send_faults)
         tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
@@ -345,6 +348,10 @@ class Controller:
         state = "healthy" if message.is_healthy else "unhealthy"
         self.tools.log.warning(f"endpoint_{state}", service=message.service, endpoint=f"{message.host}:{message.port}")
 
+    def _send_faults(self, message: SetFaults) -> None:
+        for link in self.links.values():
+            link.put(message)
+
     def _from_supervisor(self, message: Message, fds: list[int]) -> None:
         match message:
             case WorkerStarted(index, pid):
@@ -370,6 +377,7 @@ class Controller:
     def _retire(self) -> None:
         """Serve those workers alone that are there, until they are gone."""
         self.is_draining = True
+        self.faults.clear()  # nobody would see them: status is another generation's now
         self._release_sockets()  # as long as one process holds them the kernel takes connections
         self._tell()
 
@@ -385,6 +393,7 @@ class Controller:
         if self._nursery is None:
             raise AssertionError("the supervisor's link is served within the nursery")
         self.links[link.pid] = link
+        link.put(self.faults.message())  # none as well: a former control may have told it of some
         if self.snapshot is not None:  # else ``_install`` is about to send everything
             self._send_all(link, set(self.sockets), list(self.secrets), self.leaves.ahead())
         self._nursery.start_soon(self._serve, link)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import proxyd
 from proxyd.control import certificates, processes, services
 from proxyd.control.controller import Controller
+from proxyd.control.inject import FaultDesk
 from proxyd.control.reach import reach
 from proxyd.control.supervisor import UpgradeFailed
 from proxyd.control.vault import VaultDesk, kind
@@ -53,6 +54,8 @@ class ControlService:
         self._facts = facts
         self.vault = vault
         """Secrets at rest."""
+        self.faults = FaultDesk(controller)
+        """Faults that are injected."""
 
     async def status(self) -> dict[str, Any]:
         """Return the daemon at a glance."""
@@ -278,6 +281,7 @@ class ControlService:
         yield from control.tools.reports.sinks.problems
         yield from control.health.problems(now)
         yield from control.overrides.problems()
+        yield from control.faults.problems(now)
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

@@ -25,6 +25,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetFaults,
     SetHealth,
     SetListener,
     SetOverrides,
@@ -38,7 +39,7 @@ MAX_QUERIES: Final = 8
 WHY_CHARACTERS: Final = 1024
 """What is kept of a worker's own words."""
 
-Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetOverrides | Query
+Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | Query
 Key = tuple[str, str]
 
 
@@ -268,7 +269,7 @@ def _key(message: Down) -> Key:
             return "SetHealth", f"{service} {host} {port}"
         case Query(number):
             return "Query", str(number)
-        case ApplySnapshot() | SetOverrides():
+        case ApplySnapshot() | SetFaults() | SetOverrides():
             return type(message).__name__, ""
 
 

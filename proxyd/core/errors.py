@@ -37,6 +37,8 @@ class Flag(enum.Enum):
     LOOP = "LOOP"
     DRAINING = "LR"
     CONFIGURATION = "NC"
+    FAULT_INJECTED = "FI"
+    DELAY_INJECTED = "DI"
 
 
 class Retry(enum.Enum):

@@ -115,6 +115,7 @@ class Exchange:
         "error",
         "facade",
         "first_byte_seconds",
+        "flags",
         "gone",
         "held",
         "id",
@@ -165,6 +166,8 @@ class Exchange:
         self.response_started = False
         """A response head is on its way: from here an error can only cut the stream."""
         self.error: ProxyError | None = None
+        self.flags = ""
+        """Response flags besides the error's, comma separated: faults that were injected."""
         self.deadline = 0.0
         """Monotonic seconds by which all must be over; 0: none."""
         self.try_deadline = 0.0

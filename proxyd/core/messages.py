@@ -7,6 +7,7 @@ descriptors travel beside a frame (SCM_RIGHTS); ``FDS`` says how many belong to 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proxyd.core.fault import Fault
 from proxyd.core.resilience import Override
 from proxyd.core.snapshot import Snapshot
 
@@ -81,6 +82,13 @@ class SetOverrides:
     """All that an operator holds in a state, in place of what was held before; kept for snapshots to come."""
 
     overrides: list[Override]
+
+
+@dataclass(frozen=True, slots=True)
+class SetFaults:
+    """Inject these faults and no others; a worker ends each by itself when it expires."""
+
+    faults: list[Fault]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +327,7 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetOverrides | Drain | Query
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | Drain | Query
     | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor

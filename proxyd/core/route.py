@@ -100,6 +100,7 @@ class Route:
     """One service or the unknown hosts, with everything that an exchange needs at hand."""
 
     __slots__ = (
+        "attempt_fault",
         "cells",
         "chain",
         "checks_paths",
@@ -127,6 +128,8 @@ class Route:
         self.chain: Chain = Chain([])
         self.cluster: Any = None
         """The router's endpoints and policies of this service; None for unknown hosts."""
+        self.attempt_fault: Callable[[Exchange], Awaitable[Response | None]] | None = None
+        """Injected faults that every attempt meets; a response stands for the upstream's. None: there are none."""
         self.pools: dict[Any, Any] = {}
         """The router's pools of this route, by authority and endpoint."""
         self.cells: dict[Any, Any] = {}

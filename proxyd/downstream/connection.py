@@ -253,6 +253,8 @@ class Connection:
             except ProxyError as error:
                 exchange.error = error
                 if exchange.gone or error.status == 499:
+                    if error.flag is Flag.FAULT_INJECTED:
+                        self._cut()
                     return False
                 response = reply.error_response(exchange, error)
             exchange.response = response

@@ -14,8 +14,8 @@ from proxyd.core.service import Service
 ALL: Final = "*"
 
 
-class _Compiled:
-    """One rule with its conditions parsed."""
+class Conditions:
+    """One rule with its conditions parsed; faults are scoped by them as well."""
 
     __slots__ = ("encoded_slash", "methods", "networks", "rule")
 
@@ -32,6 +32,7 @@ class _Compiled:
         return bool(rule.hosts or rule.uids or rule.gids or rule.users or rule.cidrs)
 
     def fits_peer(self, peer: Peer, host: str, port: int) -> bool:
+        """Whether caller and host meet the conditions."""
         rule = self.rule
         if rule.hosts and not any(pattern.matches(host, port, any_port=True) for pattern in rule.hosts):
             return False
@@ -44,6 +45,7 @@ class _Compiled:
         return not self.networks or _within(peer.address, self.networks)
 
     def fits_request(self, method: bytes, path: bytes) -> bool:
+        """Whether method and path (a query is not looked at) meet the conditions."""
         if self.methods and method not in self.methods:
             return False
         return not self.rule.paths or any(covers(prefix, path, self.encoded_slash) for prefix in self.rule.paths)
@@ -54,7 +56,7 @@ class RuleJudge:
 
     def __init__(self, access: Access, service: Service | None) -> None:
         encoded_slash = service is not None and service.encoded_slash
-        self._rules = [_Compiled(rule, encoded_slash) for rule in access.rules if _concerns(rule, service)]
+        self._rules = [Conditions(rule, encoded_slash) for rule in access.rules if _concerns(rule, service)]
         self._default = access.allow_by_default
         self.judges_paths = any(rule.rule.paths for rule in self._rules)
         self.judges_methods = any(rule.methods for rule in self._rules)

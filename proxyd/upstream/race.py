@@ -20,6 +20,7 @@ _TAKEN_OVER: Final = (
     "connect_seconds",
     "endpoint",
     "first_byte_seconds",
+    "flags",
     "queue_seconds",
     "request_bytes",
     "reused",

@@ -165,6 +165,11 @@ class Router:
     async def _attempt(self, exchange: Exchange, state: EndpointState | None, now: float) -> Response:
         """Make one attempt."""
         pool, host, headers, path = self._prepare(exchange, state, now)
+        fault = exchange.route.attempt_fault
+        if fault is not None:
+            answer = await fault(exchange)
+            if answer is not None:
+                return answer
         connection = self._take_idle(exchange, pool) if pool.idle else None
         if connection is None:
             connection = await self._take(exchange, pool)

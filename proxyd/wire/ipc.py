@@ -36,6 +36,7 @@ CONTROL_TO_WORKER: Final = frozenset(
         messages.InstallLeaf,
         messages.SetHealth,
         messages.SetOverrides,
+        messages.SetFaults,
         messages.Drain,
         messages.Query,
     }

@@ -4,12 +4,15 @@ Once per exchange: the chains below, ending in the router. Once per attempt: ups
 """
 
 import hashlib
+import time
+from collections.abc import Sequence
 
 import trio
 
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
 from proxyd.core.counts import Row
+from proxyd.core.fault import Fault
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
@@ -17,6 +20,7 @@ from proxyd.core.view import View
 from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge
 from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
+from proxyd.filters.fault import AttemptFaults, FaultFilter, Injection
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
@@ -42,6 +46,8 @@ class Assembly:
         self._observer = observer
         self._meter = meter
         self._clusters: dict[str, Cluster] = {}
+        self._injections: dict[str, Injection] = {}
+        self._view: View | None = None
         self._connector: tuple[str, Connector] | None = None
 
     def view(self, snapshot: Snapshot) -> View:
@@ -56,7 +62,35 @@ class Assembly:
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]
-        return View(snapshot, services, self._route(snapshot, None), router)
+        self._view = View(snapshot, services, self._route(snapshot, None), router)
+        return self._view
+
+    def set_faults(self, faults: Sequence[Fault]) -> None:
+        """Inject these faults and no others; those that were there go on with their draws and counts."""
+        former = self._injections
+        self._injections = {fault.id: former.get(fault.id) or self._injection(fault) for fault in faults}
+        changed = former.keys() ^ self._injections.keys()
+        self._recompile({(former.get(name) or self._injections[name]).fault.service for name in changed})
+
+    def end_faults(self, now: float) -> None:
+        """Take faults that have expired out of the chains."""
+        over = [name for name, injection in self._injections.items() if injection.deadline <= now]
+        self._recompile({self._injections.pop(name).fault.service for name in over})
+
+    def faults(self) -> dict[str, int]:
+        """Return how often each fault was injected here."""
+        return {name: injection.hits for name, injection in self._injections.items()}
+
+    def _injection(self, fault: Fault) -> Injection:
+        deadline = trio.current_time() + fault.expires - time.time()
+        return Injection(fault, deadline, self._meter.counter(metrics.FAULTS, fault.service, fault.kind.value).add)
+
+    def _recompile(self, services: set[str]) -> None:
+        """Compile the chains of these services anew; exchanges that run finish with the former ones."""
+        if self._view is None:
+            return
+        for name in services & self._view.named.keys():
+            self._compile(self._view.snapshot, self._view.named[name])
 
     @property
     def connector(self) -> Connector:
@@ -75,14 +109,23 @@ class Assembly:
             route.cluster = self._clusters[service.name]
         if service is not None and service.auth is not None:
             route.injector = compile_auth(service.auth)
-        route.chain = Chain(self._filters(snapshot, route))
+        self._compile(snapshot, route)
         return route
 
-    def _filters(self, snapshot: Snapshot, route: Route) -> list[Filter]:
+    def _compile(self, snapshot: Snapshot, route: Route) -> None:
+        """Give a route its filters, those of faults only where one concerns it."""
+        concerned = [one for one in self._injections.values() if one.fault.service == route.name]
+        encoded_slash = route.service is not None and route.service.encoded_slash
+        route.attempt_fault = AttemptFaults(concerned, encoded_slash) or None
+        route.chain = Chain(self._filters(snapshot, route, concerned))
+
+    def _filters(self, snapshot: Snapshot, route: Route, concerned: Sequence[Injection]) -> list[Filter]:
         filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym)]
         filters += _translation(snapshot, route.service)
         if route.checks_paths or not route.judge.always:
             filters.append(AccessFilter())
+        if concerned:
+            filters.append(FaultFilter(concerned, route.service is not None and route.service.encoded_slash))
         if route.injector is not None:
             masked = self._meter.counter(metrics.MASKED, route.name)
             filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]

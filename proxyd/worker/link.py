@@ -24,6 +24,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetFaults,
     SetHealth,
     SetListener,
     SetOverrides,
@@ -37,7 +38,7 @@ from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
 FROM_CONTROL: Final = frozenset(
-    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetOverrides, Drain, Query}
+    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, Drain, Query}
 )
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
@@ -72,6 +73,10 @@ class Subject(Protocol):
 
     def set_overrides(self, message: SetOverrides) -> None:
         """Hold endpoints and breakers as an operator wants them."""
+        ...
+
+    def set_faults(self, message: SetFaults) -> None:
+        """Inject these faults and no others."""
         ...
 
     def drain(self, seconds: float, *, gentle: bool) -> None:
@@ -185,6 +190,8 @@ class Links:
             subject.set_health(message)
         elif isinstance(message, SetOverrides):
             subject.set_overrides(message)
+        elif isinstance(message, SetFaults):
+            subject.set_faults(message)
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):

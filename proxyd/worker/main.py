@@ -17,7 +17,7 @@ from proxyd.core import metrics
 from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential, SetHealth, SetOverrides
+from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetOverrides
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
@@ -162,6 +162,10 @@ class Worker:
         """Hold endpoints and breakers as an operator wants them, from the next attempt on."""
         self._assembly.clusters.set_overrides(message.overrides)
 
+    def set_faults(self, message: SetFaults) -> None:
+        """Inject these faults, and no others, into exchanges that begin from now on."""
+        self._assembly.set_faults(message.faults)
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.
 
@@ -189,6 +193,8 @@ class Worker:
             return self._assembly.pools.view()
         if what == "endpoints":
             return self._assembly.clusters.view(trio.current_time())
+        if what == "faults":
+            return self._assembly.faults()
         if what == "connections":
             return {
                 "version": self._version,
@@ -368,6 +374,7 @@ class Worker:
         while True:
             await trio.sleep(HOUSEKEEPING_SECONDS)
             self._assembly.pools.sweep(trio.current_time())
+            self._assembly.end_faults(trio.current_time())
             self._observer.set_clock()
 
     async def _end_when_drained(self, links: Links) -> None:

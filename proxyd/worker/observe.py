@@ -8,6 +8,7 @@ import msgpack
 import trio
 
 from proxyd.core import metrics
+from proxyd.core.errors import ProxyError
 from proxyd.core.events import ACCESS, NOTICE
 from proxyd.core.exchange import Exchange
 from proxyd.core.route import Filter, Route
@@ -157,7 +158,7 @@ class Observer(Filter):
             exchange.route.name or None,
             ",".join(credential.secret_names) if credential is not None else None,
             status,
-            error.flag.value if error is not None else "",
+            exchange.flags if error is None else _flags(exchange.flags, error),
             error.error if error is not None else None,
             error.detail if error is not None else None,
             origin,
@@ -175,3 +176,9 @@ class Observer(Filter):
             peer.executable,
             ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
         ]
+
+
+def _flags(flags: str, error: ProxyError) -> str:
+    """Return an exchange's flags and its error's, none twice."""
+    flag = error.flag.value
+    return flag if not flags else flags if flag in flags.split(",") else f"{flags},{flag}"

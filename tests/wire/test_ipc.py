@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxyd.core import messages
 from proxyd.core.access import Access, Rule
+from proxyd.core.fault import Fault, FaultAnswer, FaultKind
 from proxyd.core.messages import (
     Answer,
     Applied,
@@ -21,6 +22,7 @@ from proxyd.core.messages import (
     Stats,
     WorkerStarted,
 )
+from proxyd.core.resilience import Hold, Override
 from proxyd.core.service import Auth, AuthPart, BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Listener, ListenerMode, Snapshot
 from proxyd.wire import ipc
@@ -58,6 +60,11 @@ EXAMPLES = (
     SetCredential("tickets/token", b"\xfe\xffsecret", serial=4),
     SetCredential("tickets/token", None, "the variable is not set"),
     messages.InstallLeaf("a.example", b"chain", b"key", 1.5),
+    messages.SetHealth("tickets", "192.0.2.1", 443, is_healthy=False),
+    messages.SetOverrides([Override("tickets", "", 0, next(iter(Hold)))]),
+    messages.SetFaults(
+        [Fault("f1", FaultKind.STATUS, Rule(True, ("tickets",)), 1.5, answer=FaultAnswer(503, (("a", "b"),)))]
+    ),
     messages.Drain(30.0),
     messages.Query(1, "pools"),
     messages.Ready(12),
@@ -171,7 +178,7 @@ def test_what_is_wrong_is_a_value_error(payload):
 
 def test_a_kind_that_the_link_does_not_carry_is_refused():
     with pytest.raises(ValueError, match="Bind is not accepted on this link"):
-        ipc.decode(ipc.encode(EXAMPLES[15]), ipc.WORKER_TO_CONTROL)
+        ipc.decode(ipc.encode(Bind(1, [], 2, 30.0)), ipc.WORKER_TO_CONTROL)
 
 
 def test_long_lists_are_refused_before_they_are_built():

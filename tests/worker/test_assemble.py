@@ -1,15 +1,19 @@
 import dataclasses
+import time
 
 import pytest
+import trio
 
 from proxyd.core.access import Access, Rule
 from proxyd.core.exchange import Peer
+from proxyd.core.fault import Fault, FaultAnswer, FaultKind, FaultPlace
 from proxyd.core.limits import PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, Snapshot
 from proxyd.filters.access import AccessFilter
 from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
+from proxyd.filters.fault import FaultFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
@@ -127,3 +131,42 @@ async def test_a_change_of_egress_or_trust_starts_new_pools(assembly, change):
     assembly.view(snapshot(service(), **change))
     assert assembly.connector is not connector
     assert pool.retired
+
+
+def fault(name, seconds=60.0, **changes):
+    scope = Rule(True, (changes.pop("service", "api"),))
+    return Fault(name, FaultKind.STATUS, scope, time.time() + seconds, answer=FaultAnswer(503), **changes)
+
+
+async def test_a_fault_is_in_the_chain_of_its_service_alone_and_only_while_it_lasts(assembly, autojump_clock):
+    other = Service("other", (HostPattern("other.example"),), BaseUrl("https", "other.example", 443))
+    view = assembly.view(snapshot(service(auth=AUTH), other))
+    chain, untouched = view.named["api"].chain, view.named["other"].chain
+    assembly.set_faults([fault("f1")])
+    assert request_filters(view.named["api"]) == [LoopFilter, AccessFilter, FaultFilter, CredentialFilter]
+    assert view.named["api"].attempt_fault is None
+    assert view.named["other"].chain is untouched
+    assert view.unknown.attempt_fault is None
+    await trio.sleep(61)
+    assembly.end_faults(trio.current_time())
+    assert request_filters(view.named["api"]) == request_filters_of(chain)
+    assert assembly.faults() == {}
+
+
+def request_filters_of(chain):
+    return [type(hook.__self__) for hook, _ in chain.steps]
+
+
+async def test_faults_outlive_snapshots_and_keep_their_counts(assembly):
+    assembly.set_faults([fault("f1", place=FaultPlace.UPSTREAM), fault("f2", service="gone")])
+    view = assembly.view(snapshot(service()))
+    assert view.named["api"].attempt_fault
+    assembly._injections["f1"].hits = 3
+    assembly.set_faults([fault("f1", place=FaultPlace.UPSTREAM), fault("f3")])
+    assert assembly.faults() == {"f1": 3, "f3": 0}
+    again = assembly.view(snapshot(service()))
+    assert again.named["api"].attempt_fault
+    assert FaultFilter in request_filters(again.named["api"])
+    assembly.set_faults([])
+    assert again.named["api"].attempt_fault is None
+    assert FaultFilter not in request_filters(again.named["api"])

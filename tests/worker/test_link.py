@@ -18,6 +18,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetFaults,
     SetListener,
     Stats,
     WantLeaf,
@@ -56,6 +57,9 @@ class Subject:
 
     def install_leaf(self, leaf):
         self.done.append(leaf)
+
+    def set_faults(self, message):
+        self.done.append(message)
 
     def drain(self, seconds, *, gentle):
         self.done.append(("drain", seconds, gentle))
@@ -119,10 +123,11 @@ async def test_credentials_leaves_and_drains_reach_the_subject(wired):
     await wired.send(credential)
     assert await wired.receive(CredentialApplied) == CredentialApplied("api/token", 3)
     await wired.send(leaf)
+    await wired.send(SetFaults([]))
     await wired.send(Drain(2.5))
     await wired.send(Query(9, "pools"))
     assert await wired.receive(Answer) == Answer(9, {"what": "pools"})
-    assert wired.subject.done == [credential, leaf, ("drain", 2.5, False)]
+    assert wired.subject.done == [credential, leaf, SetFaults([]), ("drain", 2.5, False)]
 
 
 async def test_a_listener_arrives_with_its_descriptor(wired):
