@@ -39,7 +39,9 @@ class Scenario:
     posts: float = 0.1
     """Share of POST among them."""
     leavers: float = 0.0
-    """Share of clients that leave before they have an answer, if it takes more than a moment."""
+    """Share of clients that leave within 0.1 s without an answer; as many exchanges are cancelled."""
+    held: float = 0.0
+    """Share of requests that come slowly, or that something before the router holds back."""
     policy: Resilience = field(default_factory=Resilience)
     timeouts: Timeouts = TIMEOUTS
     pool: PoolLimits = field(default_factory=PoolLimits)
@@ -124,6 +126,7 @@ def brief(scenario: Scenario, requests: int, rng: random.Random) -> Scenario:
         bursts=rng.choice((0.0, 0.5, 0.9)),
         posts=rng.choice((0.1, 0.5)),
         leavers=rng.choice((0.0, 0.1)),
+        held=rng.choice((0.0, 0.2)),
         weights=tuple(rng.randint(1, 3) for _ in range(count)),
         slots=rng.choice((1, 4, 64)),
         queue=rng.choice((2, 1024)),

@@ -37,6 +37,8 @@ PORT = 8080
 PATIENCE = 300.0
 """Virtual seconds after the last request by which everything must have ended."""
 POOL_SWEEP = 1.0
+HELD_SECONDS = 3.0
+"""The longest that a request is held before the router has it."""
 BURST = 10
 
 GONE = 499
@@ -189,8 +191,23 @@ class World:
         exchange.service = self._service
         answer = Answer(number, method, now - self._start)
         self.outcome.answers.append(answer)
-        if rng.random() < scenario.leavers:
+        fate = rng.random()
+        if fate < scenario.leavers:
             nursery.start_soon(self._leave, exchange, answer, rng.random() * 0.1)
+        if rng.random() < scenario.held:
+            await trio.sleep(rng.random() * HELD_SECONDS)
+            exchange.ready = trio.current_time()
+        with trio.CancelScope() as scope:
+            if scenario.leavers <= fate < 2 * scenario.leavers:
+                scope.deadline = trio.current_time() + rng.random() * 0.1
+            await self._exchange(exchange, answer, router)
+        if scope.cancelled_caught:
+            answer.status, answer.is_error = GONE, True
+        answer.attempts = exchange.attempts
+        answer.seconds = trio.current_time() - now
+
+    async def _exchange(self, exchange: Exchange, answer: Answer, router: Router) -> None:
+        number = answer.number
         try:
             response = await router(exchange)
             answer.status = response.status
@@ -205,8 +222,6 @@ class World:
         finally:
             if exchange.held is not None:
                 exchange.held.leave(exchange)
-        answer.attempts = exchange.attempts
-        answer.seconds = trio.current_time() - now
 
     @staticmethod
     async def _leave(exchange: Exchange, answer: Answer, seconds: float) -> None:

@@ -124,6 +124,7 @@ class Exchange:
         "nursery",
         "peer",
         "queue_seconds",
+        "ready",
         "request",
         "request_bytes",
         "response",
@@ -148,6 +149,8 @@ class Exchange:
         self.request = request
         self.started = started
         """Monotonic seconds at the head's first byte."""
+        self.ready = started
+        """Since when the upstream's time counts: after ``started`` where the head came slowly, or a filter waits."""
         self.ended = started
         """Monotonic seconds when all was over; set before the ``done`` hooks run."""
         self.mode = mode

@@ -42,6 +42,7 @@ class Connection:
         "buffer",
         "ended",
         "exchange",
+        "held_up",
         "listener",
         "mode",
         "opened",
@@ -72,6 +73,8 @@ class Connection:
         """An opaque tunnel runs on this connection."""
         self.opened: Exchange | None = None
         """The intercepted tunnel that no request has come through yet."""
+        self.held_up = False
+        """The head came in pieces: its time is the client's, not the upstream's."""
 
     def __repr__(self) -> str:
         return f"<Connection {self.wire_peer.text} {self.mode} {self.exchange!r}>"
@@ -119,6 +122,8 @@ class Connection:
         except ProxyError as error:
             await self.refuse(view, error, started, raw)
             return False
+        if self.held_up:
+            exchange.ready, self.held_up = current_time(), False
         self.exchange = exchange
         body = exchange.request.body
         if isinstance(body, RequestBody) and not body.replayable:
@@ -142,6 +147,7 @@ class Connection:
         started = current_time()
         end = data.find(END)
         if end < 0 or data[:1] == b"\r":
+            self.held_up = True
             try:
                 data = await self._rest_of_head(view, data)
             except ProxyError as error:

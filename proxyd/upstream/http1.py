@@ -61,7 +61,7 @@ class Connection:
         stream = self.stream
         sent_before = stream.sent
         try:
-            now = exchange.started if exchange.reused and exchange.attempts == 1 else current_time()
+            now = exchange.ready if exchange.reused and exchange.attempts == 1 else current_time()
             message = self._begin(exchange, now, host, headers, path, via)
             rest = stream.send_nowait(message)
             if rest:

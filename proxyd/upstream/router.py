@@ -102,7 +102,7 @@ class Router:
         if total:
             exchange.deadline = exchange.started + total
         cluster: Cluster | None = route.cluster
-        now = exchange.started
+        now = exchange.ready
         state: EndpointState | None = None
         wait: float | None
         if cluster is not None:
@@ -119,7 +119,7 @@ class Router:
                 if cluster is None or state is None or cluster.hedge is None:
                     response = await self._attempt(exchange, state, now)
                 else:
-                    response, state = await self._hedged(exchange, cluster, cluster.hedge, state, now)
+                    response, state, now = await self._hedged(exchange, cluster, cluster.hedge, state, now)
             except ProxyError as error:
                 if cluster is None or state is None:
                     if (
@@ -181,27 +181,33 @@ class Router:
 
     async def _hedged(
         self, exchange: Exchange, cluster: Cluster, hedge: Hedge, state: EndpointState, now: float
-    ) -> tuple[Response, EndpointState]:
-        """Make an attempt, and a second one beside it when it is slow; return the first good answer and who gave it.
+    ) -> tuple[Response, EndpointState, float]:
+        """Make an attempt, and a second one beside it when it is slow; return the first good answer, whose, begun when.
 
         The other attempt is cancelled, which closes its connection. ``state`` counts as pending already and is left so
         unless the second one wins, which then counts in its place.
         """
         wait = hedge.after(now)
         if wait is None or not is_repeatable(exchange, cluster.policy.retry):
-            return await self._attempt(exchange, state, now), state
+            return await self._attempt(exchange, state, now), state, now
         race = Race(exchange)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(race.run, self._attempt, exchange, state, now)
-            with trio.move_on_after(wait):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(race.run, self._attempt, exchange, state, now)
+                with trio.move_on_after(wait):
+                    await race.decided.wait()
+                later = current_time()
+                if not race.decided.is_set() and hedge.try_spend(later):
+                    other = cluster.second(exchange, state, later)
+                    other.pending += 1
+                    nursery.start_soon(race.run, self._attempt, race.twin(), other, later)
                 await race.decided.wait()
-            later = current_time()
-            if not race.decided.is_set() and hedge.try_spend(later):
-                other = cluster.second(exchange, state, later)
-                other.pending += 1
-                nursery.start_soon(race.run, self._attempt, race.twin(), other, later)
-            await race.decided.wait()
-            nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
+        except BaseException:
+            for runner in race.runners[1:]:
+                runner.state.pending -= 1
+                cluster.withdraw(runner.state, runner.began)
+            raise
         ended = current_time()
         winner = race.winner()
         for runner in race.others(than=winner or race.runners[0]):
@@ -216,7 +222,7 @@ class Router:
             assert first is not None, "a race that is decided without an answer has errors"
             raise first
         winner.adopt(exchange)
-        return winner.response, winner.state
+        return winner.response, winner.state, winner.began
 
     def _prepare(
         self, exchange: Exchange, state: EndpointState | None, now: float
@@ -300,7 +306,7 @@ class Router:
         return None if exchange.deadline and now + wait >= exchange.deadline else wait
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
-        found = pool.take(exchange.started if exchange.attempts == 1 else current_time())
+        found = pool.take(exchange.ready if exchange.attempts == 1 else current_time())
         if found is None:
             return None
         assert isinstance(found, Connection)

@@ -273,6 +273,18 @@ async def test_a_client_that_leaves_ends_both_attempts() -> None:
             assert (await plane.event())["status"] == 499
 
 
+async def test_a_head_that_comes_slowly_takes_nothing_from_the_time_of_the_upstream() -> None:
+    async with open_origin(scripted(OK, OK)) as origin:
+        services = plain(origin.port, timeouts=Timeouts(first_byte=0.2, per_try=0.2))
+        async with open_plane(services=services) as plane:
+            client = await plane.connect()
+            assert (await ask(client)).status == 200
+            await client.send(b"GET http://plain.example/ HTTP/1.1\r\n")
+            await trio.sleep(0.3)
+            await client.send(b"Host: plain.example\r\n\r\n")
+            assert (await client.reply()).status == 200
+
+
 async def test_retries_stay_within_their_budget() -> None:
     policy = Resilience(retry=RetryPolicy(ratio=0.0, min_per_second=0.2, base=0.001), breaker=None)
     async with (
