@@ -219,7 +219,9 @@ class Router:
             exchange.tries.append(Try(runner.exchange.endpoint or "-", HEDGED, runner.state))
         if winner is None:
             first = race.runners[0].error
-            assert first is not None, "a race that is decided without an answer has errors"
+            if first is None:  # the second one's failure was noticed first, and there is nobody left to go on for
+                assert exchange.gone, "a race that is decided without an answer has errors"
+                raise _left()
             raise first
         winner.adopt(exchange)
         return winner.response, winner.state, winner.began
@@ -345,9 +347,7 @@ class Router:
             assert connection is None or isinstance(connection, Connection)
             return connection
         if exchange.gone:
-            raise ProxyError(
-                499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
-            )
+            raise _left()
         raise ProxyError(
             503, Flag.UPSTREAM_OVERFLOW, "connection_limit_reached", "no connection became free within `connect`"
         )
@@ -355,6 +355,10 @@ class Router:
     def _missing(self, name: str) -> ProxyError:
         why = self._secrets.problems.get(name, "it has no value yet")
         return _misconfigured(f"the secret {name} cannot be used: {why}")
+
+
+def _left() -> ProxyError:
+    return ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM)
 
 
 def _misconfigured(detail: str) -> ProxyError:
@@ -396,6 +400,4 @@ async def _pause(exchange: Exchange, seconds: float) -> None:
         finally:
             exchange.scope = None
     if exchange.gone:
-        raise ProxyError(
-            499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
-        )
+        raise _left()
