@@ -27,6 +27,7 @@ def document(name: str, seed: int, scenario: Scenario, outcome: Outcome) -> dict
         "latency_ms": latencies(good),
         "failure_latency_ms": latencies(failed),
         "failed": len(failed),
+        "failed_posts": sum(1 for answer in failed if answer.method == b"POST"),
         "failed_from_s": round(min(answer.began for answer in failed), 3) if failed else None,
         "failed_until_s": round(max(answer.began for answer in failed), 3) if failed else None,
         "left": requests - len(judged),

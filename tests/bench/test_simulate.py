@@ -44,19 +44,17 @@ def test_a_seed_gives_the_same_document_in_another_process():
     assert play("resets", 7, 40) != {**play("resets", 8, 40), "seed": 7}
 
 
+@pytest.mark.parametrize("name", ["steady", "kill_one", "two_down", "one_slow", "flapping"])
+def test_no_request_that_may_be_repeated_fails_while_one_endpoint_is_well(name):
+    document = play(name, 1)
+    assert document["failed"] == document["failed_posts"] <= 3
+    assert document["amplification"] <= 1.05
+    assert not document["violations"]
+
+
 @pytest.mark.parametrize(
     ("name", "availability", "amplification"),
-    [
-        ("steady", 1.0, 1.0),
-        ("kill_one", 1.0, 1.05),
-        ("two_down", 1.0, 1.05),
-        ("one_slow", 1.0, 1.05),
-        ("one_errors", 0.999, 1.2),
-        ("black_hole", 0.995, 1.05),
-        ("flapping", 1.0, 1.05),
-        ("backup", 0.999, 1.1),
-        ("brownout", 0.7, 1.3),
-    ],
+    [("one_errors", 0.995, 1.2), ("black_hole", 0.99, 1.05), ("backup", 0.99, 1.1), ("brownout", 0.7, 1.3)],
 )
 def test_the_defaults_are_worth_it(name, availability, amplification):
     document = play(name, 1)
