@@ -113,8 +113,8 @@ _TABLE: Final = (
     Method("pools", "upstream connections", "a list: one entry per pool of every worker that answers within 2 s",
            lambda session: session.service.pools()),
     Method("endpoints", "the endpoints of services, and whether they are used",
-           "a list: one entry per endpoint and worker: weight, priority, health, ejection, breaker, latency estimate, "
-           "attempts that wait",
+           "a list: one entry per endpoint and worker: weight, priority, source, health, ejection, breaker, latency "
+           "estimate, attempts that wait",
            lambda session: session.service.endpoints()),
     Method("breaker", "hold a breaker open or closed, or let its policy decide again",
            f"{_HELD}; a breaker that is held open answers 503",

@@ -25,6 +25,7 @@ from proxyd.config.sinks import sink_settings
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
+from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, VaultKey
@@ -48,6 +49,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     log = document.telemetry.access_log
     socket = document.admin.socket
     ports = document.egress.ports
+    found = _discoveries(document, tree, around.folder)
     from_vault = (
         SecretSource(name, vault=name, line=tree.line(trail))
         for name, trail in _secret_references(document)
@@ -56,7 +58,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     return Settings(
         source=tree.file,
         listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
-        services=tuple(_service(name, section) for name, section in document.services.items()),
+        services=tuple(_service(name, section, found.get(name)) for name, section in document.services.items()),
         secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
@@ -76,6 +78,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
             sink_settings(entry, tree.line(trail))
             for trail, entry in maps(child(tree.value, "telemetry", "sinks"), ("telemetry", "sinks"))
         ),
+        discoveries=tuple(found.values()),
         drain_old=document.drain_old,
         drain_timeout=document.drain_timeout,
         upgrade_drain=document.upgrade_drain,
@@ -106,11 +109,23 @@ def _listener(section: ListenerSection, runtime_dir: Path) -> Listener:
     )
 
 
-def _service(name: str, section: ServiceSection) -> Service:
+def _discoveries(document: Document, tree: Tree, folder: Path) -> dict[str, Discovery]:
+    return {
+        name: section.discover.compiled(name, _base(section), folder, tree.line(("services", name, "discover")))
+        for name, section in document.services.items()
+        if section.discover is not None
+    }
+
+
+def _base(section: ServiceSection) -> BaseUrl:
+    return section.base_url or default_base(section.hosts[0])
+
+
+def _service(name: str, section: ServiceSection, discovery: Discovery | None) -> Service:
     return Service(
         name=name,
         hosts=tuple(section.hosts),
-        base=section.base_url or default_base(section.hosts[0]),
+        base=_base(section),
         endpoints=tuple(item.compiled() for item in section.endpoints),
         insecure=section.insecure,
         encoded_slash=section.encoded_slash,
@@ -118,6 +133,8 @@ def _service(name: str, section: ServiceSection) -> Service:
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),
         resilience=section.resilience(_pool(section.pool)),
+        source=str(discovery.finder) if discovery is not None else "",
+        pending=discovery is not None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasChoices, ConfigDict, Field
 
 from proxyd.config import addresses, names
+from proxyd.config.discovery import DiscoverSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
 from proxyd.config.resilience import EndpointSection, ResilienceKeys
 from proxyd.config.sections import Section
@@ -214,6 +215,8 @@ class ServiceKeys(Section):
     """Scheme and authority towards the service. Without it: `https://` and the first host."""
     endpoints: list[Annotated[EndpointSection, Short("address")]] = []
     """Dial these addresses instead of resolving the host: `host:port`, or a map with weight and priority."""
+    discover: DiscoverSection | None = None
+    """Look for endpoints elsewhere; those above are used until something was found."""
     insecure: bool = False
     """The credential may go over plain http."""
     encoded_slash: bool = False

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from proxyd.config.addresses import base_url, endpoint, host_pattern
+from proxyd.config.discovery import check_discover
 from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import duration
 from proxyd.config.tree import Tree
@@ -22,6 +23,7 @@ def check(tree: Tree) -> None:
         patterns = _check_hosts(tree, trail, service, claims)
         _check_base_url(tree, trail, service, patterns)
         _check_endpoints(tree, trail, service)
+        check_discover(tree, trail, service)
         _check_auth(tree, (*trail, "auth"), service.get("auth"))
         _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
         _check_per_try(tree, (*trail, "timeouts"), service.get("timeouts"))
@@ -133,9 +135,9 @@ def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None
     if nothing and attempts != 1:
         problem = "the budget allows no retry at all, and attempts asks for some"
         tree.add((*trail, "retry", "budget"), describe(problem, "attempts: 1, or a ratio or min_per_second above zero"))
-    if "health" in service and not service.get("endpoints"):
+    if "health" in service and not service.get("endpoints") and "discover" not in service:
         problem = "health checks ask endpoints, and this service has none"
-        tree.add((*trail, "health"), describe(problem, "a list of endpoints beside it"), at_key=True)
+        tree.add((*trail, "health"), describe(problem, "a list of endpoints, or discover, beside it"), at_key=True)
     by, name = child(service, "hash", "by"), child(service, "hash", "name")
     if by in ("header", "cookie") and not name:
         tree.add((*trail, "hash", "name"), describe("the key is missing", f"the name of the {by}"))

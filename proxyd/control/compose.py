@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
-from proxyd.core.service import HostPattern
+from proxyd.core.service import Endpoint, HostPattern, Service
 from proxyd.core.settings import Settings
 from proxyd.core.snapshot import UNIX, Snapshot, UnknownHosts
+
+NOTHING: Final[Mapping[str, tuple[Endpoint, ...]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,13 @@ class Instance:
     """Admin addresses, ``ip:port`` as bound."""
 
 
-def compose(settings: Settings, bound: Mapping[str, str], version: int, instance: Instance) -> Snapshot:
+Found = Mapping[str, tuple[Endpoint, ...]]
+"""Endpoints that discovery has found, by the name of the service."""
+
+
+def compose(
+    settings: Settings, bound: Mapping[str, str], version: int, instance: Instance, found: Found = NOTHING
+) -> Snapshot:
     """Return the snapshot for ``settings`` whose listeners are bound to these addresses (by name)."""
     tcp = (address for address in bound.values() if not address.startswith(UNIX))
     egress = replace(settings.egress, own=tuple(dict.fromkeys((*tcp, *instance.own, *settings.egress.own))))
@@ -27,7 +37,7 @@ def compose(settings: Settings, bound: Mapping[str, str], version: int, instance
         pseudonym=instance.pseudonym,
         daemon_uid=instance.uid,
         listeners=settings.listeners,
-        services=settings.services,
+        services=with_found(settings.services, found),
         access=settings.access,
         egress=egress,
         limits=settings.limits,
@@ -38,6 +48,16 @@ def compose(settings: Settings, bound: Mapping[str, str], version: int, instance
         drain_timeout=settings.drain_timeout,
         workers=settings.workers,
         access_log=settings.access_log is not None or bool(settings.sinks) or settings.recent > 0,
+    )
+
+
+def with_found(services: tuple[Service, ...], found: Found) -> tuple[Service, ...]:
+    """Return the services with the endpoints that were found for them."""
+    return tuple(
+        replace(service, endpoints=found[service.name], pending=False)
+        if service.source and service.name in found
+        else service
+        for service in services
     )
 
 

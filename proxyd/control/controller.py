@@ -15,7 +15,8 @@ from typing import Final
 
 import trio
 
-from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable
+from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
+from proxyd.control.discovery.desk import Discoveries
 from proxyd.control.faults import Faults
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
@@ -83,6 +84,7 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
+        self.discovery = Discoveries(tools.log)
         self.health = HealthChecks(self._tell_workers)
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)
@@ -103,6 +105,8 @@ class Controller:
             nursery.start_soon(self._renew_leaves)
             nursery.start_soon(self._jobs.run)
             nursery.start_soon(self.health.run)
+            nursery.start_soon(self.discovery.run)
+            nursery.start_soon(self._follow_discovery)
             task_status.started()
             try:
                 await self.supervisor.run()
@@ -113,7 +117,8 @@ class Controller:
 
     async def start(self, settings: Settings) -> None:
         """Bring in the first configuration, wait until every worker uses it, and tell systemd. SettingsError."""
-        await self._install(settings)
+        async with self._installing:
+            await self._install(settings)
         while not self.is_ready:
             changed = self._changed
             refused = next((link for link in self.links.values() if link.refused == self._version), None)
@@ -206,7 +211,8 @@ class Controller:
             settings = replace(former, access=Access())
         self.settings = settings
         self._version = max(self._version + 1, int(time.time() * 1000))
-        snapshot = compose(settings, {}, self._version, self.tools.instance)
+        found = self.discovery.found(settings.discoveries)
+        snapshot = compose(settings, {}, self._version, self.tools.instance, found)
         self.snapshot = replace(snapshot, egress=replace(settings.egress, own=own))
         for link in self.links.values():
             self._send_all(link, set(), changed, self.leaves.ahead())
@@ -261,6 +267,7 @@ class Controller:
         prepared = await self.secrets.prepare(settings.secrets)
         async with opened(self.tools.reports.sinks, settings) as sinks, self._undone_on_failure():
             self._configure(settings)
+            await self.discovery.prime(settings.discoveries)
             used = settings if drain is None else replace(settings, listeners=(), drain_old=drain)
             listeners = [(listener.name, listener.address) for listener in used.listeners]
             try:
@@ -277,7 +284,9 @@ class Controller:
         changed, gone = self.secrets.commit(prepared)
         bound = {name: socket.address for name, socket in sockets.items()}
         self._version = max(self._version + 1, int(time.time() * 1000))  # rises across restarts of control too
-        self.snapshot = compose(used, bound, self._version, self.tools.instance)
+        self.discovery.commit(settings.discoveries)
+        found = self.discovery.found(settings.discoveries)
+        self.snapshot = compose(used, bound, self._version, self.tools.instance, found)
         fresh = {name for name, socket in sockets.items() if not socket.is_same(former.get(name))}
         leaves = self.leaves.ahead()
         for link in self.links.values():
@@ -286,17 +295,41 @@ class Controller:
                 link.put(SetCredential(name, None, "it is no longer in the configuration"))
         for socket in former.values():
             close_fds([socket.fd])
-        self.health.configure(settings)
-        if self.overrides.keep(settings.services):
+        self._hold_endpoints(settings, self.snapshot)
+
+    def _hold_endpoints(self, settings: Settings, snapshot: Snapshot) -> None:
+        """Have checks and overrides go by the endpoints of a snapshot."""
+        self.health.configure(replace(settings, services=snapshot.services))
+        if self.overrides.keep(snapshot.services):
             self.tell_overrides()
+
+    async def _follow_discovery(self) -> None:
+        """Bring lists of endpoints that have changed to the workers, between two changes of the configuration."""
+        while True:
+            await self.discovery.change()
+            await self._jobs.do(self._use_found)
+
+    async def _use_found(self) -> Outcome:
+        """Send a snapshot in which nothing is new but the endpoints that were found."""
+        settings, snapshot = self.settings, self.snapshot
+        if settings is not None and snapshot is not None:
+            services = with_found(settings.services, self.discovery.found(settings.discoveries))
+            if services != snapshot.services:
+                self._version = max(self._version + 1, int(time.time() * 1000))
+                self.snapshot = replace(snapshot, version=self._version, services=services)
+                self._hold_endpoints(settings, self.snapshot)
+                for link in self.links.values():
+                    link.put(ApplySnapshot(self.snapshot))
+        return Outcome(True, self._version)
 
     @contextlib.asynccontextmanager
     async def _undone_on_failure(self) -> AsyncIterator[None]:
-        """Set the CA back when the listeners cannot be had."""
+        """Set the CA and discovery back when the listeners cannot be had."""
         former = self.settings
         try:
             yield
         except SettingsError:
+            self.discovery.commit(former.discoveries if former is not None else ())
             if former is not None:
                 self._configure(former)
             raise

@@ -101,6 +101,10 @@ class HealthChecks:
                 assert policy is not None
                 key = (service.name, endpoint.host, endpoint.port)
                 old = former.pop(key, None)
+                if old is not None and (old.policy, old.service.base) == (policy, service.base):
+                    old.service, old.endpoint = service, endpoint
+                    self._checks[key] = old  # its interval goes on, however often lists of endpoints change
+                    continue
                 check = Check(service, endpoint, policy)
                 if old is not None:
                     old.scope.cancel()

@@ -90,8 +90,8 @@ class ControlService:
 
     async def service(self, name: str) -> dict[str, Any]:
         """Return one service in detail. Refusal: there is none of this name."""
-        settings = self._controller.settings
-        known = {service.name: service for service in (settings.services if settings else ())}
+        snapshot = self._controller.snapshot
+        known = {service.name: service for service in (snapshot.services if snapshot else ())}
         if name not in known:
             nearest = next(iter(difflib.get_close_matches(name, known, 1)), None)
             raise Refusal("not_found", f"there is no service {name!r}; `services` lists them", nearest)
@@ -108,13 +108,13 @@ class ControlService:
     async def hold_breaker(self, service: str, state: str, endpoint: str | None = None) -> dict[str, Any]:
         """Hold a breaker ``open`` or ``closed``, or let it go (``auto``). Refusal: there is none."""
         control = self._controller
-        control.overrides.hold_breaker(control.settings.services if control.settings else (), service, state, endpoint)
+        control.overrides.hold_breaker(control.snapshot.services if control.snapshot else (), service, state, endpoint)
         return {"ok": True, "held": control.tell_overrides()}
 
     async def hold_endpoint(self, service: str, state: str, endpoint: str) -> dict[str, Any]:
         """Hold an endpoint ``up`` or ``down``, or let it go (``auto``). Refusal: there is none."""
         control = self._controller
-        control.overrides.hold_endpoint(control.settings.services if control.settings else (), service, state, endpoint)
+        control.overrides.hold_endpoint(control.snapshot.services if control.snapshot else (), service, state, endpoint)
         return {"ok": True, "held": control.tell_overrides()}
 
     async def exchanges(self, wanted: Filter, limit: int) -> list[Any]:
@@ -282,6 +282,7 @@ class ControlService:
         yield from control.health.problems(now)
         yield from control.overrides.problems()
         yield from control.faults.problems(now)
+        yield from control.discovery.problems
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

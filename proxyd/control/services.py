@@ -19,11 +19,11 @@ LATEST_ERRORS: Final = 10
 
 def services(control: Controller) -> list[dict[str, Any]]:
     """Return the configured services and what they have served."""
-    settings = control.settings
-    if settings is None:
+    snapshot = control.snapshot
+    if snapshot is None:
         return []
     requests, errors = tally(control, metrics.REQUESTS, 1), tally(control, metrics.ERRORS, 0)
-    return [_overview(control, service, requests, errors) for service in settings.services]
+    return [_overview(control, service, requests, errors) for service in snapshot.services]
 
 
 async def service(control: Controller, found: Service) -> dict[str, Any]:

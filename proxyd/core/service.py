@@ -98,7 +98,7 @@ class Service:
     hosts: tuple[HostPattern, ...]
     base: BaseUrl
     endpoints: tuple[Endpoint, ...] = ()
-    """Dialled in place of the resolved host; empty: resolve."""
+    """Dialled in place of the resolved host; empty: resolve, unless there is a ``source``."""
     insecure: bool = False
     """A credential may go over plain http, and non-TLS bytes are served after CONNECT."""
     encoded_slash: bool = False
@@ -107,3 +107,7 @@ class Service:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
     resilience: Resilience = field(default_factory=Resilience)
+    source: str = ""
+    """Where ``endpoints`` come from when they are discovered, such as ``dns api.example``; empty: the configuration."""
+    pending: bool = False
+    """Discovery has not answered yet: what is known of the same source goes on, else ``endpoints`` are used."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxyd.core.access import Access
+from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import Service, Timeouts
 from proxyd.core.snapshot import Egress, Listener
@@ -113,6 +114,8 @@ class Settings:
     access_log: AccessLog | None = None
     vault_key: VaultKey = field(default_factory=VaultKey)
     sinks: tuple[SinkSettings, ...] = ()
+    discoveries: tuple[Discovery, ...] = ()
+    """Services whose endpoints are looked for; each has a ``source``."""
     drain_old: float = 300.0
     drain_timeout: float = 30.0
     upgrade_drain: float = 3600.0

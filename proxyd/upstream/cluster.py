@@ -40,8 +40,9 @@ class Cluster:
         self.policy: Resilience = policy
         self.load: Load = former.load if former is not None else Load(service.name, policy.thresholds, overflowed)
         self.load.bound_by(policy.thresholds)
-        endpoints = service.endpoints or (Endpoint(service.base.host, service.base.port),)
-        self.is_resolved = not service.endpoints
+        self.source = service.source
+        endpoints = _endpoints(service, former)
+        self.is_resolved = not (service.endpoints or service.source)
         """Its one state stands for whatever address the name resolves to."""
         known = {(state.endpoint.host, state.endpoint.port): state for state in former.states} if former else {}
         self.states: list[EndpointState] = []
@@ -113,16 +114,11 @@ class Cluster:
         )
 
     def pick(self, exchange: Exchange, now: float) -> EndpointState:
-        """Return the endpoint for the next attempt. ProxyError 503 where an operator holds all of them down."""
+        """Return the endpoint for the next attempt. ProxyError 503 where there is none."""
         usable = self._usable
         if len(usable) < 2:
             if not usable:
-                raise ProxyError(
-                    503,
-                    Flag.NO_HEALTHY,
-                    "destination_unavailable",
-                    f"every endpoint of {self.name} is held down by an operator",
-                )
+                raise self._unusable()
             if not self._several:
                 return usable[0]
         if self.outlier is not None:
@@ -148,6 +144,16 @@ class Cluster:
         if self._several:
             state.observe(now - began, now)
         self.withdraw(state, began)
+
+    def _unusable(self) -> ProxyError:
+        """Return why no endpoint can be picked; the attempt was admitted, and ends here."""
+        if self.breaker is not None:
+            self.breaker.withdraw()
+        if self.states:
+            detail = f"every endpoint of {self.name} is held down by an operator"
+        else:
+            detail = f"no endpoint of {self.name} is known: {self.source} names none; `proxyd status` says why"
+        return ProxyError(503, Flag.NO_HEALTHY, "destination_unavailable", detail)
 
     def answered(self, state: EndpointState, status: int, seconds: float, began: float) -> None:
         """An attempt that ``began`` then brought a response head after ``seconds``."""
@@ -288,6 +294,7 @@ class ClusterSet:
                 "held": None if state.held is None else ("up" if state.held else "down"),
                 "ejected_seconds": round(max(0.0, state.ejected_until - now), 3),
                 "pending": state.pending,
+                "source": cluster.source or ("base_url" if cluster.is_resolved else "configuration"),
                 "estimate_ms": round(state.load(now) / (state.pending + 1) * 1000, 3),
                 "breaker": _shown(state.breaker or cluster.breaker),
             }
@@ -306,6 +313,15 @@ def _held(breaker: Breaker | None, policy: BreakerPolicy | None, hold: Hold | No
 
 
 _FORCED: Final = {None: None, Hold.OPEN: State.OPEN, Hold.CLOSED: State.CLOSED}
+
+
+def _endpoints(service: Service, former: Cluster | None) -> tuple[Endpoint, ...]:
+    """Return what is dialled; a control process that has just begun to look does not take away what was found."""
+    if not service.source:
+        return service.endpoints or (Endpoint(service.base.host, service.base.port),)
+    if service.pending and former is not None and former.source == service.source and former.states:
+        return tuple(state.endpoint for state in former.states)
+    return service.endpoints
 
 
 def _shown(breaker: Breaker | None) -> str:

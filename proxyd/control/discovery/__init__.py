@@ -1,0 +1,1 @@
+"""Discovery: finds the endpoints of services and keeps the lists current."""
