@@ -117,8 +117,7 @@ class Controller:
 
     async def start(self, settings: Settings) -> None:
         """Bring in the first configuration, wait until every worker uses it, and tell systemd. SettingsError."""
-        async with self._installing:
-            await self._install(settings)
+        await self._install(settings)
         while not self.is_ready:
             changed = self._changed
             refused = next((link for link in self.links.values() if link.refused == self._version), None)

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from proxyd.control.compose import Instance, compose, intercepted_hosts, intercepts_all
+from proxyd.core.service import Endpoint
 from proxyd.core.settings import AccessLog
 from proxyd.core.snapshot import Egress, UnknownHosts
 from tests.control.fakes import listener, service, settings
@@ -40,3 +43,11 @@ def test_hosts_of_all_services_are_intercepted():
 def test_all_is_intercepted_when_one_listener_says_so():
     assert not intercepts_all(settings())
     assert intercepts_all(settings(listeners=(listener(), listener("b", unknown_hosts=UnknownHosts.INTERCEPT))))
+
+
+def test_endpoints_that_were_found_are_in_the_snapshot_and_the_rest_waits():
+    plain = service("plain", "plain.example")
+    found, waiting = (replace(service(name, f"{name}.example"), source="dns x", pending=True) for name in ("a", "b"))
+    endpoint = Endpoint("192.0.2.1", 443)
+    snapshot = compose(settings(plain, found, waiting), {}, 1, INSTANCE, {"a": (endpoint,), "plain": (endpoint,)})
+    assert snapshot.services == (plain, replace(found, endpoints=(endpoint,), pending=False), waiting)

@@ -11,8 +11,10 @@ import trio.testing
 
 from proxyd.control import controller as module
 from proxyd.control import leaves as leaves_module
+from proxyd.control.discovery import files
 from proxyd.control.read import SettingsError
 from proxyd.core.access import Access
+from proxyd.core.discovery import Discovery, ListFile
 from proxyd.core.events import NOTICE
 from proxyd.core.limits import Limits
 from proxyd.core.messages import (
@@ -29,7 +31,7 @@ from proxyd.core.messages import (
     WantLeaf,
     WorkerExited,
 )
-from proxyd.core.service import HostPattern
+from proxyd.core.service import Endpoint, HostPattern
 from proxyd.core.settings import AccessLog
 from proxyd.core.snapshot import UnknownHosts
 from proxyd.net.framing import LinkClosed
@@ -508,6 +510,53 @@ async def test_worker_that_asks_and_takes_nothing_is_killed(lab, autojump_clock,
         await flood()
     await trio.sleep(1)
     assert lab.supervisor.killed == [worker.pid]
+
+
+# --- discovery -------------------------------------------------------------------------------------
+
+
+def discovered(tmp_path, *ports):
+    path = tmp_path / "list.yaml"
+    path.write_text(json.dumps([f"192.0.2.1:{port}" for port in ports]))
+    finder = ListFile(str(path))
+    found = replace(service("tickets", "api.tickets.example"), source=str(finder), pending=True)
+    return settings(found, discoveries=(Discovery("tickets", finder),))
+
+
+def ports(snapshot):
+    return [endpoint.port for endpoint in snapshot.services[0].endpoints]
+
+
+async def test_a_list_that_changes_is_a_snapshot_of_its_own(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "POLL_SECONDS", 0.01)
+    lab.file = discovered(tmp_path, 1)
+    await lab.start()
+    first = lab.worker.snapshot
+    assert (ports(first), first.services[0].pending) == ([1], False)
+    discovered(tmp_path, 2, 3)
+    await lab.worker.until(lambda: ports(lab.worker.snapshot) == [2, 3])
+    assert lab.worker.snapshot.version > first.version
+    assert [*lab.worker.kinds()].count("SetListener") == 1, "nothing but the snapshot is sent again"
+
+
+async def test_a_reload_keeps_what_was_found_and_one_that_fails_looks_for_nothing_new(lab, tmp_path):
+    lab.file = discovered(tmp_path, 1)
+    await lab.start()
+    assert (await lab.controller.reload()).ok
+    assert ports(lab.worker.snapshot) == [1]
+    other = Discovery("other", ListFile("/nowhere"))
+    lab.supervisor.refuses = "no room"
+    lab.file = replace(lab.file, discoveries=(*lab.file.discoveries, other))
+    assert not (await lab.controller.reload()).ok
+    assert [watch.discovery.service for watch in lab.controller.discovery] == ["tickets"]
+    assert lab.controller.discovery.found(lab.file.discoveries) == {"tickets": (Endpoint("192.0.2.1", 1),)}
+
+
+async def test_a_list_that_nobody_has_yet_is_left_to_the_workers(lab, tmp_path):
+    lab.file = discovered(tmp_path, 1)
+    (tmp_path / "list.yaml").unlink()
+    await lab.start()
+    assert lab.worker.snapshot.services[0].pending
 
 
 # --- reports ---------------------------------------------------------------------------------------

@@ -92,3 +92,14 @@ async def test_a_certificate_that_ends_soon_is_a_problem():
     (check,) = checks
     check.expires = 1000.0 + 3 * 86400
     assert list(checks.problems(1000.0)) == ["api: the certificate of 127.0.0.1:1 ends in 3 days"]
+
+
+async def test_lists_that_change_often_hold_no_check_up(autojump_clock, nursery):
+    told = []
+    checks = HealthChecks(told.append, random.Random(1))
+    nursery.start_soon(checks.run)
+    policy = dataclasses.replace(POLICY, unhealthy=1)
+    for extra in range(20):
+        checks.configure(settings(service(1, 100 + extra, policy=policy)))
+        await trio.sleep(0.2)
+    assert 1 in [message.port for message in told if not message.is_healthy]

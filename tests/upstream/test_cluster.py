@@ -210,3 +210,42 @@ class TestHeldByAnOperator:
             assert made.pick(exchange(), 0.0).endpoint.port == 2
             with pytest.raises(ProxyError):
                 made.admit(0.0)
+
+
+def discovered(*ports, source="dns a.example", pending=False):
+    return dataclasses.replace(service(*ports), source=source, pending=pending)
+
+
+def test_a_discovered_service_without_endpoints_dials_nothing_and_says_why():
+    made = ClusterSet().apply([discovered(pending=True)], 0.0)["api"]
+    for _ in range(5):
+        made.admit(0.0)
+        with pytest.raises(ProxyError, match=r"dns a\.example names none") as caught:
+            made.pick(exchange(), 0.0)
+        assert (caught.value.status, caught.value.flag) == (503, Flag.NO_HEALTHY)
+
+
+def test_a_control_process_that_has_not_looked_yet_takes_nothing_away():
+    clusters = ClusterSet()
+    states = clusters.apply([discovered(1, 2)], 0.0)["api"].states
+    assert clusters.apply([discovered(pending=True)], 1.0)["api"].states == states
+    assert clusters.apply([discovered(9, source="dns b.example", pending=True)], 2.0)["api"].states != states
+    assert clusters.apply([discovered()], 3.0)["api"].states == []
+
+
+def test_what_is_known_of_an_endpoint_that_stays_is_kept():
+    clusters = ClusterSet()
+    first, second = clusters.apply([discovered(1, 2)], 0.0)["api"].states
+    second.pending = 3
+    made = clusters.apply([discovered(2, 3)], 1.0)["api"]
+    assert made.states[0] is second
+    assert first not in made.states
+
+
+@pytest.mark.parametrize(
+    ("made", "source"), [(service(), "base_url"), (service(1), "configuration"), (discovered(1), "dns a.example")]
+)
+def test_the_view_says_where_endpoints_come_from(made, source):
+    clusters = ClusterSet()
+    clusters.apply([made], 0.0)
+    assert [row["source"] for row in clusters.view(0.0)] == [source]

@@ -26,11 +26,11 @@ DEBOUNCE: Final = 0.1
 class Discoveries:
     """The lists of the configuration in use, and of one that is about to be."""
 
-    def __init__(self, log: Log, rng: random.Random | None = None) -> None:
+    def __init__(self, log: Log, rng: random.Random | None = None, records: Records | None = None) -> None:
         self._log = log
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._watches: dict[Discovery, Watch] = {}
-        self._records = Records()
+        self._records = records if records is not None else Records()
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -99,7 +99,8 @@ class Discoveries:
                 try:
                     await self._find(watch)
                 except Exception as error:  # noqa: BLE001 - a supervising loop: answers come from outside
-                    detail = f"{type(error).__name__}: {error}"
+                    cause = _cause(error)
+                    detail = f"{type(cause).__name__}: {cause}"
                     self._log.error("discovery_crashed", service=watch.discovery.service, detail=detail)
                     watch.failed(detail)
                 await trio.sleep(watch.pause())
@@ -115,3 +116,10 @@ class Discoveries:
                 await kubernetes.follow(finder, watch)
             case _:
                 assert_never(finder)
+
+
+def _cause(error: Exception) -> Exception:
+    """Return the first error of a group, which says more than the group does."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -51,7 +51,7 @@ class Records:
     """A bounded cache in front of the resolver; what was not used for longest goes first."""
 
     def __init__(self, ask: Ask | None = None) -> None:
-        self._ask = ask or query
+        self._ask = ask if ask is not None else query
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
 
     def __len__(self) -> int:
