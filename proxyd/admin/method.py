@@ -69,7 +69,7 @@ class Method:
     seconds: float = 60.0
     """The longest that it may take. A reload runs the commands of its secrets, 10 s each by default, side by side."""
 
-    async def __call__(self, session: "Session", params: Sequence[Any]) -> Any:
+    async def __call__(self, session: Session, params: Sequence[Any]) -> Any:
         """Check the caller's role and the parameters, and call. Refusal."""
         if self.role is Role.FULL:
             session.demand_full(self.name)

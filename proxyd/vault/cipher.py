@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxyd.core.units import MIB
 
@@ -102,8 +104,7 @@ def anchor_tag(keys: DataKeys, vault: bytes, body: bytes) -> bytes:
 
 def hkdf(material: bytes, salt: bytes, purpose: bytes) -> bytes:
     """Return 32 bytes for one purpose (RFC 5869 with SHA-256)."""
-    extracted = hmac.digest(salt, material, "sha256")
-    return hmac.digest(extracted, _CONTEXT + purpose + b"\x01", "sha256")
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt, _CONTEXT + purpose).derive(material)
 
 
 def _place(vault: bytes, name: str, version: int) -> bytes:
