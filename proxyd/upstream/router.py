@@ -282,11 +282,9 @@ class Router:
             return None
         if not may_retry_error(exchange, error, policy):
             return None
-        if not cluster.load.try_retry(exchange) or not cluster.budget.try_retry(now):
-            return None
-        if exchange.reused and error.retry is not Retry.NEVER:
-            return 0.0  # the connection was stale: nothing says that the upstream is in trouble
-        return self._affordable(exchange, backoff(policy, exchange.attempts, self._rng), now)
+        is_stale = exchange.reused and error.retry is not Retry.NEVER  # nothing says that the upstream is in trouble
+        wait = 0.0 if is_stale else backoff(policy, exchange.attempts, self._rng)
+        return wait if self._may_wait(exchange, cluster, wait, now) else None
 
     def _wait_after_status(self, exchange: Exchange, cluster: Cluster, response: Response, now: float) -> float | None:
         policy = cluster.policy.retry
@@ -296,16 +294,19 @@ class Router:
         if asked is not None and asked > policy.patience:
             return None
         wait = max(asked or 0.0, backoff(policy, exchange.attempts, self._rng))
-        if self._affordable(exchange, wait, now) is None or not cluster.load.try_retry(exchange):
-            return None
-        if not cluster.budget.try_retry(now):
-            return None
-        return wait
+        return wait if self._may_wait(exchange, cluster, wait, now) else None
 
     @staticmethod
-    def _affordable(exchange: Exchange, wait: float, now: float) -> float | None:
-        """Return ``wait``, or None where the exchange's own time would be over by then."""
-        return None if exchange.deadline and now + wait >= exchange.deadline else wait
+    def _may_wait(exchange: Exchange, cluster: Cluster, wait: float, now: float) -> bool:
+        """Take a retry from the budgets, unless after ``wait`` the exchange's time is over or the breaker still open.
+
+        The client has the upstream's own word then, in place of the breaker's.
+        """
+        if exchange.deadline and now + wait >= exchange.deadline:
+            return False
+        if cluster.breaker is not None and not cluster.breaker.is_ready(now + wait):
+            return False
+        return cluster.load.try_retry(exchange) and cluster.budget.try_retry(now)
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
         found = pool.take(exchange.ready if exchange.attempts == 1 else current_time())

@@ -297,6 +297,17 @@ async def test_retries_stay_within_their_budget() -> None:
         assert len(origin.requests) == 5 + 2
 
 
+async def test_the_failure_that_opens_the_breaker_reaches_the_client_and_spends_no_retry() -> None:
+    policy = Resilience(breaker=BreakerPolicy(consecutive_failures=1, open_for=60.0))
+    async with (
+        open_origin(scripted(b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy")) as origin,
+        open_plane(services=plain(origin.port, resilience=policy)) as plane,
+    ):
+        reply = await ask(await plane.connect())
+        assert (reply.status, reply.body) == (503, b"busy")
+        assert (await plane.event())["attempts"] == 1
+
+
 async def test_an_open_breaker_answers_at_once_and_closes_by_a_probe() -> None:
     policy = Resilience(retry=RetryPolicy(attempts=1), breaker=BreakerPolicy(consecutive_failures=2, open_for=0.05))
     async with open_origin(dying(1, 1)) as origin, open_plane(services=plain(origin.port, resilience=policy)) as plane:
