@@ -65,6 +65,18 @@ def test_add_refuses_what_it_cannot_read(calls, capsys, words, said):
     assert not calls
 
 
+def test_list_leaves_out_conditions_that_no_fault_has(monkeypatch, capsys):
+    row = {
+        "id": "f1", "kind": "reset", "what": "connection reset", "service": "api", "methods": ["GET"], "paths": [],
+        "uids": [], "users": [], "cidrs": [], "at": "client", "share": 0.1, "seed": 1, "hits": 3, "left_seconds": 59.4,
+    }  # fmt: skip
+    monkeypatch.setattr(fault, "call", lambda *_: [row])
+    assert main(["fault", "list"]) == 0
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["ID", "SERVICE", "WHAT", "METHODS", "AT", "SHARE", "HITS", "LEFT"]
+    assert line.split() == ["f1", "api", "connection", "reset", "GET", "client", "10%", "3", "59s"]
+
+
 def test_list_and_clear(calls, capsys):
     assert main(["fault", "list"]) == 0
     assert main(["fault", "clear", "f1"]) == 0

@@ -76,7 +76,11 @@ def _list(arguments: argparse.Namespace) -> int:
     rows = call(arguments, "fault_list")
     if arguments.json:
         return print_json(rows)
-    shown = [{name: row[name] for name in _SHOWN} | {"left_seconds": row["left_seconds"]} for row in rows]
+    shown = [
+        {name: row[name] for name in _SHOWN}
+        | {"share": f"{row['share'] * 100:.9g}%", "left_seconds": row["left_seconds"]}
+        for row in rows
+    ]
     unused = {name for name in _SHOWN if all(row[name] == [] for row in shown)}
     print(
         render([{n: v for n, v in row.items() if n not in unused} for row in shown], "no faults are injected"), end=""
