@@ -26,8 +26,8 @@ from proxyd.config.tree import Tree
 from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
-from proxyd.core.limits import Limits, PoolLimits
-from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
+from proxyd.core.limits import Limits, Overload, PoolLimits
+from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
@@ -63,6 +63,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
         limits=Limits(**document.limits.model_dump()),
+        overload=Overload(**document.overload.model_dump()),
         unknown_timeouts=_timeouts(document.unknown.timeouts),
         unknown_pool=_pool(document.unknown.pool),
         extra_roots_pem=extra_roots_pem,
@@ -135,6 +136,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None) ->
         resilience=section.resilience(_pool(section.pool)),
         source=str(discovery.finder) if discovery is not None else "",
         pending=discovery is not None,
+        priority_class=PriorityClass(section.priority_class),
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 from proxyd.config import addresses, names
 from proxyd.config.discovery import DiscoverSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
-from proxyd.config.resilience import EndpointSection, ResilienceKeys
+from proxyd.config.resilience import EndpointSection, OverloadSection, ResilienceKeys
 from proxyd.config.sections import Section
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import BaseUrl, HostPattern
@@ -227,6 +227,8 @@ class ServiceKeys(Section):
     """How long each phase may take."""
     pool: PoolSection = PoolSection()
     """Bounds of the connections to the service."""
+    priority_class: Literal["low", "normal", "high"] = "normal"
+    """`low` is refused first when a worker cannot keep up, `high` last (`overload`)."""
 
 
 class ServiceSection(ResilienceKeys, ServiceKeys):
@@ -416,6 +418,8 @@ class Document(Section):
     """Who may call what. Without it: services are for the daemon's own user, unknown hosts follow the listener."""
     limits: LimitsSection = LimitsSection()
     """Limits of the data plane, per worker."""
+    overload: OverloadSection = OverloadSection()
+    """When requests are refused because a worker cannot keep up."""
     unknown: UnknownSection = UnknownSection()
     """Policies for hosts that are no service."""
     telemetry: TelemetrySection = TelemetrySection()

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from proxyd.config import addresses, names
 from proxyd.config.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
 from proxyd.config.sections import Section
-from proxyd.core.limits import PoolLimits
+from proxyd.core.limits import Overload, PoolLimits
 from proxyd.core.resilience import (
     Balance,
     BreakerPolicy,
@@ -27,6 +27,7 @@ _HEALTH: Final = HealthPolicy()
 _HEDGE: Final = HedgePolicy()
 _OUTLIER: Final = OutlierPolicy()
 _THRESHOLDS: Final = Thresholds()
+_OVERLOAD: Final = Overload()
 _WHOLE: Final = Resilience()
 
 Condition = Annotated[str, Text(names.retry_condition, "condition", names.CONDITION_PATTERN)]
@@ -218,6 +219,15 @@ class HedgeSection(Section):
     def compiled(self) -> HedgePolicy:
         """Return the noun."""
         return HedgePolicy(max(0.0, self.after), max(0.0, -self.after), self.budget)
+
+
+class OverloadSection(Section):
+    """When requests are refused because a worker cannot keep up, the lowest `priority_class` first."""
+
+    lag: Annotated[float, Seconds(0.0, MINUTE)] = _OVERLOAD.lag
+    """By how much a worker's loop runs late, averaged over half a second; 0s: nothing is refused."""
+    after: Annotated[float, Seconds(100 * MILLISECOND, HOUR)] = _OVERLOAD.after
+    """For how long, until a class is refused, and then the next."""
 
 
 class ResilienceKeys(Section):

@@ -41,6 +41,7 @@ def compose(
         access=settings.access,
         egress=egress,
         limits=settings.limits,
+        overload=settings.overload,
         unknown_timeouts=settings.unknown_timeouts,
         unknown_pool=settings.unknown_pool,
         extra_roots_pem=settings.extra_roots_pem,

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import trio
@@ -11,6 +12,8 @@ from proxyd.control.answers import ask_all, row
 from proxyd.control.controller import Controller
 from proxyd.control.workers import WorkerLink
 from proxyd.core import metrics
+from proxyd.core.metrics import Metric
+from proxyd.core.service import PriorityClass
 from proxyd.net.process import proportional_bytes
 
 
@@ -18,13 +21,14 @@ async def workers(control: Controller) -> list[dict[str, Any]]:
     """Return the workers as ``status`` shows them: process, snapshot in use, connections."""
     links = _links(control)
     usages = await _measure([(link.title, link.pid) for link in links])
-    active = connections(control)
+    active, lags = connections(control), _gauge(control, metrics.LOOP_LAG)
     return [
         {
             "index": link.index,
             "pid": link.pid,
             "applied": link.applied,
             "connections": active.get(link.index, 0),
+            "lag_ms": round(lags.get(link.index, 0.0) * 1000, 1),
             **_usage(usages.get(link.pid)),
         }
         for link in links
@@ -84,10 +88,24 @@ async def memory(control: Controller) -> dict[str, Any]:
 
 def connections(control: Controller) -> dict[int, float]:
     """Return the connections that are open, by worker."""
+    return _gauge(control, metrics.DOWNSTREAM_ACTIVE)
+
+
+def overloaded(control: Controller) -> Iterator[str]:
+    """Say which workers refuse requests because they cannot keep up, for ``status``."""
+    lags = _gauge(control, metrics.LOOP_LAG)
+    names = [kind.value for kind in PriorityClass]
+    for worker, classes in sorted(_gauge(control, metrics.SHED_CLASSES).items()):
+        if worker >= 0 and classes > 0:
+            lag, refused = lags.get(worker, 0.0), ", ".join(names[: int(classes)])
+            yield f"worker {worker} cannot keep up, it is late by {lag:.1f} s: requests of class {refused} are refused"
+
+
+def _gauge(control: Controller, wanted: Metric) -> dict[int, float]:
     return {
         worker: sum(series.values())
         for metric, by_worker in control.tools.reports.aggregate.gauges()
-        if metric.name == metrics.DOWNSTREAM_ACTIVE.name
+        if metric.name == wanted.name
         for worker, series in by_worker.items()
     }
 

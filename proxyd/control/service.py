@@ -283,6 +283,7 @@ class ControlService:
         yield from control.overrides.problems()
         yield from control.faults.problems(now)
         yield from control.discovery.problems
+        yield from processes.overloaded(control)
         version = control.snapshot.version if control.snapshot else 0
         for link in control.links.values():
             if not link.is_open:

@@ -27,6 +27,9 @@ ROW: Final = 1024
 MAX_SERVICES: Final = 254
 """Services that a row has room for; those beyond are counted per worker."""
 
+AHEAD: Final = 1.25
+"""Times the mean: who holds more connections leaves new ones to others."""
+
 _CELL: Final = 8
 _HEADER: Final = 512
 """Cells before the first row: a page of the supervisor's."""
@@ -117,12 +120,9 @@ class Row:
 
     # --- downstream connections -------------------------------------------------------------------
 
-    def accepts(self, is_accepting: bool) -> None:
-        """Say whether this worker takes connections: only those that do are compared."""
+    def holds(self, connections: int, *, is_accepting: bool) -> None:
+        """Say how many downstream connections this worker has; only those of workers that take more are compared."""
         self._cells[self._start + _ACCEPTING] = is_accepting
-
-    def holds(self, connections: int) -> None:
-        """Say how many downstream connections this worker has."""
         self._cells[self._start + _DOWNSTREAM] = connections
 
     def mean(self) -> float:
@@ -134,6 +134,10 @@ class Row:
                 workers += 1
                 total += cells[start + _DOWNSTREAM]
         return total / workers if workers else 0.0
+
+    def is_ahead(self) -> bool:
+        """Whether this worker has so many connections that others should take the next ones."""
+        return self._cells[self._start + _DOWNSTREAM] > AHEAD * self.mean() + 1
 
 
 def place_of(service: int, kind: int) -> int | None:

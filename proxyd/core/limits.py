@@ -52,6 +52,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Overload:
+    """When a worker refuses requests because its loop cannot keep up; the configuration's ``overload:`` section."""
+
+    lag: float = 0.5
+    """Seconds by which the loop runs late; 0: never. A loop that keeps up is late by a few milliseconds."""
+    after: float = 1.0
+    """Seconds above ``lag`` until a class is refused, then the next; below half of it until one is let in again."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolLimits:
     """Bounds of one upstream pool (one PoolKey)."""
 

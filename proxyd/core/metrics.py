@@ -52,6 +52,13 @@ RETRIES: Final = Metric("proxyd_retries", Kind.COUNTER, "Attempts after the firs
 OVERFLOWS: Final = Metric(
     "proxyd_overflows", Kind.COUNTER, "Refused or made to wait by a threshold of `breaker`.", ("service", "threshold")
 )
+SHED: Final = Metric(
+    "proxyd_shed_requests", Kind.COUNTER, "Refused because the worker could not keep up.", ("service", "class")
+)
+LOOP_LAG: Final = Metric("proxyd_loop_lag_seconds", Kind.GAUGE, "By how much a worker's loop runs late, averaged.")
+SHED_CLASSES: Final = Metric(
+    "proxyd_shed_classes", Kind.GAUGE, "Priority classes that are refused for now: 0 none, 1 low, 2 normal, 3 all."
+)
 ACCEPT_ERRORS: Final = Metric("proxyd_accept_errors", Kind.COUNTER, "accept() failures, such as EMFILE.", ("error",))
 EVENTS_DROPPED: Final = Metric("proxyd_events_dropped", Kind.COUNTER, "Events that no queue had room for.", ("why",))
 MASKED: Final = Metric("proxyd_masked_secrets", Kind.COUNTER, "Reflected secrets masked in responses.", ("service",))
@@ -63,7 +70,7 @@ METRICS: Final = {
     for metric in (
         REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
         REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
-        MASKED, FAULTS, LEAVES, OVERFLOWS,
+        MASKED, FAULTS, LEAVES, OVERFLOWS, SHED, LOOP_LAG, SHED_CLASSES,
     )
 }  # fmt: skip
 """Families that workers keep, by name; counters gain ``_total`` when they are exposed."""

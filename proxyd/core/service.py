@@ -1,5 +1,6 @@
 """A third-party service: the hosts that it answers on, where it is dialled, and what it demands."""
 
+import enum
 from dataclasses import dataclass, field
 
 from proxyd.core.limits import PoolLimits
@@ -64,6 +65,14 @@ class Timeouts:
     """From the attempt's beginning to its response head."""
 
 
+class PriorityClass(enum.Enum):
+    """Who is refused first when a worker cannot keep up."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthPart:
     """One place that a secret goes to: a header field or a query parameter (unused by bearer and basic)."""
@@ -111,3 +120,4 @@ class Service:
     """Where ``endpoints`` come from when they are discovered, such as ``dns api.example``; empty: the configuration."""
     pending: bool = False
     """Discovery has not answered yet: what is known of the same source goes on, else ``endpoints`` are used."""
+    priority_class: PriorityClass = PriorityClass.NORMAL

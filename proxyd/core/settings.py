@@ -8,7 +8,7 @@ from typing import Any
 
 from proxyd.core.access import Access
 from proxyd.core.discovery import Discovery
-from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.limits import Limits, Overload, PoolLimits
 from proxyd.core.service import Service, Timeouts
 from proxyd.core.snapshot import Egress, Listener
 
@@ -97,6 +97,7 @@ class Settings:
     access: Access | None = None
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)
+    overload: Overload = field(default_factory=Overload)
     unknown_timeouts: Timeouts = field(default_factory=Timeouts)
     unknown_pool: PoolLimits = field(default_factory=PoolLimits)
     extra_roots_pem: bytes = b""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxyd.core.access import Access, ProxyUser
-from proxyd.core.limits import Limits, PoolLimits
+from proxyd.core.limits import Limits, Overload, PoolLimits
 from proxyd.core.service import Service, Timeouts
 
 UNIX: Final = "unix:"
@@ -83,6 +83,7 @@ class Snapshot:
     """None: services are for the daemon's own uid, unknown hosts follow the listener."""
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)
+    overload: Overload = field(default_factory=Overload)
     unknown_timeouts: Timeouts = field(default_factory=Timeouts)
     unknown_pool: PoolLimits = field(default_factory=PoolLimits)
     extra_roots_pem: bytes = b""

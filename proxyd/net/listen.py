@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import trio
+from trio import current_time
 from trio.lowlevel import checkpoint, notify_closing, wait_readable
 
 ACCEPT_BURST: Final = 8
@@ -17,15 +18,38 @@ FULL_PAUSE: Final = 0.1
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+DEFERRAL: Final = 0.005
+"""Seconds that a process which is ahead leaves new connections to others that share the socket."""
+
+IN_VAIN: Final = 0.1
+"""Seconds without a deferral after nobody else came: the others are stalled, and nothing is stranded for them."""
+
+
+def never() -> bool:
+    """Nobody shares the socket."""
+    return False
+
+
 async def accept(
     listener: socket.socket,
     accepted: Callable[[socket.socket, Any], None],
     failed: Callable[[str], None],
+    is_ahead: Callable[[], bool] = never,
 ) -> None:
-    """Accept until the listener is closed by ``stop``. ``accepted`` owns the socket; ``failed`` gets errno's name."""
+    """Accept until the listener is closed by ``stop``. ``accepted`` owns the socket; ``failed`` gets errno's name.
+
+    While ``is_ahead``, others that share the socket go first, if they come within DEFERRAL.
+    """
+    eager_until = 0.0
     while True:
         try:
             await wait_readable(listener)
+            if is_ahead() and current_time() >= eager_until:
+                await trio.sleep(DEFERRAL)
+                sock, address = listener.accept()
+                eager_until = current_time() + IN_VAIN
+                sock.setblocking(False)
+                accepted(sock, address)
             for _ in range(ACCEPT_BURST):
                 sock, address = listener.accept()
                 sock.setblocking(False)

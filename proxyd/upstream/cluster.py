@@ -131,7 +131,7 @@ class Cluster:
 
     def second(self, exchange: Exchange, first: EndpointState, now: float) -> EndpointState:
         """Return the endpoint for a hedge beside an attempt at ``first``: another one where there is one."""
-        if not self._several:
+        if not self._several or not self._usable:
             return first
         tried = [first, *(attempt.state for attempt in exchange.tries)]
         state = self.balancer.pick(now, b"", tried)

@@ -35,6 +35,7 @@ from proxyd.worker.leaves import Leaves
 from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
+from proxyd.worker.overload import Shedder
 from proxyd.worker.revoke import is_forbidden, uses
 
 SMALLEST_READ: Final = 4 * KIB
@@ -88,6 +89,7 @@ class Worker:
     async def run(self, control: socket.socket, supervisor: socket.socket) -> int:
         """Serve until drained or orphaned."""
         self._observer = Observer(self._meter, self._events)
+        self._shedder = Shedder(self._meter, self._events.notice)
         self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row)
         links = Links(self, self._meter, self._events, control)
         self._leaves = Leaves(links.want_leaf)
@@ -98,6 +100,7 @@ class Worker:
             self._nursery = nursery
             nursery.start_soon(self.reaper.run)
             nursery.start_soon(self._keep_house)
+            nursery.start_soon(self._shedder.run)
             nursery.start_soon(self._end_when_drained, links)
             nursery.start_soon(links.run_control)
             await links.run_supervisor(supervisor)
@@ -116,6 +119,7 @@ class Worker:
         if missing and not self._ending:
             raise ValueError(f"no socket came for the listener {missing[0]}")
         self.view = view = self._assembly.view(snapshot)
+        self._shedder.apply(view)
         self._version = snapshot.version
         self.draining = self._ending or not snapshot.listeners
         self._leaves.limit = snapshot.limits.contexts
@@ -130,6 +134,7 @@ class Worker:
                 self._nursery.start_soon(self._accept, name, sock)
             else:
                 sock.close()
+        self._count()
         self._revise(view)
 
     def offer_listener(self, name: str, sock: socket.socket) -> None:
@@ -178,6 +183,7 @@ class Worker:
             for sock in self._accepting.values():
                 listen.stop(sock)
             self._accepting.clear()
+            self._count()
         if not gentle and not self.closing:
             self.closing = True
             for connection in self._connections:
@@ -290,7 +296,12 @@ class Worker:
         def failed(error: str) -> None:
             self._meter.counter(metrics.ACCEPT_ERRORS, error).value += 1
 
-        await listen.accept(sock, start, failed)
+        await listen.accept(sock, start, failed, self._row.is_ahead if self._row is not None else listen.never)
+
+    def _count(self) -> None:
+        """Let other workers see how many connections this one has."""
+        if self._row is not None:
+            self._row.holds(len(self._connections), is_accepting=bool(self._accepting))
 
     def _start(self, name: str, client: socket.socket, address: Any) -> None:
         """Take a connection in, or close it at once when that would break a limit."""
@@ -308,6 +319,7 @@ class Worker:
         serve = GatewayConnection if listener.mode is ListenerMode.GATEWAY else Connection
         connection = serve(stream, peer, listener, self)
         self._connections.add(connection)
+        self._count()
         self._callers[peer.caller] += 1
         self.reaper.add(stream)
         self._nursery.start_soon(self._serve, connection)
@@ -321,6 +333,7 @@ class Worker:
                 raise
         finally:
             self._connections.discard(connection)
+            self._count()
             caller = connection.wire_peer.caller
             self._callers[caller] -= 1
             if not self._callers[caller]:

@@ -115,9 +115,7 @@ def test_the_mean_is_of_workers_that_accept() -> None:
     rows = [row(counts, worker, ["a"]) for worker in range(3)]
     assert rows[0].mean() == 0.0
     for each, connections in zip(rows, (10, 20, 99), strict=True):
-        each.holds(connections)
-    rows[0].accepts(True)
-    rows[1].accepts(True)
+        each.holds(connections, is_accepting=each is not rows[2])
     assert rows[0].mean() == 15.0
     counts.clear(0)
     assert rows[1].mean() == 20.0

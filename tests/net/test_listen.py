@@ -5,6 +5,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from proxyd.core.counts import AHEAD, SharedCounts
 from proxyd.net import listen
 from proxyd.net.listen import ACCEPT_BURST, FULL_PAUSE
 
@@ -133,3 +134,64 @@ async def test_a_connection_that_was_gone_before_it_was_accepted_pauses_nothing(
     assert door.failures == ["ECONNABORTED"]
     assert len(door.socks) == 1
     nursery.cancel_scope.cancel()
+
+
+class TestSharedListener:
+    """Two processes that share a socket, played by two tasks."""
+
+    async def test_two_that_share_a_socket_end_near_even(self, listener, callers, nursery):
+        doors, shared, counts = [Door(), Door()], [listener.dup(), listener.dup()], SharedCounts()
+        arrivals = trio.Semaphore(0)
+        for index, (door, sock) in enumerate(zip(doors, shared, strict=True)):
+            sock.setblocking(False)
+            counts.assign(index)
+            nursery.start_soon(self.accept, sock, door, counts.row(index), arrivals)
+        for _ in range(40):
+            callers(1)
+            await arrivals.acquire()
+        nursery.cancel_scope.cancel()
+        for sock in (*shared, *doors[0].socks, *doors[1].socks):
+            sock.close()
+        assert max(len(door.socks) for door in doors) <= 20 * AHEAD + 2
+
+    @staticmethod
+    async def accept(sock, door, row, arrivals):
+        def accepted(client, address):
+            door.accepted(client, address)
+            row.holds(len(door.socks), is_accepting=True)
+            arrivals.release()
+
+        row.holds(0, is_accepting=True)
+        await listen.accept(sock, accepted, door.failures.append, row.is_ahead)
+
+    async def test_who_is_ahead_takes_what_nobody_else_takes(self, listener, door, callers, nursery):
+        arrivals = trio.Semaphore(0)
+
+        def accepted(sock, address):
+            door.accepted(sock, address)
+            arrivals.release()
+
+        nursery.start_soon(listen.accept, listener, accepted, door.failures.append, lambda: True)
+        callers(ACCEPT_BURST * 2)
+        for _ in range(ACCEPT_BURST * 2):
+            await arrivals.acquire()
+        nursery.cancel_scope.cancel()
+
+    async def test_stopping_ends_the_loop_while_it_defers(self, listener, door, callers, nursery):
+        over = trio.Event()
+        asked = trio.Event()
+
+        def is_ahead():
+            asked.set()
+            return True
+
+        async def run():
+            await listen.accept(listener, door.accepted, door.failures.append, is_ahead)
+            over.set()
+
+        nursery.start_soon(run)
+        callers(1)
+        await asked.wait()
+        listen.stop(listener)
+        await over.wait()
+        assert door.failures == []
