@@ -317,6 +317,7 @@ class Controller:
                 self._version = max(self._version + 1, int(time.time() * 1000))
                 self.snapshot = replace(snapshot, version=self._version, services=services)
                 self._hold_endpoints(settings, self.snapshot)
+                self.tools.log.info("endpoints_changed", version=self._version)
                 for link in self.links.values():
                     link.put(ApplySnapshot(self.snapshot))
         return Outcome(True, self._version)

@@ -81,16 +81,25 @@ class Discoveries:
         """Say what is wrong, for ``status``."""
         for watch in self:
             state = "no endpoint is known" if watch.endpoints is None else "the endpoints found before go on"
-            for text in watch.problems:
+            problems = watch.problems if watch.heard.is_set() else ("no answer has come yet",)
+            for text in problems:
                 yield f"{watch.discovery.service}: discovery by {watch.discovery.finder}: {text} ({state})"
 
     def _watch(self, discovery: Discovery) -> Watch:
         watch = self._watches.get(discovery)
         if watch is None:
             watch = self._watches[discovery] = Watch(discovery, self._changed, self._rng)
+            watch.told = self._tell
             if self._nursery is not None:
                 self._nursery.start_soon(self._follow, watch)
         return watch
+
+    def _tell(self, watch: Watch) -> None:
+        service, finder = watch.discovery.service, str(watch.discovery.finder)
+        if watch.problems:
+            self._log.warning("discovery_failed", service=service, source=finder, detail="; ".join(watch.problems))
+        else:
+            self._log.info("discovery_recovered", service=service, source=finder)
 
     async def _follow(self, watch: Watch) -> None:
         """Keep one finder running: one that fails in a way nobody foresaw is told and begun again."""

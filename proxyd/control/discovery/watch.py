@@ -5,7 +5,7 @@ cancelled.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -33,6 +33,8 @@ class Watch:
         self.endpoints: tuple[Endpoint, ...] | None = None
         """None: nothing was found yet."""
         self.problems: tuple[str, ...] = ()
+        self.told: Callable[[Watch], None] = _nobody
+        """Called when ``problems`` are others than before."""
         self.heard = trio.Event()
         """Set by the first word, good or bad."""
         self.scope = trio.CancelScope()
@@ -73,5 +75,12 @@ class Watch:
         return self._rng.uniform(0.0, most)
 
     def _tell(self, problems: Iterable[str]) -> None:
+        former = self.problems
         self.problems = tuple(text[:PROBLEM_CHARACTERS] for text in [*problems][:MAX_PROBLEMS])
         self.heard.set()
+        if self.problems != former:
+            self.told(self)
+
+
+def _nobody(watch: Watch) -> None:
+    """Nobody wants to know."""

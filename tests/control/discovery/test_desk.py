@@ -1,4 +1,4 @@
-import os
+import json
 
 import pytest
 import trio
@@ -35,9 +35,9 @@ def zone(monkeypatch):
 
 
 @pytest.fixture
-def log():
-    with open(os.devnull, "wb") as nowhere:
-        yield Log("control", descriptor=nowhere.fileno(), human=False)
+def log(tmp_path):
+    with open(tmp_path / "log", "wb") as file:
+        yield Log("control", descriptor=file.fileno(), human=False)
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ async def test_a_list_that_is_not_found_is_not_waited_for_long_and_is_missing(de
     await desk.prime([ONE, TWO])
     assert trio.current_time() == began + FIRST_SECONDS
     assert desk.found([ONE, TWO]) == {"one": at("192.0.2.1")}
+    assert [*desk.problems] == ["two: discovery by dns two.example: no answer has come yet (no endpoint is known)"]
 
 
 async def test_a_new_address_is_told_within_its_time_to_live_and_a_second(desk, zone, autojump_clock):
@@ -102,6 +103,16 @@ async def test_problems_say_what_goes_on(desk, zone, autojump_clock):
         "one: discovery by dns one.example: SERVFAIL (the endpoints found before go on)",
         "two: discovery by dns two.example: SERVFAIL (no endpoint is known)",
     ]
+
+
+async def test_a_failure_is_logged_once_and_so_is_its_end(desk, zone, autojump_clock, tmp_path):
+    zone["one.example"] = DiscoveryError("SERVFAIL")
+    await desk.prime([ONE])
+    await trio.sleep(100)
+    zone["one.example"] = "192.0.2.1"
+    await trio.sleep(100)
+    events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert events == ["discovery_failed", "discovery_recovered"]
 
 
 async def test_a_finder_that_crashes_is_told_and_begun_again(desk, zone, autojump_clock):
