@@ -7,7 +7,7 @@ be A-labels already, as every HTTP client sends them. Zone identifiers are refus
 import functools
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
@@ -28,9 +28,15 @@ class Authority:
     host: str
     port: int
     is_ip: bool
+    text: str = field(init=False, repr=False, compare=False)
+    """``host:port``, an IPv6 address in brackets."""
+
+    def __post_init__(self) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        object.__setattr__(self, "text", f"{host}:{self.port}")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.text
 
     def host_header(self, scheme: bytes) -> bytes:
         """Return the Host field's value: the default port of ``scheme`` is left out (RFC 9110 §7.2)."""

@@ -1,7 +1,7 @@
 """One exchange, and who asked for it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from proxyd.core.errors import ProxyError
@@ -34,12 +34,12 @@ class Peer:
     executable: str | None = None
     """Of a Unix caller, where an access log asks for it; best effort, a hint and never a proof."""
 
-    @property
-    def text(self) -> str:
-        """``ip:port`` for logs."""
-        if not self.port:
-            return self.address
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+    text: str = field(init=False)
+    """``ip:port`` for logs."""
+
+    def __post_init__(self) -> None:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        self.text = f"{host}:{self.port}" if self.port else self.address
 
     @property
     def caller(self) -> str:

@@ -95,7 +95,9 @@ class Observer(Filter):
         response = exchange.response
         status = response.status if response is not None else DROPPED_STATUS
         seconds = exchange.ended - exchange.started
-        cells = self._cells(exchange.route, exchange.peer.listener)
+        cells: _Cells | None = exchange.route.cells.get(exchange.peer.listener)
+        if cells is None:
+            cells = self._cells(exchange.route, exchange.peer.listener)
         cell = cells.by_status.get(status)
         if cell is None:
             cell = cells.by_status[status] = self._meter.counter(
@@ -110,7 +112,7 @@ class Observer(Filter):
         if exchange.error is not None:
             self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
         if exchange.snapshot.access_log:
-            origin = response.origin.value if response is not None else "proxyd"
+            origin = response.origin._value_ if response is not None else "proxyd"
             self._events.add(self._record(exchange, "http", exchange.mode, status, origin, seconds))
 
     def tunnel(self, exchange: Exchange, mode: str, status: int) -> None:
@@ -126,10 +128,8 @@ class Observer(Filter):
             self._events.add(self._record(exchange, "tunnel", mode, status, origin, exchange.ended - exchange.started))
 
     def _cells(self, route: Route, listener: str) -> _Cells:
-        cells: _Cells | None = route.cells.get(listener)
-        if cells is None:
-            cells = _Cells(self._meter.histogram(metrics.DURATION, route.name))
-            route.cells[listener] = cells
+        """Make the cells of a route and listener; the route keeps them."""
+        cells = route.cells[listener] = _Cells(self._meter.histogram(metrics.DURATION, route.name))
         return cells
 
     def _record(self, exchange: Exchange, kind: str, mode: str, status: int, origin: str, seconds: float) -> list[Any]:
@@ -153,7 +153,7 @@ class Observer(Filter):
             mode,
             request.method,
             request.scheme,
-            str(request.authority),
+            request.authority.text,
             request.path,
             exchange.route.name or None,
             ",".join(credential.secret_names) if credential is not None else None,
