@@ -13,12 +13,10 @@ import math
 from typing import Final
 
 from proxyd.core.resilience import BreakerPolicy
+from proxyd.upstream.chance import is_accident
 
 SLICES: Final = 10
 """The window moves in tenths."""
-
-CHANCE: Final = 0.01
-"""A run of failures that is expected less often than this within a window is no accident."""
 
 
 class State(enum.Enum):
@@ -133,18 +131,12 @@ class Breaker:
         return 0.0
 
     def _is_run_telling(self) -> bool:
-        """Whether the failures in a row are enough, and more than the share of failures before them explains.
-
-        Of a thousand calls of which a third fail here and there, five in a row fail by chance again and again;
-        to open then would keep off the two thirds that go well.
-        """
-        run, policy = self._in_a_row, self._policy
-        if run < policy.consecutive_failures:
+        """Whether the failures in a row are enough, and more than those before them explain."""
+        run = self._in_a_row
+        if run < self._policy.consecutive_failures:
             return False
         calls, failures = sum(self._calls) - run, sum(self._failures) - run
-        if calls < policy.volume or failures <= 0 or failures >= calls:
-            return True
-        return calls * (failures / calls) ** run < CHANCE
+        return failures >= calls or not is_accident(run, calls, failures)
 
     def _is_rate_exceeded(self) -> bool:
         policy = self._policy

@@ -1,6 +1,7 @@
 """Outlier detection: an endpoint that fails more than its peers is taken out for a while (Envoy's semantics).
 
-Unlike Envoy's, it never takes out the last available endpoint of a group, however small the group is.
+Unlike Envoy's, it never takes out the last available endpoint of a group, however small the group is, and none for
+failures in a row that its peers show as well: to take one out when all are overloaded would only overload the others.
 """
 
 import statistics
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxyd.core.resilience import OutlierPolicy
+from proxyd.upstream.chance import is_accident
 from proxyd.upstream.endpoints import EndpointState
 
 GATEWAY: Final = frozenset({502, 503, 504})
@@ -41,7 +43,7 @@ class OutlierDetector:
             _reached(state.in_a_row, policy.consecutive_5xx)
             or _reached(state.gateway_in_a_row, policy.consecutive_gateway)
             or _reached(state.local_in_a_row, policy.consecutive_local)
-        ):
+        ) and not _fails_as_others(state, peers):
             self._eject(state, peers, now)
 
     def look(self, peers: Sequence[EndpointState], now: float) -> None:
@@ -84,6 +86,13 @@ class OutlierDetector:
         seconds = min(policy.base_ejection * state.ejections, policy.max_ejection)
         state.ejected_until = state.added = now + seconds
         state.in_a_row = state.gateway_in_a_row = state.local_in_a_row = 0
+
+
+def _fails_as_others(state: EndpointState, peers: Sequence[EndpointState]) -> bool:
+    """Whether the others fail so often that such a run is to be expected of any: in a brownout nobody is an outlier."""
+    calls = sum(one.calls for one in peers if one is not state)
+    failures = sum(one.failures for one in peers if one is not state)
+    return is_accident(state.in_a_row, calls, failures)
 
 
 def _reached(count: int, bound: int) -> bool:

@@ -99,3 +99,24 @@ def test_failures_that_end_during_an_ejection_do_not_bring_the_next_one_nearer()
     fail(detector, group, 0, 40, now=20.0)
     fail(detector, group, 0, 1, now=31.5)
     assert group[0].is_available(32.0)
+
+
+def test_in_a_brownout_nobody_is_an_outlier():
+    group = states(3)
+    detector = OutlierDetector(POLICY, 0.0)
+    for number in range(300):
+        one = group[number % 3]
+        detector.success(one) if number % 2 else detector.failure(one, 500, group, 1.0)
+    fail(detector, group, 0, 6)
+    assert group[0].is_available(1.0)
+    fail(detector, group, 0, 20)
+    assert not group[0].is_available(1.0), "more than chance explains"
+
+
+def test_where_all_others_fail_too_none_is_taken_out():
+    group = states(3)
+    detector = OutlierDetector(POLICY, 0.0)
+    for state in group[1:]:
+        state.calls = state.failures = 50
+    fail(detector, group, 0, 50)
+    assert group[0].is_available(1.0)
