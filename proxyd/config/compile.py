@@ -49,7 +49,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     log = document.telemetry.access_log
     socket = document.admin.socket
     ports = document.egress.ports
-    found = _discoveries(document, tree, around.folder)
+    found = _discoveries(document, around.folder)
     from_vault = (
         SecretSource(name, vault=name, line=tree.line(trail))
         for name, trail in _secret_references(document)
@@ -110,9 +110,9 @@ def _listener(section: ListenerSection, runtime_dir: Path) -> Listener:
     )
 
 
-def _discoveries(document: Document, tree: Tree, folder: Path) -> dict[str, Discovery]:
+def _discoveries(document: Document, folder: Path) -> dict[str, Discovery]:
     return {
-        name: section.discover.compiled(name, _base(section), folder, tree.line(("services", name, "discover")))
+        name: section.discover.compiled(name, _base(section), folder)
         for name, section in document.services.items()
         if section.discover is not None
     }

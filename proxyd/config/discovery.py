@@ -165,9 +165,9 @@ class DiscoverSection(Section):
     kubernetes: KubernetesSection | None = None
     """The pods of a Kubernetes service."""
 
-    def compiled(self, service: str, base: BaseUrl, folder: Path, line: int) -> Discovery:
+    def compiled(self, service: str, base: BaseUrl, folder: Path) -> Discovery:
         """Return the noun; one of the keys is given."""
-        return Discovery(service, self._finder(base, folder), line)
+        return Discovery(service, self._finder(base, folder))
 
     def _finder(self, base: BaseUrl, folder: Path) -> Finder:
         if self.dns is not None:

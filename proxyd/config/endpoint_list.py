@@ -3,6 +3,7 @@
 Read by control while the daemon runs, and therefore without the models, which control does not load.
 """
 
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _NUMBERS: Final = {"weight": (1, 1, MAX_WEIGHT), "priority": (0, 0, MAX_PRIORITY
 
 def load_endpoints(path: Path) -> tuple[Endpoint, ...]:
     """Read the file at ``path``, JSON or YAML; ConfigError lists every mistake with its line. OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _refused(path, "that is no regular file; name a file with a list of endpoints")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

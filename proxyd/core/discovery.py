@@ -19,7 +19,7 @@ class Dns:
     """Resolvers, address and port; empty: those of /etc/resolv.conf."""
 
     def __str__(self) -> str:
-        return f"dns {self.host}"
+        return f"dns {self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Slices:
     """Absolute; empty: the service account's."""
 
     def __str__(self) -> str:
-        return f"kubernetes {self.namespace or '(own namespace)'}/{self.service}"
+        return f"kubernetes {self.namespace or '(own namespace)'}/{self.service}:{self.slice_port}"
 
 
 Finder = Dns | Srv | ListFile | Slices
@@ -74,5 +74,3 @@ class Discovery:
 
     service: str
     finder: Finder
-    line: int = 0
-    """Line in the configuration, for messages."""

@@ -41,6 +41,10 @@ class Cluster:
         self.load: Load = former.load if former is not None else Load(service.name, policy.thresholds, overflowed)
         self.load.bound_by(policy.thresholds)
         self.source = service.source
+        self.successor: Cluster | None = None
+        """Of the same source, with a later list: an exchange that is under way retries there."""
+        if former is not None and service.source and former.source == service.source:
+            former.successor = self
         endpoints = _endpoints(service, former)
         self.is_resolved = not (service.endpoints or service.source)
         """Its one state stands for whatever address the name resolves to."""
@@ -78,6 +82,13 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} endpoints={len(self.states)}>"
+
+    def current(self) -> "Cluster":
+        """Return the cluster with the latest list of endpoints."""
+        cluster = self
+        while cluster.successor is not None:
+            cluster = cluster.successor
+        return cluster
 
     def admit(self, now: float) -> None:
         """Let an attempt begin. ProxyError 503 while the service's breaker is open."""

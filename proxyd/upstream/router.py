@@ -160,6 +160,8 @@ class Router:
             exchange.request.body.rewind()
             if wait:
                 await _pause(exchange, wait)
+            if cluster is not None and cluster.successor is not None:
+                cluster = cluster.current()
             now = current_time()
 
     async def _attempt(self, exchange: Exchange, state: EndpointState | None, now: float) -> Response:

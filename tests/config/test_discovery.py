@@ -1,12 +1,15 @@
 import textwrap
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from proxyd.config.load import load_text
 from proxyd.config.problems import ConfigError
 from proxyd.core.discovery import Discovery, Dns, ListFile, Slices, Srv
+from proxyd.core.plain import from_plain, to_plain
 from proxyd.core.service import Endpoint
+from proxyd.core.settings import Settings
 
 FOLDER = Path("/etc/proxyd")
 
@@ -26,30 +29,31 @@ def load(discover, *more):
 @pytest.mark.parametrize(
     ("discover", "finder", "source"),
     [
-        ("discover: {dns: {name: Backend.example.}}", Dns("backend.example", 443), "dns backend.example"),
+        ("discover: {dns: {name: Backend.example.}}", Dns("backend.example", 443), "dns backend.example:443"),
         (
             "discover: {dns: {name: backend.example, port: 8443, servers: [192.0.2.53, '[2001:db8::1]:5353']}}",
             Dns("backend.example", 8443, (("192.0.2.53", 53), ("2001:db8::1", 5353))),
-            "dns backend.example",
+            "dns backend.example:8443",
         ),
         ("discover: {srv: {name: _https._tcp.example}}", Srv("_https._tcp.example"), "srv _https._tcp.example"),
         ("discover: {file: list.yaml}", ListFile("/etc/proxyd/list.yaml"), "file /etc/proxyd/list.yaml"),
         (
             "discover: {kubernetes: {service: pay, port: https}}",
             Slices("pay", "", "https"),
-            "kubernetes (own namespace)/pay",
+            "kubernetes (own namespace)/pay:https",
         ),
         (
             "discover: {kubernetes: {service: pay, namespace: shop, port: 8443, api: 'http://[::1]:8001', "
             "token_file: token, ca_file: /ca.pem}}",
             Slices("pay", "shop", "8443", "http://[::1]:8001", "/etc/proxyd/token", "/ca.pem"),
-            "kubernetes shop/pay",
+            "kubernetes shop/pay:8443",
         ),
     ],
 )
 def test_each_source_is_read(discover, finder, source):
     settings = load(discover)
-    assert settings.discoveries == (Discovery("api", finder, 5),)
+    assert settings.discoveries == (Discovery("api", finder),)
+    assert from_plain(Settings, msgpack.unpackb(msgpack.packb(to_plain(settings)))) == settings
     (service,) = settings.services
     assert (service.source, service.pending, service.endpoints) == (source, True, ())
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from proxyd.config.endpoint_list import MAX_BYTES, load_endpoints
@@ -55,3 +57,10 @@ def test_every_mistake_is_told_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "- nonsense\n- {address: 1}\n")
     assert len(caught.value.problems) == 2
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match="no regular file"):
+            load_endpoints(path)

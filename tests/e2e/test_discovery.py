@@ -92,11 +92,11 @@ def control_pid(daemon: Daemon) -> int:
 
 def test_a_name_that_changes_its_address_costs_no_request(tmp_path: Path, nameserver: NameServer, port: int) -> None:
     with Daemon(tmp_path, by_dns(tmp_path, nameserver, port), {}) as daemon:
-        assert known(daemon) == [(f"127.0.0.1:{port}", f"dns {BACKEND}")]
+        assert known(daemon) == [(f"127.0.0.1:{port}", f"dns {BACKEND}:{port}")]
         with Load(daemon.address(), URL) as load:
             load.wait_for_more(40)
             nameserver.zone[BACKEND, "A"] = (1, ["127.0.0.2"])
-            wait_until(lambda: known(daemon) == [(f"127.0.0.2:{port}", f"dns {BACKEND}")], "the new address")
+            wait_until(lambda: known(daemon) == [(f"127.0.0.2:{port}", f"dns {BACKEND}:{port}")], "the new address")
             load.wait_for_more(40)
         assert (load.tally.errors, set(load.tally.statuses)) == ([], {200})
         log = daemon.wait_for_log(load.tally.statuses.total())
@@ -116,11 +116,11 @@ def test_traffic_goes_on_while_the_resolver_fails_even_under_a_new_control_proce
             daemon.wait_for_notice("READY=1")
             assert control_pid(daemon) != former
             load.wait_for_more(40)
-            assert known(daemon) == [(f"127.0.0.1:{port}", f"dns {BACKEND}")]
+            assert known(daemon) == [(f"127.0.0.1:{port}", f"dns {BACKEND}:{port}")]
             assert any("no endpoint is known" in text for text in daemon.status()["problems"])
             nameserver.zone[BACKEND, "A"] = (1, ["127.0.0.2"])
             nameserver.rcode = None
-            wait_until(lambda: known(daemon) == [(f"127.0.0.2:{port}", f"dns {BACKEND}")], "the new address")
+            wait_until(lambda: known(daemon) == [(f"127.0.0.2:{port}", f"dns {BACKEND}:{port}")], "the new address")
             load.wait_for_more(40)
         assert (load.tally.errors, set(load.tally.statuses)) == ([], {200})
         assert daemon.status()["problems"] == []

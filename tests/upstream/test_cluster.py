@@ -249,3 +249,14 @@ def test_the_view_says_where_endpoints_come_from(made, source):
     clusters = ClusterSet()
     clusters.apply([made], 0.0)
     assert [row["source"] for row in clusters.view(0.0)] == [source]
+
+
+def test_an_exchange_under_way_finds_the_latest_list_of_the_same_source():
+    clusters = ClusterSet()
+    first = clusters.apply([discovered(1)], 0.0)["api"]
+    assert first.current() is first
+    clusters.apply([discovered(2)], 1.0)
+    last = clusters.apply([discovered(3)], 2.0)["api"]
+    assert first.current() is last
+    clusters.apply([discovered(4, source="dns b.example")], 3.0)
+    assert first.current() is last

@@ -32,7 +32,7 @@ MAX_SMALL: Final = 64 * KIB
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 240
-"""After which the server ends a watch; another one begins."""
+"""After which the server ends a watch, up to a quarter later so that not all end at once; another one begins."""
 GRACE_SECONDS: Final = 30.0
 """A watch that is silent for this much longer is broken."""
 GAP_SECONDS: Final = 1.0
@@ -73,6 +73,7 @@ class _Events:
 
     def __init__(self, slices: SliceSet, version: str, watch: Watch) -> None:
         self.version = version
+        self.spread = watch.spread
         self._slices = slices
         self._watch = watch
         self._rest = b""
@@ -149,9 +150,10 @@ class _Session:
     async def watch(self, events: _Events) -> None:
         """Have ``events`` take all that comes until the server ends the watch. DiscoveryError, Gone."""
         query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": events.version}
-        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        seconds = round(WATCH_SECONDS + events.spread(WATCH_SECONDS / 4))
+        query["timeoutSeconds"] = str(seconds)
         events.begin()
-        await self._get(query, WATCH_SECONDS + GRACE_SECONDS, events.take)
+        await self._get(query, seconds + GRACE_SECONDS, events.take)
 
     async def _get(self, query: dict[str, str], silence: float, take: Callable[[bytes], None]) -> None:
         """Have ``take`` take the body of a good answer. DiscoveryError, Gone."""

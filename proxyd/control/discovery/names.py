@@ -4,6 +4,7 @@ Names are asked for again when the shortest time to live among the answers is ov
 a second of that. Resolvers that fail, and names that are suddenly empty or gone, change nothing but ``status``.
 """
 
+import math
 import socket
 from collections.abc import Iterable
 from functools import partial
@@ -35,11 +36,10 @@ async def follow(finder: Dns | Srv, watch: Watch, records: Records) -> None:
             continue
         problems = dict.fromkeys(answer.why for answer in answers if answer.why)
         watch.found(endpoints, problems)
+        until = min((answer.expires for answer in answers if not answer.why), default=math.inf)
         if problems:
-            await trio.sleep(watch.pause())
-        else:
-            await trio.sleep_until(min(answer.expires for answer in answers))
-            await trio.sleep(watch.spread(SPREAD))
+            until = min(until, trio.current_time() + watch.pause())
+        await trio.sleep_until(until + watch.spread(SPREAD))
 
 
 async def addresses_of(finder: Dns, records: Records) -> tuple[list[Endpoint], list[Answer]]:

@@ -7,6 +7,7 @@ does). Within one endpoint the addresses are interchangeable, and the first is u
 from typing import Any, Final
 
 from proxyd.control.discovery.watch import DiscoveryError
+from proxyd.core.authority import normalise_host
 from proxyd.core.service import Endpoint
 
 MAX_SLICES: Final = 1000
@@ -64,14 +65,22 @@ def _usable(entry: Any) -> list[tuple[str, str]]:
     """Return the address of an endpoint and its state; nothing where it is not to be used."""
     conditions = entry.get("conditions") if isinstance(entry, dict) else None
     conditions = conditions if isinstance(conditions, dict) else {}
-    addresses = [address for address in items(entry, "addresses") if isinstance(address, str) and len(address) <= 253]
-    if not addresses:
+    address = _address(next(iter(items(entry, "addresses")), None))
+    if not address:
         return []
     if conditions.get("ready") is not False:  # "A nil value should be interpreted as true"
-        return [(addresses[0].lower(), _READY)]
+        return [(address, _READY)]
     if conditions.get("terminating") and conditions.get("serving"):
-        return [(addresses[0].lower(), _SERVING)]
+        return [(address, _SERVING)]
     return []
+
+
+def _address(value: Any) -> str:
+    """Return an address or a name in canonical form; empty for anything else."""
+    try:
+        return normalise_host(value)[0] if isinstance(value, str) else ""
+    except ValueError:
+        return ""
 
 
 def items(value: Any, key: str) -> list[Any]:

@@ -10,7 +10,7 @@ PATH = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 
 def slice_of(name, version, *endpoints, ports=({"name": "https", "port": 8443, "protocol": "TCP"},)):
     """Return an EndpointSlice; an endpoint is an address, or an address with its conditions."""
-    entries = [(entry, {"ready": True}) if isinstance(entry, str) else entry for entry in endpoints]
+    entries = [entry if isinstance(entry, tuple) else (entry, {"ready": True}) for entry in endpoints]
     return {
         "metadata": {"name": name, "resourceVersion": str(version)},
         "addressType": "IPv4",

@@ -64,7 +64,7 @@ async def test_a_list_that_is_not_found_is_not_waited_for_long_and_is_missing(de
     await desk.prime([ONE, TWO])
     assert trio.current_time() == began + FIRST_SECONDS
     assert desk.found([ONE, TWO]) == {"one": at("192.0.2.1")}
-    assert [*desk.problems] == ["two: discovery by dns two.example: no answer has come yet (no endpoint is known)"]
+    assert [*desk.problems] == ["two: discovery by dns two.example:443: no answer has come yet (no endpoint is known)"]
 
 
 async def test_a_new_address_is_told_within_its_time_to_live_and_a_second(desk, zone, autojump_clock):
@@ -100,8 +100,8 @@ async def test_problems_say_what_goes_on(desk, zone, autojump_clock):
     zone["one.example"] = DiscoveryError("SERVFAIL")
     await trio.sleep(TTL + 1)
     assert [*desk.problems] == [
-        "one: discovery by dns one.example: SERVFAIL (the endpoints found before go on)",
-        "two: discovery by dns two.example: SERVFAIL (no endpoint is known)",
+        "one: discovery by dns one.example:443: SERVFAIL (the endpoints found before go on)",
+        "two: discovery by dns two.example:443: SERVFAIL (no endpoint is known)",
     ]
 
 

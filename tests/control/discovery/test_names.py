@@ -98,6 +98,16 @@ async def test_an_srv_name_that_offers_nothing_is_an_error(records):
         await names.targets_of(SRV, Records(Zone({(SRV.name, "SRV"): records})))
 
 
+async def test_a_family_that_always_fails_does_not_slow_the_other_down(autojump_clock, nursery):
+    zone = Zone({("backend.example", "A"): ("192.0.2.1",), ("backend.example", "AAAA"): "SERVFAIL"})
+    watch = Watch(Discovery("api", DNS), trio.Event(), random.Random(1))
+    nursery.start_soon(names.follow, DNS, watch, Records(zone))
+    await trio.sleep(100)
+    zone["backend.example", "A"] = ("192.0.2.9",)
+    await trio.sleep(5.5)
+    assert watch.endpoints == (Endpoint("192.0.2.9", 8443),)
+
+
 async def test_a_name_that_vanishes_keeps_its_endpoints_and_one_that_comes_back_is_used(autojump_clock, nursery):
     zone = Zone({("backend.example", "A"): ("192.0.2.1",)})
     watch = Watch(Discovery("api", DNS), trio.Event(), random.Random(1))

@@ -49,6 +49,13 @@ def test_a_slice_that_restricts_no_port_takes_the_wanted_number():
     assert found(slice_of("a", 1, "10.0.0.1", ports=({"name": ""},)), port="8443") == [("10.0.0.1", 8443)]
 
 
+def test_an_address_that_is_none_is_left_out():
+    assert found(slice_of("a", 1, "a b", "2001:DB8::1", "", 17, "POD.example")) == [
+        ("2001:db8::1", 8443),
+        ("pod.example", 8443),
+    ]
+
+
 def test_lists_may_be_null():
     assert found({"metadata": {"name": "a"}, "endpoints": None, "ports": None}) == []
 
