@@ -27,6 +27,8 @@ ROW: Final = 1024
 MAX_SERVICES: Final = 254
 """Services that a row has room for; those beyond are counted per worker."""
 
+FORMAT: Final = 1
+"""Rises when a cell changes its meaning: another version of the program may have made the mapping."""
 AHEAD: Final = 1.25
 """Times the mean: who holds more connections leaves new ones to others."""
 
@@ -35,6 +37,9 @@ _HEADER: Final = 512
 """Cells before the first row: a page of the supervisor's."""
 _ROWS_USED: Final = 0
 """In the header: one more than the highest row that was ever given out."""
+
+_FORMAT: Final = 1
+"""In the header: FORMAT."""
 
 _LAYOUT: Final = 0
 _ACCEPTING: Final = 1
@@ -45,19 +50,30 @@ _SIZE: Final = (_HEADER + MAX_WORKERS * ROW) * _CELL
 
 
 class SharedCounts:
-    """The mapping. ``fd`` is its memory."""
+    """The mapping. ``fd`` is its memory; ValueError where one that is given holds something else."""
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
             fd = os.memfd_create("proxyd-counts", os.MFD_CLOEXEC)
             os.ftruncate(fd, _SIZE)
-        elif os.fstat(fd).st_size < _SIZE:
-            raise ValueError("the shared counts are of another size")
+            is_new = True
+        else:
+            is_new = False
+            if os.fstat(fd).st_size != _SIZE:
+                raise ValueError("the shared counts are of another size")
         self.fd = fd
         self.cells = memoryview(mmap.mmap(fd, _SIZE)).cast("q")
+        if is_new:
+            self.cells[_FORMAT] = FORMAT
+        elif self.cells[_FORMAT] != FORMAT:
+            raise ValueError("the shared counts are of another format")
 
     def __repr__(self) -> str:
         return f"<SharedCounts rows={self.rows_used}>"
+
+    def close(self) -> None:
+        """Let go of the descriptor: the memory lives as long as somebody has it mapped."""
+        os.close(self.fd)
 
     @property
     def rows_used(self) -> int:

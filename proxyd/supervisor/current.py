@@ -131,6 +131,7 @@ class Current:
         self.pulsed, self.was_bound = now, True
         if self.control is None:
             self._due = now
+        self.fleet.counts.close()
         self.fleet.counts = generation.fleet.counts
         for worker in generation.fleet:
             self.fleet.adopt(worker)

@@ -120,6 +120,7 @@ class Pasts:
             if generation.exited(pid, status, now):
                 if generation.is_over:
                     self._generations.remove(generation)
+                    generation.fleet.counts.close()
                     say(f"generation {generation.number} has drained")
                 return True
         return False

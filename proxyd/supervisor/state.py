@@ -238,9 +238,13 @@ def revive_control(state: ChildState, silent_at: float) -> Control:
     return control
 
 
-def revive_counts(state: CountsState) -> SharedCounts:
-    """Map the counts again."""
-    return SharedCounts(state.fd)
+def revive_counts(state: CountsState) -> SharedCounts | None:
+    """Map the counts again; None where another version of the program has made them."""
+    try:
+        return SharedCounts(state.fd)
+    except ValueError:
+        os.close(state.fd)
+        return None
 
 
 def revive_worker(state: ChildState) -> Worker:

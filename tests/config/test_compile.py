@@ -1,8 +1,9 @@
 import pytest
 
 from proxyd.core.access import ProxyUser
-from proxyd.core.limits import Limits
-from proxyd.core.service import Auth, AuthPart
+from proxyd.core.limits import Limits, Overload
+from proxyd.core.resilience import Thresholds
+from proxyd.core.service import Auth, AuthPart, PriorityClass
 from tests.config.conftest import LISTENERS, RUNTIME
 
 
@@ -74,3 +75,26 @@ def test_users_and_ports(settings_of):
     assert settings.listeners[0].users == (ProxyUser("ci", "s"),)
     assert settings.egress.ports == (443, 8443)
     assert (settings.secrets[0].command, settings.secrets[0].timeout, settings.secrets[0].ttl) == (("x",), 1.0, 3600.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "thresholds"),
+    [
+        ("", Thresholds(1024, 1024, 2048, 256)),
+        ("pool: {connections: 3000}", Thresholds(3000, 1024, 4024, 256)),
+        ("pool: {pending: 5000}", Thresholds(1024, 5000, 6024, 256)),
+        ("pool: {connections: 3000}, breaker: {max_connections: 7}", Thresholds(7, 1024, 1031, 256)),
+        ("breaker: {enabled: false, max_requests: 5, max_retries: 1}", Thresholds(1024, 1024, 5, 1)),
+    ],
+)
+def test_thresholds_are_never_below_what_a_pool_may_hold_unless_they_are_given(settings_of, keys, thresholds):
+    text = f"{LISTENERS}services: {{s: {{hosts: [s.example], {keys}}}}}\n"
+    assert settings_of(text).services[0].resilience.thresholds == thresholds
+
+
+def test_overload_and_priority_classes(settings_of):
+    text = "services: {s: {hosts: [s.example], priority_class: low}}\noverload: {lag: 250ms, after: 2s}\n"
+    settings = settings_of(LISTENERS + text)
+    assert settings.overload == Overload(lag=0.25, after=2.0)
+    assert settings.services[0].priority_class is PriorityClass.LOW
+    assert settings_of(LISTENERS).overload == Overload(lag=0.5, after=1.0)

@@ -101,13 +101,18 @@ def test_the_memory_can_be_mapped_again_by_its_descriptor() -> None:
     assert again.rows_used == 2
 
 
-def test_memory_of_another_size_is_refused() -> None:
+def test_memory_of_another_size_or_format_is_refused() -> None:
     fd = os.memfd_create("small")
     try:
         with pytest.raises(ValueError, match="another size"):
             SharedCounts(fd)
     finally:
         os.close(fd)
+    counts = SharedCounts()
+    counts.cells[1] += 1
+    with pytest.raises(ValueError, match="another format"):
+        SharedCounts(counts.fd)
+    counts.close()
 
 
 def test_the_mean_is_of_workers_that_accept() -> None:

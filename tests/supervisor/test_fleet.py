@@ -61,6 +61,7 @@ def stage():
         worker.link.close()
     for peer in made.peers.values():
         peer.close()
+    made.fleet.counts.close()
 
 
 def test_growing_and_shrinking_keeps_the_lowest_indexes(stage):
@@ -155,3 +156,17 @@ def test_a_long_life_makes_up_for_short_ones():
 )
 def test_exits_are_described(status, code, words):
     assert describe_exit(status) == (code, words)
+
+
+def test_what_a_worker_had_under_way_is_forgotten_when_it_is_reaped(stage):
+    stage.fleet.resize(2, 5.0, 0.0)
+    counts = stage.fleet.counts
+    assert counts.rows_used == 2
+    rows = [counts.row(index) for index in range(2)]
+    for row in rows:
+        row.begin(["a"])
+        row.put(8, 5)
+        row.publish()
+    assert rows[0].others(8) == 5
+    stage.fleet.exited(1001, 9, 1.0)
+    assert rows[0].others(8) == 0
