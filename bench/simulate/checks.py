@@ -6,6 +6,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from proxyd.core.exchange import Exchange
 from proxyd.core.limits import PoolLimits
 from proxyd.core.service import Service
 from proxyd.upstream.balancer import SMALL_GROUP, Balancer
@@ -131,13 +132,21 @@ class WatchedCluster(Cluster):
         self.watched_balancer = WatchedBalancer(self, rng, report)
         self.balancer = self.watched_balancer
         self.attempts = 0
+        self.hedges = 0
+        hedge = service.resilience.hedge
+        if self.hedge is not None and hedge is not None:
+            self.hedge._budget = WatchedBudget(hedge.budget, 0.0, report)
 
-    def pick(self, exchange, now):  # type: ignore[no-untyped-def]
+    def pick(self, exchange: Exchange, now: float) -> EndpointState:
         state = super().pick(exchange, now)
         self.attempts += 1
         budget = self.watched_budget
-        if self.attempts > len(budget.requested) + len(budget.retried):
-            self._report(
-                f"{self.attempts} attempts for {len(budget.requested)} requests and {len(budget.retried)} grants"
-            )
+        asked, granted = len(budget.requested), len(budget.retried)
+        if self.attempts - self.hedges > asked + granted:
+            self._report(f"{self.attempts} attempts for {asked} requests and {granted} grants")
         return state
+
+    def second(self, exchange: Exchange, first: EndpointState, now: float) -> EndpointState:
+        self.attempts += 1
+        self.hedges += 1
+        return super().second(exchange, first, now)

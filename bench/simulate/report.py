@@ -34,6 +34,7 @@ def document(name: str, seed: int, scenario: Scenario, outcome: Outcome) -> dict
         "statuses": {str(status): count for status, count in sorted(Counter(a.status for a in answers).items())},
         "attempts": outcome.attempts,
         "retries": outcome.retries,
+        "hedges": outcome.hedges,
         "panic_picks": outcome.panics,
         "connections_per_server": outcome.most_connections,
         "seconds": round(outcome.seconds, 3),

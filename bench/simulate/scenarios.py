@@ -65,6 +65,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "kill_one": Scenario("one of three is killed after 3 s and back 5 s later", (WELL, WELL, _from(3, DOWN, 8))),
     "two_down": Scenario("two of three are down from 3 s to 8 s", (WELL, _from(3, DOWN, 8), _from(3, DOWN, 8))),
     "one_slow": Scenario("one of three is 20 times slower from 2 s on", (WELL, WELL, _from(2, Behaviour(median=0.2)))),
+    "hedged": Scenario(
+        "one of three is 20 times slower from 2 s on, and slow requests are hedged",
+        (WELL, WELL, _from(2, Behaviour(median=0.2))),
+        policy=Resilience(hedge=HedgePolicy()),
+    ),
     "one_errors": Scenario("one of three answers 30 % with 5xx", (WELL, WELL, _from(0, Behaviour(errors=0.3)))),
     "brownout": Scenario("all three answer 35 % with 503", (_from(0, Behaviour(errors=0.35, statuses=(503,))),) * 3),
     "all_down": Scenario("all three are down for 10 s, then back", (_from(3, DOWN, 13),) * 3, seconds=18, rate=100.0),

@@ -73,6 +73,7 @@ class Outcome:
     ledger: Ledger = field(default_factory=Ledger)
     attempts: int = 0
     retries: int = 0
+    hedges: int = 0
     panics: int = 0
     ejections: int = 0
     most_connections: int = 0
@@ -244,6 +245,7 @@ class World:
         outcome.seconds = trio.current_time() - self._start
         outcome.attempts = cluster.attempts
         outcome.retries = len(cluster.watched_budget.retried)
+        outcome.hedges = cluster.hedges
         outcome.panics = cluster.watched_balancer.panics
         for answer in outcome.answers:
             self._judge(answer)
