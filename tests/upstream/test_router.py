@@ -780,3 +780,17 @@ async def test_an_endpoint_may_be_a_name() -> None:
         services = plain(origin.port, endpoints=(Endpoint("localhost", origin.port),))
         async with open_plane(services=services) as plane:
             assert (await ask(await plane.connect())).status == 200
+
+
+async def test_an_exchange_whose_endpoint_leaves_the_list_is_tried_again_at_the_new_one() -> None:
+    planes: list[Plane] = []
+
+    async def leave(origin: Origin, wire: Wire) -> None:
+        await read_request(origin, wire)
+        await planes[0].apply(services=plain(new.port, source="dns x"))
+
+    async with open_origin(leave) as old, open_origin() as new:
+        async with open_plane(services=plain(old.port, source="dns x")) as plane:
+            planes.append(plane)
+            assert (await ask(await plane.connect())).status == 200
+            assert len(old.wires) == len(new.wires) == 1
