@@ -177,7 +177,7 @@ class _Session:
                     raise DiscoveryError(_refusal(response.status_code, namespace))
                 await _pour(response.aiter_raw(), take)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise DiscoveryError(f"{api}: {str(error) or type(error).__name__}") from error
+            raise DiscoveryError(f"{api}: {_why(error)}") from error
 
     def _context(self, api: str) -> ssl.SSLContext | bool:
         if not api.startswith("https:"):
@@ -206,6 +206,16 @@ async def _pour(chunks: AsyncIterator[bytes], take: Callable[[bytes], None]) -> 
                     scope.cancel()
     if refusal is not None:
         raise refusal
+
+
+def _why(error: Exception) -> str:
+    """Return what an error says, or the first of its causes that says something."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if str(cause):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _refusal(status: int, namespace: str) -> str:

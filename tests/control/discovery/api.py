@@ -39,14 +39,18 @@ class Api:
         self.changed = trio.Event()
         self._events_out, self._events_in = trio.open_memory_channel(100)
         self.port = 0
+        self.tls = None
+        """A server's context, set before it runs; None: plain http."""
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
+        if self.tls:
+            listeners = [trio.SSLListener(listener, self.tls, https_compatible=True) for listener in listeners]
         task_status.started()
         await trio.serve_listeners(self._serve, listeners)
 
@@ -67,7 +71,10 @@ class Api:
         with trio.move_on_after(30):
             head = b""
             while b"\r\n\r\n" not in head:
-                chunk = await stream.receive_some(4096)
+                try:
+                    chunk = await stream.receive_some(4096)
+                except trio.BrokenResourceError:  # it did not like the certificate
+                    return
                 if not chunk:
                     return
                 head += chunk

@@ -1,7 +1,9 @@
 import random
+import ssl
 
 import pytest
 import trio
+import trustme
 
 from proxyd.control.discovery import kubernetes
 from proxyd.control.discovery import watch as watch_module
@@ -179,3 +181,23 @@ async def test_without_a_pod_around_it_the_missing_piece_is_named(monkeypatch, t
         nursery.start_soon(kubernetes.follow, finder, watch)
         await watch.until(lambda w: w.problems)
         assert words in watch.problems[0]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["its CA", "another CA"])
+async def test_the_api_proves_itself_by_its_ca(nursery, token, tmp_path, is_known):
+    authority = trustme.CA()
+    (authority if is_known else trustme.CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
+    api = Api()
+    api.slices = [slice_of("a", 7, "10.0.0.1")]
+    api.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(api.tls)
+    await nursery.start(api.run)
+    finder = Slices("payments", "shop", "https", api.url, str(token), str(tmp_path / "ca.pem"))
+    watch = Looking(Discovery("api", finder))
+    nursery.start_soon(kubernetes.follow, finder, watch)
+    await watch.heard.wait()
+    if is_known:
+        assert watch.addresses == ["10.0.0.1"]
+    else:
+        assert "CERTIFICATE_VERIFY_FAILED" in watch.problems[0]
+        assert not api.asked, "the token went nowhere"
