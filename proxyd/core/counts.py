@@ -100,12 +100,15 @@ class SharedCounts:
 class Row:
     """One worker's row, and its view of the others'."""
 
-    __slots__ = ("_cells", "_layout", "_start")
+    __slots__ = ("_cells", "_layout", "_others", "_rows", "_start")
 
     def __init__(self, cells: memoryview, worker: int) -> None:
         self._cells = cells
         self._start = _HEADER + worker * ROW
         self._layout = 0
+        self._rows = 0
+        """Rows that were in use when ``_others`` was made: where the others begin."""
+        self._others: list[int] = []
 
     def __repr__(self) -> str:
         return f"<Row {(self._start - _HEADER) // ROW} layout={self._layout}>"
@@ -127,12 +130,19 @@ class Row:
 
     def others(self, place: int) -> int:
         """Return what all other workers have at ``place``."""
-        cells, own, layout = self._cells, self._start, self._layout
+        cells, layout = self._cells, self._layout
+        if cells[_ROWS_USED] != self._rows:
+            self._look_around()
         total = 0
-        for start in range(_HEADER, _HEADER + cells[_ROWS_USED] * ROW, ROW):
-            if start != own and cells[start] == layout:
+        for start in self._others:
+            if cells[start] == layout:
                 total += cells[start + place]
         return total
+
+    def _look_around(self) -> None:
+        self._rows = self._cells[_ROWS_USED]
+        starts = range(_HEADER, _HEADER + self._rows * ROW, ROW)
+        self._others = [start for start in starts if start != self._start]
 
     # --- downstream connections -------------------------------------------------------------------
 

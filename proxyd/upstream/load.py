@@ -91,14 +91,20 @@ class Load:
         """Count a request until ``leave``. ProxyError 503 when too many are under way."""
         if exchange.held is not None:
             exchange.held.leave(exchange)
-        if not self.try_take(REQUESTS):
+        own = self._own
+        if self._row is None and own[REQUESTS] < self._bounds[REQUESTS]:
+            own[REQUESTS] += 1  # the common case of one worker
+        elif not self.try_take(REQUESTS):
             raise self._full(REQUESTS, "requests are under way")
         exchange.held = self
 
     def leave(self, exchange: Exchange) -> None:
         """The exchange is over, or goes elsewhere."""
         exchange.held = None
-        self.give_back(REQUESTS)
+        if self._row is None:
+            self._own[REQUESTS] -= 1
+        else:
+            self.give_back(REQUESTS)
         if exchange.retrying:
             self.end_retry(exchange)
 

@@ -10,7 +10,7 @@ import trio
 import trustme
 
 from proxyd.core.limits import Limits, PoolLimits
-from proxyd.core.resilience import Balance, BreakerPolicy, HedgePolicy, Resilience, RetryPolicy
+from proxyd.core.resilience import Balance, BreakerPolicy, HedgePolicy, Resilience, RetryPolicy, Thresholds
 from proxyd.core.service import Endpoint, Service, Timeouts
 from tests.lab.plane import (
     SECRET,
@@ -794,3 +794,45 @@ async def test_an_exchange_whose_endpoint_leaves_the_list_is_tried_again_at_the_
             planes.append(plane)
             assert (await ask(await plane.connect())).status == 200
             assert len(old.wires) == len(new.wires) == 1
+
+
+async def test_a_request_beyond_the_threshold_is_503_until_another_one_is_over() -> None:
+    gate = Gate()
+    async with open_origin(gate) as origin:
+        services = plain(origin.port, resilience=Resilience(thresholds=Thresholds(requests=1)))
+        async with open_plane(services=services) as plane:
+            first, second = [await plane.connect() for _ in range(2)]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, first)
+                await origin.saw(b"\r\n\r\n")
+                refused = await ask(second)
+                assert refused.status == 503
+                assert b"error=connection_limit_reached" in (refused.first(b"proxy-status") or b"")
+                assert (await plane.event())["flags"] == "UO"
+                gate.open.set()
+            assert (await ask(second)).status == 200
+            await plane.wait_for(lambda: plane.counters.get(("proxyd_overflows", "plain", "max_requests")) == 1)
+
+
+async def test_a_client_that_leaves_gives_its_place_back() -> None:
+    gate = Gate()
+    async with open_origin(gate) as origin:
+        services = plain(origin.port, resilience=Resilience(thresholds=Thresholds(requests=1)))
+        async with open_plane(services=services) as plane:
+            first, second = [await plane.connect() for _ in range(2)]
+            await first.send(b"GET http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\n\r\n")
+            await origin.saw(b"\r\n\r\n")
+            await first.aclose()
+            assert (await plane.event())["status"] == 499
+            gate.open.set()
+            assert (await ask(second)).status == 200
+
+
+async def test_no_further_attempt_begins_beyond_the_threshold_of_retries() -> None:
+    async with open_origin(scripted(busy(b"0"), OK)) as origin:
+        services = plain(origin.port, resilience=Resilience(thresholds=Thresholds(retries=0)))
+        async with open_plane(services=services) as plane:
+            client = await plane.connect()
+            assert (await ask(client)).status == 503
+            assert (await plane.event())["attempts"] == 1
+            assert (await ask(client)).status == 200
