@@ -95,8 +95,10 @@ def _update(store: Store, *options: str) -> None:
         done = subprocess.run(
             [*store.update, *options], capture_output=True, text=True, timeout=UPDATE_SECONDS, check=False
         )
-    except FileNotFoundError:
-        raise CommandError(f"{store.update[0]} is not installed; install the package ca-certificates") from None
+    except (FileNotFoundError, PermissionError):  # a folder on PATH that may not be entered denies permission to any
+        raise CommandError(
+            f"{store.update[0]} is not installed, or may not be run; install the package ca-certificates"
+        ) from None
     except subprocess.TimeoutExpired:
         raise CommandError(f"{store.update[0]} did not end in {UPDATE_SECONDS} s") from None
     if done.returncode:

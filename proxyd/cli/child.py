@@ -56,9 +56,14 @@ def run(command: Sequence[str], environment: Mapping[str, str], on_child: Callab
 
 
 def _not_run(name: str, error: OSError) -> CommandError:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) or (isinstance(error, PermissionError) and not _is_on_path(name)):
         return CommandError(f"{name}: command not found", NOT_FOUND)
     return CommandError(f"{name}: {error.strerror}", NOT_EXECUTABLE)
+
+
+def _is_on_path(name: str) -> bool:
+    """Whether there is a file of this name: a folder on PATH that may not be entered denies permission to any."""
+    return "/" in name or any(os.path.exists(os.path.join(folder, name)) for folder in os.get_exec_path())
 
 
 def warn(text: str) -> None:
