@@ -37,6 +37,8 @@ async def service(control: Controller, found: Service) -> dict[str, Any]:
         "encoded_slash": found.encoded_slash,
         "timeouts": {f"{name}_seconds": value for name, value in asdict(found.timeouts).items()},
         "pool": asdict(found.pool),
+        "thresholds": asdict(found.resilience.thresholds),
+        "priority_class": found.priority_class.value,
         "by_status": dict(sorted(tally(control, metrics.REQUESTS, 2, (1, found.name)).items())),
         "by_flag": dict(sorted(tally(control, metrics.ERRORS, 1, (0, found.name)).items())),
         "latency": latency(control, found.name),
