@@ -36,6 +36,14 @@ NAME = HOST.encode()
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port that refuses connections, and that nobody else is given meanwhile."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
 def plain(*ports: int, **changes: object) -> tuple[Service, ...]:
     return (dataclasses.replace(service("plain", "plain.example", "http", *ports), **changes),)  # type: ignore[arg-type]
 
@@ -321,9 +329,7 @@ async def test_an_open_breaker_answers_at_once_and_closes_by_a_probe() -> None:
         assert (await ask(client)).status == 200
 
 
-async def test_a_lower_priority_carries_what_a_higher_one_cannot() -> None:
-    async with open_origin() as closed:
-        nobody = closed.port
+async def test_a_lower_priority_carries_what_a_higher_one_cannot(nobody: int) -> None:
     async with open_origin() as origin:
         endpoints = (Endpoint("127.0.0.1", nobody), Endpoint("127.0.0.1", origin.port, priority=1))
         policy = Resilience(retry=RetryPolicy(base=0.001))
@@ -384,9 +390,7 @@ async def test_a_connection_that_got_bytes_unasked_is_not_used() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4, 300_000])
-async def test_an_endpoint_that_refuses_is_passed_over_whatever_the_method(size: int) -> None:
-    async with open_origin() as closed:
-        nobody = closed.port
+async def test_an_endpoint_that_refuses_is_passed_over_whatever_the_method(size: int, nobody: int) -> None:
     turns = Resilience(balance=Balance.ROUND_ROBIN)
     async with open_origin() as origin, open_plane(services=plain(nobody, origin.port, resilience=turns)) as plane:
         client = await plane.connect()
@@ -406,9 +410,7 @@ async def test_endpoints_take_turns() -> None:
             assert (len(one.requests), len(two.requests)) == (3, 3)
 
 
-async def test_an_origin_that_is_not_there_is_502() -> None:
-    async with open_origin() as closed:
-        nobody = closed.port
+async def test_an_origin_that_is_not_there_is_502(nobody: int) -> None:
     async with open_plane(services=plain(nobody)) as plane:
         client = await plane.connect()
         reply = await ask(client)
