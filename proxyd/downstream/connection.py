@@ -144,7 +144,7 @@ class Connection:
             if not data:
                 return 0.0, b""
         stream.deadline = NEVER
-        started = current_time()
+        started = self.plane.now()
         end = data.find(END)
         if end < 0 or data[:1] == b"\r":
             self.held_up = True
@@ -285,7 +285,7 @@ class Connection:
             if exchange.response is not None:
                 exchange.response.body.abandon()
             self.exchange = None
-            exchange.ended = self.ended = current_time()
+            exchange.ended = self.ended = self.plane.now()
             if exchange.held is not None:
                 exchange.held.leave(exchange)
             for hook in exchange.route.chain.done_hooks:

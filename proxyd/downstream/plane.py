@@ -1,5 +1,6 @@
 """What the server side needs of the process around it; the worker is one."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from OpenSSL import SSL
@@ -31,6 +32,8 @@ class Plane(Protocol):
     """A data plane."""
 
     view: View
+    now: Callable[[], float]
+    """``trio.current_time`` of this run, three calls shorter."""
     reaper: Reaper
     pipes: Pipes
     draining: bool

@@ -83,7 +83,8 @@ class Pool:
             connection = self.idle.pop()
             if (
                 now - connection.idle_since < limits.idle
-                and not self._expired(connection, now)
+                and now - connection.born < limits.age
+                and not 0 < limits.requests <= connection.requests
                 and connection.is_alive()
             ):
                 return connection

@@ -68,6 +68,7 @@ class Worker:
         self.index = index
         self._row = row
         """Ours of the counts that workers share."""
+        self.now: Callable[[], float] = trio.current_time
         self.reaper = Reaper()
         self.pipes = Pipes()
         self.draining = False
@@ -88,6 +89,7 @@ class Worker:
 
     async def run(self, control: socket.socket, supervisor: socket.socket) -> int:
         """Serve until drained or orphaned."""
+        self.now = trio.lowlevel.current_clock().current_time
         self._observer = Observer(self._meter, self._events)
         self._shedder = Shedder(self._meter, self._events.notice)
         self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row)
