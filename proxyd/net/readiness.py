@@ -50,22 +50,28 @@ class Readiness:
             del self._watched[descriptor]
             self._epoll.unregister(descriptor)
 
+    def wake(self) -> None:
+        """Wake who waits for what is readable now. Whoever holds the loop for long calls it before giving it up: those
+        tasks then run in the loop's next turn, and not in the one after.
+        """
+        watched = self._watched
+        for number, edges in self._epoll.poll(0, MAX_EDGES):
+            one = watched[number]
+            one.ready = True
+            if edges & _OVER:
+                one.over = True
+            task = one.waiter
+            if task is not None:
+                one.waiter = None
+                reschedule(task)
+
     async def run(self) -> None:
         """Wake who waits, for ever."""
-        poll, watched = self._epoll.poll, self._watched
         descriptor = self._epoll.fileno()
         try:
             while True:
                 await wait_readable(descriptor)
-                for number, edges in poll(0, MAX_EDGES):
-                    one = watched[number]
-                    one.ready = True
-                    if edges & _OVER:
-                        one.over = True
-                    task = one.waiter
-                    if task is not None:
-                        one.waiter = None
-                        reschedule(task)
+                self.wake()
         finally:
             self._watched.clear()  # streams that outlive the run have nothing to take back
             self._epoll.close()

@@ -14,6 +14,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from proxyd.core.units import KIB
+from proxyd.net import readiness
 from proxyd.net.stream import GONE, LARGE_READ, Broken, Late, Stream, StreamError
 
 PIPE_BYTES: Final = 256 * KIB
@@ -127,7 +128,10 @@ async def _carry(
         await sink.send(data)
         if spliceable and len(data) >= _BULK:
             pair = pipes.borrow()
-            if pair is not None and await _splice(source, sink, idle, pair, pipes, count, both):
+            if pair is None:
+                continue
+            source.unwatch()  # or every segment that is spliced would wake the readiness task as well
+            if await _splice(source, sink, idle, pair, pipes, count, both):
                 return
 
 
@@ -142,6 +146,7 @@ async def _splice(
 ) -> bool:
     """Splice while data is there; True at the end of ``source``, False when it paused for an idle wait."""
     reader, writer = pair
+    exchanges = readiness.current()
     held = 0
     moved = 0
     try:
@@ -167,6 +172,7 @@ async def _splice(
                     await wait_writable(sink.sock)
             if moved >= FAIR_BYTES:
                 moved = 0
+                exchanges.wake()
                 await checkpoint()
     except GONE as error:
         raise _failure(error, source, sink) from None
