@@ -134,6 +134,16 @@ class Stream:
                     self.ready = self.over
                 return data
 
+    async def _edge(self) -> None:
+        """Wait for an edge; for who has just found the socket empty."""
+        if self._readiness is None:
+            self._watch()
+        assert self.waiter is None, "one task reads"
+        self.waiter = current_task()
+        await wait_task_rescheduled(self._withdraw)
+        if self.ended is not None:
+            raise Late(self.ended)
+
     def _watch(self) -> None:
         if self.ended is not None:
             raise Late(self.ended)
@@ -223,11 +233,15 @@ class Stream:
         """Whether an idle stream can carry another request: open and silent. Reads nothing away."""
         if self.ended is not None:
             return False  # and the number may be another socket's by now
+        return not self._is_readable()
+
+    def _is_readable(self) -> bool:
+        """Whether the socket holds bytes, a FIN or an error now."""
         poll = self._poll
         if poll is None:
             poll = self._poll = select.poll()
             poll.register(self.sock.fileno(), _LIFE_SIGNS)
-        return not poll.poll(0)
+        return bool(poll.poll(0))
 
     def shut_write(self) -> None:
         """Send FIN; the other direction goes on."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
-from trio.lowlevel import checkpoint, wait_readable, wait_writable
+from trio.lowlevel import checkpoint, wait_writable
 
 from proxyd.net.stream import BURST, GONE, LARGE_READ, SMALL_READ, Broken, Late, Stream, StreamError
 
@@ -59,10 +59,10 @@ class TlsStream(Stream):
     async def receive(self, size: int = SMALL_READ) -> bytes:
         """Wait for data unless TLS holds some; ``b""`` is close_notify."""
         if self.ended is None and not self.tls.pending():
+            if not self._is_readable():
+                await self._edge()
             try:
-                await wait_readable(self.sock)
-                if self.ended is None:
-                    return self.tls.recv(size)
+                return self.tls.recv(size)
             except (SSL.WantReadError, SSL.WantWriteError):
                 pass  # session tickets, or part of a record
             except SSL.ZeroReturnError:
@@ -145,10 +145,13 @@ class TlsStream(Stream):
     def is_alive(self) -> bool:
         """One non-blocking TLS read: want-read is alive; an end, an error or application bytes are not.
 
-        A read and not a peek at the socket: session tickets make a TLS 1.3 client readable without data.
+        A read and not a look at the socket: session tickets make a TLS 1.3 client readable without data. Where neither
+        the socket nor TLS holds a byte there is nothing to read.
         """
         if self.ended is not None:
             return False
+        if not self.tls.pending() and not self._is_readable():
+            return True
         try:
             self.tls.recv(1)
         except SSL.WantReadError:
@@ -179,10 +182,8 @@ class TlsStream(Stream):
             raise Late(self.ended)
 
     async def _readable(self) -> None:
-        try:
-            await wait_readable(self.sock)
-        except GONE as error:
-            raise self._failure(error) from None
+        """Wait for bytes, after TLS has found the socket empty."""
+        await self._edge()
 
     async def _room(self) -> None:
         """Wait for room to send, for ``stall`` seconds at the most."""
