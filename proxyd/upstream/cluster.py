@@ -76,8 +76,10 @@ class Cluster:
         self.key_field = retry.key_header.encode("ascii")
         """Header field of the vendor's idempotency key; empty: it takes none."""
         self.budget: RetryBudget = RetryBudget(retry.ratio, retry.min_per_second)
-        if former is not None and former.policy.retry.ratio == retry.ratio:
-            self.budget = former.budget
+        if former is not None:
+            before = former.policy.retry
+            if (before.ratio, before.min_per_second) == (retry.ratio, retry.min_per_second):
+                self.budget = former.budget
         self.hold(())
 
     def __repr__(self) -> str:

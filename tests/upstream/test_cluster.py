@@ -86,6 +86,14 @@ def test_a_snapshot_keeps_what_was_learned_of_endpoints_that_stay():
     assert after.breaker is before.breaker
 
 
+@pytest.mark.parametrize("change", [{"ratio": 0.5}, {"min_per_second": 0.0}])
+def test_a_snapshot_that_changes_the_retry_budget_begins_a_new_one(change):
+    clusters = ClusterSet()
+    before = clusters.apply([service(1)], 0.0)["api"]
+    changed = dataclasses.replace(FAST, retry=dataclasses.replace(FAST.retry, **change))
+    assert clusters.apply([service(1, policy=changed)], 1.0)["api"].budget is not before.budget
+
+
 def test_health_may_come_before_the_snapshot_that_it_is_about():
     clusters = ClusterSet()
     clusters.set_health("api", "10.0.0.1", 1, False, 0.0)
