@@ -4,6 +4,7 @@ Each carries its JSON schema, so that the exported schema and the reference say 
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,16 +22,16 @@ _QUANTILE: Final = re.compile(r"p([5-9][0-9](?:\.[0-9]{1,2})?)", re.ASCII)
 _PERCENT: Final = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?) ?%", re.ASCII)
 
 
-class Reader:
+class Reader(ABC):
     """A value that ``read`` turns from its plain form into what the daemon uses; Mistake when it cannot."""
 
+    @abstractmethod
     def read(self, value: Any) -> Any:
         """Return the value in use."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the plain form."""
-        raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)

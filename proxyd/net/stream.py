@@ -110,7 +110,7 @@ class Stream:
     async def receive(self, size: int = SMALL_READ) -> bytes:
         """Wait for data unless it is known to be there, then return up to ``size`` bytes; ``b""`` is the peer's FIN."""
         while True:
-            if not self.ready:
+            if not self.ready:  # as ``_edge``, without a coroutine of its own: every exchange waits here twice
                 if self._readiness is None:
                     self._watch()
                 assert self.waiter is None, "one task reads"
