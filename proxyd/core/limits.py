@@ -74,3 +74,21 @@ class PoolLimits:
     """Seconds after which a connection takes no further request."""
     requests: int = 0
     """Requests on one connection, 0 for no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Http2Limits:
+    """Bounds of one HTTP/2 connection, either side."""
+
+    streams: int = 100
+    """Streams that the peer may have open at a time (RFC 9113 §6.5.2 advises no fewer)."""
+    frame_bytes: int = 16 * KIB
+    """The largest frame taken (the protocol's own default)."""
+    stream_window: int = 256 * KIB
+    """Body bytes of one stream that are held until they are consumed."""
+    connection_window: int = 1 * MIB
+    """Body bytes of all streams of a connection that are held until they are consumed."""
+    head_bytes: int = 60 * KIB
+    """A field section as RFC 9113 §10.5.1 counts it: names, values and 32 for each field."""
+    output_bytes: int = 256 * KIB
+    """What waits to be written before streams stop adding to it and no more is read."""
