@@ -1,5 +1,6 @@
 """What the server side needs of the process around it; the worker is one."""
 
+import ssl
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -60,6 +61,10 @@ class Plane(Protocol):
 
     async def leaf(self, host: str, caller: str) -> SSL.Context:
         """Return a server context with a leaf for ``host``. ProxyError when there is none."""
+        ...
+
+    async def alpn_leaf(self, host: str, caller: str) -> ssl.SSLContext:
+        """As ``leaf``, for a client that offers HTTP/2 (net.alpn)."""
         ...
 
     async def dial_unknown(self, exchange: Exchange, host: str, port: int) -> tuple[Stream, str]:

@@ -19,9 +19,10 @@ from proxyd.core.route import Route
 from proxyd.core.snapshot import UnknownHosts
 from proxyd.core.view import View
 from proxyd.downstream import target
+from proxyd.net.alpn import alpn_stream
 from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import GONE, NEVER, Late, Stream, StreamError
-from proxyd.net.tls import ALERT_UNRECOGNIZED_NAME, server_stream
+from proxyd.net.tls import ALERT_UNRECOGNIZED_NAME, TlsStream, server_stream
 from proxyd.wire.request_head import RequestHead
 from proxyd.wire.sniff import ClientHello, Incomplete, NotTls, sniff
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from proxyd.downstream.connection import Connection
 
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+_HTTP2: Final = b"h2"
 
 
 class _Silence(enum.Enum):
@@ -88,7 +92,7 @@ async def _service(connection: "Connection", view: View, exchange: Exchange) -> 
     if isinstance(first, ClientHello):
         if first.sni is not None and first.sni != authority.host:
             return await _refuse_name(connection, exchange, f"SNI names {first.sni}")
-        return await _intercept(connection, view, exchange)
+        return await _intercept(connection, view, exchange, first)
     if isinstance(first, NotTls) and not first.is_tls and service.insecure:
         connection.scheme = b"http"
         return True
@@ -127,7 +131,7 @@ async def _unknown(connection: "Connection", view: View, exchange: Exchange) -> 
                 return await _refuse_name(connection, exchange, f"SNI names the service host {first.sni}")
             if mode is UnknownHosts.INTERCEPT:
                 connection.exchange = None
-                return await _intercept(connection, view, exchange)
+                return await _intercept(connection, view, exchange, first)
         if not judge.tunnel(peer, authority.host, authority.port):
             error = denied("the rules for this host look into requests, which an opaque tunnel hides")
             return _report(connection, exchange, 403, error)
@@ -158,16 +162,15 @@ async def _carry(connection: "Connection", view: View, exchange: Exchange, upstr
         _report(connection, exchange, 200, error)
 
 
-async def _intercept(connection: "Connection", view: View, exchange: Exchange) -> bool:
+async def _intercept(connection: "Connection", view: View, exchange: Exchange, hello: ClientHello) -> bool:
     """Become the server that the client asked for; its requests follow on this connection."""
     host = exchange.request.authority.host
     surplus, connection.buffer = connection.buffer, b""
     try:
         with trio.move_on_after(view.limits.head_timeout):
-            context = await connection.plane.leaf(host, connection.wire_peer.caller)
-            connection.handover(server_stream(connection.stream.sock, context, surplus))
-            stream = connection.stream
-            await stream.handshake()  # type: ignore[attr-defined]
+            stream = await _tls(connection, host, surplus, offers_http2=_HTTP2 in hello.alpn)
+            connection.handover(stream)
+            await stream.handshake()
             connection.mode = "intercept"
             connection.scheme = b"https"
             connection.opened = exchange
@@ -181,6 +184,17 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange) -
         return _report(connection, exchange, 400, failure)
     except ProxyError as error:
         return _report(connection, exchange, error.status, error)
+
+
+async def _tls(connection: "Connection", host: str, surplus: bytes, *, offers_http2: bool) -> TlsStream:
+    """Return the server's end of a handshake about to begin, by the library that can answer this client."""
+    plane, caller = connection.plane, connection.wire_peer.caller
+    if offers_http2:
+        alpn = await plane.alpn_leaf(host, caller)
+        connection.stream.unwatch()  # while the socket still has its number
+        return alpn_stream(connection.stream.sock, alpn, surplus)
+    context = await plane.leaf(host, caller)
+    return server_stream(connection.stream.sock, context, surplus)
 
 
 def unused(connection: "Connection", exchange: Exchange) -> None:

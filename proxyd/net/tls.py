@@ -7,7 +7,7 @@ server side negotiates no ALPN (every client then speaks HTTP/1.1), and the clie
 import hashlib
 import os
 import socket
-from typing import Final
+from typing import ClassVar, Final
 
 import service_identity
 import trio
@@ -30,13 +30,18 @@ SYSTEM_ROOTS: Final = (
 )
 
 _MODE: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no record buffers
-_IO_ERRORS: Final = (SSL.Error, OSError, trio.ClosedResourceError)
 
 
 class TlsStream(Stream):
     """TLS on a socket's descriptor; ``handshake`` comes first."""
 
     __slots__ = ("tls",)
+
+    WANT_READ: ClassVar[type[Exception]] = SSL.WantReadError
+    WANT_WRITE: ClassVar[type[Exception]] = SSL.WantWriteError
+    ENDED: ClassVar[tuple[type[Exception], ...]] = (SSL.ZeroReturnError,)
+    """close_notify came."""
+    FAILED: ClassVar[tuple[type[Exception], ...]] = (SSL.Error, OSError, trio.ClosedResourceError)
 
     def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:
         super().__init__(sock)
@@ -49,11 +54,11 @@ class TlsStream(Stream):
             try:
                 self.tls.do_handshake()
                 return
-            except SSL.WantReadError:
+            except self.WANT_READ:
                 await self._readable()
-            except SSL.WantWriteError:
+            except self.WANT_WRITE:
                 await self._writable()
-            except _IO_ERRORS as error:
+            except self.FAILED as error:
                 raise self._failure(error) from None
 
     async def receive(self, size: int = SMALL_READ) -> bytes:
@@ -63,11 +68,11 @@ class TlsStream(Stream):
                 await self._edge()
             try:
                 return self.tls.recv(size)
-            except (SSL.WantReadError, SSL.WantWriteError):
+            except (self.WANT_READ, self.WANT_WRITE):
                 pass  # session tickets, or part of a record
-            except SSL.ZeroReturnError:
+            except self.ENDED:
                 return b""
-            except _IO_ERRORS as error:
+            except self.FAILED as error:
                 raise self._failure(error) from None
         return await self._receive(size)
 
@@ -84,14 +89,14 @@ class TlsStream(Stream):
             self._check_open()
             try:
                 return self.tls.recv(size)
-            except SSL.WantReadError:
+            except self.WANT_READ:
                 self._burst = 0
                 await self._readable()
-            except SSL.WantWriteError:
+            except self.WANT_WRITE:
                 await self._writable()
-            except SSL.ZeroReturnError:
+            except self.ENDED:
                 return b""
-            except _IO_ERRORS as error:
+            except self.FAILED as error:
                 raise self._failure(error) from None
 
     def receive_nowait(self, size: int = LARGE_READ) -> bytes | None:
@@ -99,11 +104,11 @@ class TlsStream(Stream):
         self._check_open()
         try:
             return self.tls.recv(size)
-        except (SSL.WantReadError, SSL.WantWriteError):
+        except (self.WANT_READ, self.WANT_WRITE):
             return None
-        except SSL.ZeroReturnError:
+        except self.ENDED:
             return b""
-        except _IO_ERRORS as error:
+        except self.FAILED as error:
             raise self._failure(error) from None
 
     def send_nowait(self, data: bytes) -> bytes:
@@ -111,9 +116,9 @@ class TlsStream(Stream):
         self._check_open()
         try:
             sent = self.tls.send(data)
-        except (SSL.WantReadError, SSL.WantWriteError):
+        except (self.WANT_READ, self.WANT_WRITE):
             return data
-        except _IO_ERRORS as error:
+        except self.FAILED as error:
             raise self._failure(error) from None
         self.sent += sent
         return b"" if sent == len(data) else data[sent:]
@@ -125,13 +130,13 @@ class TlsStream(Stream):
             self._check_open()
             try:
                 sent = self.tls.send(rest)
-            except SSL.WantWriteError:
+            except self.WANT_WRITE:
                 await self._room()
                 continue
-            except SSL.WantReadError:
+            except self.WANT_READ:
                 await self._readable()
                 continue
-            except _IO_ERRORS as error:
+            except self.FAILED as error:
                 raise self._failure(error) from None
             self.sent += sent
             self._burst += 1
@@ -154,9 +159,9 @@ class TlsStream(Stream):
             return True
         try:
             self.tls.recv(1)
-        except SSL.WantReadError:
+        except self.WANT_READ:
             return True
-        except _IO_ERRORS:
+        except self.FAILED:
             return False
         return False
 
@@ -173,7 +178,7 @@ class TlsStream(Stream):
     def _goodbye(self) -> None:
         try:
             self.tls.shutdown()
-        except _IO_ERRORS:
+        except self.FAILED:
             return  # best effort: the peer may be gone, or the handshake unfinished
 
     def _check_open(self) -> None:
@@ -221,10 +226,10 @@ class MemoryTlsStream(TlsStream):
         while True:
             try:
                 self.tls.do_handshake()
-            except SSL.WantReadError:
+            except self.WANT_READ:
                 await self._flush()
                 await self._readable()
-            except SSL.Error as error:
+            except self.FAILED as error:
                 await self._flush()
                 raise self._failure(error) from None
             else:
@@ -245,7 +250,7 @@ class MemoryTlsStream(TlsStream):
         while rest:
             try:
                 sent = self.tls.send(rest[:LARGE_READ])  # OpenSSL takes one record of it
-            except SSL.Error as error:
+            except self.FAILED as error:
                 raise self._failure(error) from None
             self.sent += sent
             rest = rest[sent:]
@@ -283,7 +288,7 @@ class MemoryTlsStream(TlsStream):
         while True:
             try:
                 data = self.tls.bio_read(LARGE_READ)
-            except SSL.WantReadError:
+            except self.WANT_READ:
                 return
             before = self.sent
             rest = Stream.send_nowait(self, data)
@@ -295,7 +300,7 @@ class MemoryTlsStream(TlsStream):
         try:
             self.tls.shutdown()
             self.sock.send(self.tls.bio_read(SMALL_READ))
-        except (*_IO_ERRORS, BlockingIOError):
+        except self.FAILED:
             return
 
 

@@ -11,6 +11,7 @@ from proxyd.core.authority import normalise_host
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
+_ALPN: Final = 16
 _RECORD_HEAD: Final = 5
 
 
@@ -19,6 +20,8 @@ class ClientHello:
     """The parts of a hello that routing looks at. ``sni`` is normalised; None when absent."""
 
     sni: str | None
+    alpn: tuple[bytes, ...] = ()
+    """Protocols that the client offers, in its order; none where it does not negotiate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def _parse(body: bytes) -> ClientHello | NotTls:
         reader.vector(2)  # cipher_suites
         reader.vector(1)  # legacy_compression_methods
         sni: str | None = None
+        alpn: tuple[bytes, ...] = ()
         if reader:
             extensions = _Reader(reader.vector(2))
             seen = False
@@ -117,7 +121,11 @@ def _parse(body: bytes) -> ClientHello | NotTls:
                         return NotTls("two server_name extensions", True)
                     seen = True
                     sni = _server_name(content)
-        return ClientHello(sni)
+                elif kind == _ALPN:
+                    if alpn:
+                        return NotTls("two ALPN extensions", True)
+                    alpn = _protocols(content)
+        return ClientHello(sni, alpn)
     except ValueError as error:
         return NotTls(f"a malformed ClientHello: {error}", True)
 
@@ -132,3 +140,17 @@ def _server_name(content: bytes) -> str:
         raise ValueError("more than one server_name")
     host, _ = normalise_host(raw.decode("ascii", "strict"))
     return host
+
+
+def _protocols(content: bytes) -> tuple[bytes, ...]:
+    """RFC 7301 §3.1: one list of names, none of them empty."""
+    outer = _Reader(content)
+    names = _Reader(outer.vector(2))
+    if outer or not names:
+        raise ValueError("a malformed ALPN extension")
+    found = []
+    while names:
+        found.append(names.vector(1))
+    if not all(found):
+        raise ValueError("an empty protocol name")
+    return tuple(found)

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import ssl
 import sys
 from collections import Counter as Tally
 from collections.abc import Callable
@@ -261,6 +262,10 @@ class Worker:
     async def leaf(self, host: str, caller: str) -> SSL.Context:
         """Return a server context for ``host``."""
         return await self._leaves.context(host, caller)
+
+    async def alpn_leaf(self, host: str, caller: str) -> ssl.SSLContext:
+        """Return a server context of the standard library for ``host``."""
+        return await self._leaves.alpn_context(host, caller)
 
     async def dial_unknown(self, exchange: Exchange, host: str, port: int) -> tuple[Stream, str]:
         """Dial an unknown host for a tunnel."""

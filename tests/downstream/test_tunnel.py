@@ -13,6 +13,8 @@ from proxyd.core.service import HostPattern, Service
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
 from proxyd.downstream import tunnel
 from proxyd.wire.sniff import ClientHello, Incomplete, NotTls
+from proxyd.worker import leaves
+from tests.lab import plane as lab
 from tests.lab.plane import (
     SECRET,
     HandTls,
@@ -244,6 +246,21 @@ async def test_a_service_that_no_rule_allows_is_403_at_connect() -> None:
 # --- interception ---------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=[(), ("h2", "http/1.1")], ids=["no ALPN", "ALPN"])
+def offers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients without ALPN, and such as offer HTTP/2 to a proxyd that speaks HTTP/1.1 alone: TLS of both libraries."""
+    plain = lab.client_context
+
+    def context() -> ssl.SSLContext:
+        made = plain()
+        if request.param:
+            made.set_alpn_protocols(list(request.param))
+        return made
+
+    monkeypatch.setattr(leaves, "PROTOCOLS", ("http/1.1",))
+    monkeypatch.setattr(lab, "client_context", context)
+
+
 async def intercepted(plane: Plane) -> HandTls:
     client = await plane.connect()
     assert (await client.tunnel(NAME + b":443")).status == 200
@@ -252,6 +269,7 @@ async def intercepted(plane: Plane) -> HandTls:
     return tls
 
 
+@pytest.mark.usefixtures("offers")
 async def test_a_services_tunnel_is_intercepted_and_gets_the_credential() -> None:
     async with (
         open_origin(tls=server_context(HOST)) as origin,
@@ -273,6 +291,7 @@ async def test_a_services_tunnel_is_intercepted_and_gets_the_credential() -> Non
         assert plane.wanted == []
 
 
+@pytest.mark.usefixtures("offers")
 @pytest.mark.parametrize("bytewise", [False, True], ids=["one segment", "byte at a time"])
 async def test_a_hello_in_connects_segment_is_intercepted(bytewise: bool) -> None:
     async with (
@@ -289,6 +308,7 @@ async def test_a_hello_in_connects_segment_is_intercepted(bytewise: bool) -> Non
         assert [len(seen.body) for seen in origin.requests] == [0, 100, 200_000]
 
 
+@pytest.mark.usefixtures("offers")
 async def test_a_large_answer_passes_a_buffered_hellos_tls() -> None:
     body = os.urandom(300_000).replace(b"END", b"END".lower()) + b"END"
 
@@ -352,6 +372,7 @@ async def test_a_leaf_that_is_missing_is_asked_for() -> None:
         assert "may not sign" in event["detail"]
 
 
+@pytest.mark.usefixtures("offers")
 async def test_a_client_that_does_not_trust_the_leaf_is_told_about_the_ca() -> None:
     async with (
         open_origin(tls=server_context(HOST)) as origin,
@@ -368,6 +389,7 @@ async def test_a_client_that_does_not_trust_the_leaf_is_told_about_the_ca() -> N
         assert "proxyd ca export" in event["detail"]
 
 
+@pytest.mark.usefixtures("offers")
 async def test_a_client_that_leaves_after_the_handshake_without_a_request_is_reported() -> None:
     """GnuTLS judges the certificate when the handshake is over, and leaves without an alert."""
     async with (
@@ -394,6 +416,7 @@ async def test_an_intercepted_tunnel_that_carried_a_request_is_no_event_of_its_o
         assert [(await plane.event(number))["kind"] for number in range(2)] == ["http", "tunnel"]
 
 
+@pytest.mark.usefixtures("offers")
 async def test_an_unknown_host_may_be_intercepted() -> None:
     async with (
         open_origin(tls=server_context("127.0.0.1")) as origin,

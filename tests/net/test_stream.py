@@ -1,4 +1,4 @@
-"""One conformance suite for every stream: plain, TLS on the descriptor, TLS on memory BIOs."""
+"""One conformance suite for every stream: plain, TLS on the descriptor and on memory BIOs, by either library."""
 
 import os
 import socket
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import trio
 
+from proxyd.net.alpn import HTTP1, HTTP2, AlpnStream, MemoryAlpnStream, alpn_context, alpn_stream
 from proxyd.net.stream import BURST, NEVER, Broken, Late, Stream, StreamError
 from proxyd.net.tls import TlsStream, client_context, client_stream, server_context, server_stream
 from tests.lab.plane import leaf, roots
@@ -64,7 +65,34 @@ async def memory_server() -> Pair:
     return server, client
 
 
-@pytest.fixture(params=[plain, tls_client, tls_server, memory_server], ids=lambda make: make.__name__)
+async def alpn_server() -> Pair:
+    near, far = sockets()
+    made = leaf(HOST)
+    server = alpn_stream(near, alpn_context(made.chain_pem, made.key_pem, [HTTP2, HTTP1]), b"")
+    assert isinstance(server, AlpnStream)
+    client, _ = await shake(client_stream(far, client_context(roots()), HOST, is_ip=False), server)
+    assert server.protocol == HTTP1
+    return server, client
+
+
+async def memory_alpn_server() -> Pair:
+    """The near end was given its hello from a buffer."""
+    near, far = sockets()
+    made = leaf(HOST)
+    client = client_stream(near, client_context(roots()), HOST, is_ip=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.handshake)
+        await trio.lowlevel.wait_readable(far)
+        server = alpn_stream(far, alpn_context(made.chain_pem, made.key_pem, [HTTP2, HTTP1]), far.recv(100))
+        await server.handshake()
+    assert isinstance(server, MemoryAlpnStream)
+    return server, client
+
+
+MAKERS = [plain, tls_client, tls_server, memory_server, alpn_server, memory_alpn_server]
+
+
+@pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     make: Callable[[], Awaitable[Pair]] = request.param
     near, far = await make()
@@ -144,6 +172,20 @@ async def test_fin_is_the_end_of_one_direction_only(pair: Pair) -> None:
     assert await near.receive_ready() == b""
     await near.send(b"still")
     assert await far.receive() == b"still"
+
+
+async def test_data_that_is_there_when_our_side_ends_is_still_read(pair: Pair) -> None:
+    near, far = pair
+    await far.send(b"a" * 1000)
+    await far.send(b"b" * 1000)
+    await trio.lowlevel.wait_readable(near.sock)
+    near.shut_write()
+    assert await far.receive() == b""
+    await far.send(b"c" * 100)
+    far.shut_write()
+    assert await read_all(near, 2100) == b"a" * 1000 + b"b" * 1000 + b"c" * 100
+    assert await near.receive() == b""
+    near.shut_write()
 
 
 async def test_a_closed_stream_tells_the_reason_to_whoever_waits(pair: Pair) -> None:
@@ -245,7 +287,7 @@ async def test_long_runs_let_other_tasks_run(pair: Pair) -> None:
 
 
 async def test_liveness_is_silence_on_an_open_connection() -> None:
-    for make in (plain, tls_client):
+    for make in (plain, tls_client, alpn_server):
         near, far = await make()
         if make is tls_client:
             await trio.lowlevel.wait_readable(near.sock)  # session tickets, which are not data

@@ -11,10 +11,12 @@ from proxyd.wire.sniff import ClientHello, Incomplete, NotTls, sniff
 LIMIT = 32 * 1024
 
 
-def hello(name: str | None) -> bytes:
+def hello(name: str | None, *protocols: str) -> bytes:
     """The bytes that a real client sends first."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     context.verify_mode = ssl.CERT_NONE
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname=name)
@@ -49,6 +51,16 @@ def server_name(raw: bytes, kind: int = 0) -> bytes:
 )
 def test_sni_of_a_real_hello_is_read_and_normalised(name: str | None, sni: str | None) -> None:
     assert sniff(hello(name), LIMIT) == ClientHello(sni)
+
+
+def alpn(names: bytes) -> bytes:
+    content = len(names).to_bytes(2, "big") + names
+    return b"\0\x10" + len(content).to_bytes(2, "big") + content
+
+
+def test_protocols_of_a_real_hello_are_read_in_their_order() -> None:
+    assert sniff(hello("a.example", "h2", "http/1.1"), LIMIT) == ClientHello("a.example", (b"h2", b"http/1.1"))
+    assert sniff(made(alpn(b"\x02h2")), LIMIT) == ClientHello(None, (b"h2",))
 
 
 def test_every_beginning_of_a_hello_is_incomplete_and_says_what_is_missing() -> None:
@@ -116,6 +128,11 @@ def test_other_protocols_are_told_at_once(raw: bytes) -> None:  # fmt: skip
         ("name with NUL", made(server_name(b"api.example\0.evil.example"))),
         ("name beyond ASCII", made(server_name(b"\xc3\xa9.example"))),
         ("name with space", made(server_name(b"a b"))),
+        ("two ALPNs", made(alpn(b"\x02h2") + alpn(b"\x02h2"))),
+        ("ALPN without a name", made(alpn(b""))),
+        ("ALPN with an empty name", made(alpn(b"\x02h2\0"))),
+        ("ALPN cut short", made(alpn(b"\x03h2"))),
+        ("ALPN with a rest", made(b"\0\x10\0\x06\0\x03\x02h2\0")),
         ("two names in one list", made(b"\0\0\0\x0c\0\x0a\0\0\x02aa\0\0\x02bb")),
     ],
 )

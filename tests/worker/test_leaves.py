@@ -38,6 +38,16 @@ async def test_an_installed_leaf_serves_at_once_and_its_context_is_kept(leaves, 
     assert wanted == []
 
 
+async def test_contexts_of_both_libraries_are_kept_until_the_leaf_changes(leaves, wanted):
+    leaves.install(lasting(3600))
+    for context in (leaves.context, leaves.alpn_context):
+        first = await context(HOST, "uid:1")
+        assert await context(HOST, "uid:1") is first
+        leaves.install(lasting(7200))
+        assert await context(HOST, "uid:1") is not first
+    assert wanted == []
+
+
 async def test_a_handshake_waits_for_its_leaf_which_is_asked_for_once(leaves, wanted, nursery):
     got = []
 
