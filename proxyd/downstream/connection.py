@@ -6,21 +6,21 @@ begins; everything else runs in this task, with deadlines as numbers on the stre
 
 import socket
 import struct
-from typing import ClassVar, Final
+from collections.abc import Collection
+from typing import Final
 
 import trio
 from trio import current_time
 
-from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError, Side, bad_request
-from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
-from proxyd.core.message import Body, BytesBody, Request, Response
-from proxyd.core.snapshot import Listener, ListenerMode
-from proxyd.core.view import Binding, View
-from proxyd.downstream import reply, target, tunnel
+from proxyd.core.message import Response
+from proxyd.core.view import View
+from proxyd.downstream import reply, tunnel
 from proxyd.downstream.body import RequestBody
-from proxyd.downstream.plane import Detachable, Plane
+from proxyd.downstream.entry import Entry, Served
+from proxyd.downstream.plane import Detachable
 from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
 from proxyd.wire import encode
@@ -28,59 +28,41 @@ from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
 from proxyd.wire.fields import END, Framing
 from proxyd.wire.request_head import MAX_EMPTY_LINES, RequestHead, incomplete, parse_request, skip_empty_lines
 
-NOWHERE: Final = Authority("-", 0, False)
-"""Stands for the authority of a request that never said one."""
-
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Connection:
     """A client's connection, plain or within an intercepted tunnel."""
 
-    __slots__ = (
-        "authority",
-        "buffer",
-        "ended",
-        "exchange",
-        "held_up",
-        "listener",
-        "mode",
-        "opened",
-        "plane",
-        "scheme",
-        "stream",
-        "tunnelled",
-        "wire_peer",
-    )
+    __slots__ = ("buffer", "ended", "entry", "exchange", "held_up", "opened", "peer", "plane", "stream", "successor")
 
-    serves: ClassVar = ListenerMode.FORWARD
-
-    def __init__(self, stream: Stream, peer: Peer, listener: Listener, plane: Plane) -> None:
+    def __init__(self, stream: Stream, entry: Entry) -> None:
         self.stream = stream
-        self.wire_peer = peer
-        self.listener = listener
-        self.plane = plane
+        self.entry = entry
+        self.peer = entry.peer
+        self.plane = entry.plane
         self.buffer = b""
         self.ended = current_time()
         """When the connection, or its last exchange, was over with: idle time counts from there."""
-        self.mode = "plain"
-        self.authority: Authority | None = None
-        """Within a tunnel: CONNECT's authority, which every request must name."""
-        self.scheme = b"http"
         self.exchange: Exchange | None = None
         """The exchange or tunnel that runs now."""
-        self.tunnelled = False
-        """An opaque tunnel runs on this connection."""
         self.opened: Exchange | None = None
         """The intercepted tunnel that no request has come through yet."""
         self.held_up = False
         """The head came in pieces: its time is the client's, not the upstream's."""
+        self.successor: Served | None = None
+        """What goes on with the stream, once it is to speak another protocol."""
 
     def __repr__(self) -> str:
-        return f"<Connection {self.wire_peer.text} {self.mode} {self.exchange!r}>"
+        return f"<Connection {self.entry!r} {self.exchange!r}>"
 
-    async def serve(self) -> None:
-        """Serve until the end; the stream is closed then."""
+    @property
+    def exchanges(self) -> Collection[Exchange]:
+        """The exchange or tunnel that runs now, if any."""
+        return () if self.exchange is None else (self.exchange,)
+
+    async def serve(self) -> Served | None:
+        """Serve until the end; the stream is closed then, unless a successor takes it over."""
         self.stream.stall = self.plane.view.limits.idle_timeout
         try:
             while await self._next() and not self.plane.closing:
@@ -88,9 +70,21 @@ class Connection:
         except StreamError:
             pass  # the client left between requests, or the reaper ended an idle connection
         finally:
-            self.stream.close()
-            if self.opened is not None and not self.plane.draining:
-                tunnel.unused(self, self.opened)
+            if self.successor is None:
+                self.stream.close()
+                if self.opened is not None and not self.plane.draining:
+                    tunnel.unused(self, self.opened)
+        return self.successor
+
+    def drain(self, *, gentle: bool) -> None:
+        """Close an idle connection; one that is busy, or is left to its next request, ends with that."""
+        if not gentle and self.exchange is None:
+            self.stream.expire("drain")
+
+    def cut(self, exchange: Exchange) -> None:
+        """End an exchange that is not allowed any more, and the connection with it."""
+        exchange.abandon()
+        self.stream.expire("revoked")
 
     def handover(self, stream: Stream) -> None:
         """Go on with another stream over the same socket (TLS)."""
@@ -114,11 +108,18 @@ class Connection:
             head = parse_request(
                 raw, limit=limits.head_bytes, uri_limit=limits.uri_bytes, max_fields=limits.head_fields
             )
-            if not self.wire_peer.looked_up:
-                self.plane.identify(self.wire_peer, self.stream)
+            if not self.peer.looked_up:
+                self.plane.identify(self.peer, self.stream)
             if head.method == b"CONNECT":
-                return await self._connect(view, head, started)
-            exchange = self._exchange(view, head, started)
+                self.entry.check_connect()
+                return await tunnel.connect(self, view, head, started)
+            exchange = self.entry.exchange(view, head, started)
+            if head.framing is not Framing.NONE:
+                length = head.length
+                decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
+                exchange.request.body = RequestBody(self, decoder, length, limits, invited=head.expects_continue)
+            if head.version == 11:
+                exchange.interim = self._interim
         except ProxyError as error:
             await self.refuse(view, error, started, raw)
             return False
@@ -188,48 +189,7 @@ class Connection:
             side=Side.DOWNSTREAM,
         )
 
-    async def _connect(self, view: View, head: RequestHead, started: float) -> bool:
-        """Serve CONNECT; True when requests follow."""
-        return await tunnel.connect(self, view, head, started)
-
     # --- exchanges --------------------------------------------------------------------------------
-
-    def _exchange(self, view: View, head: RequestHead, started: float) -> Exchange:
-        """Build the exchange: target, binding, route, body. ProxyError where the request is refused already."""
-        plane = self.plane
-        within = self.authority
-        if within is None:
-            if self.listener.users:
-                self.wire_peer.user = plane.authenticate(self.listener, head.proxy_authorization)
-            scheme, raw, path = target.absolute(head)
-            binding = target.bind(view, scheme, raw, head.host, tunnelled=False)
-        else:
-            path = target.origin(head, within)
-            binding = target.bind(view, self.scheme, within, head.host, tunnelled=True)
-        return self._begin(view, head, started, binding, path)
-
-    def _begin(self, view: View, head: RequestHead, started: float, binding: Binding, path: bytes) -> Exchange:
-        """Build the exchange of a request whose way is known."""
-        body: Body
-        if head.framing is Framing.NONE:
-            body = BytesBody()
-        else:
-            length = head.length
-            decoder = ChunkedDecoder() if length is None else LengthDecoder(length)
-            body = RequestBody(self, decoder, length, view.limits, invited=head.expects_continue)
-        request = Request(
-            head.method, binding.scheme, binding.authority, path, head.headers, body, head.version, head.upgrade
-        )
-        request.nominated = head.nominated
-        request.via = head.via
-        exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
-        exchange.id = self.plane.next_id()
-        exchange.facade = binding.facade
-        exchange.route = binding.route
-        exchange.service = binding.route.service
-        if head.version == 11:
-            exchange.interim = self._interim
-        return exchange
 
     async def _serve_streaming(self, exchange: Exchange, view: View, head: RequestHead, body: RequestBody) -> bool:
         """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
@@ -306,7 +266,6 @@ class Connection:
         assert isinstance(body, Detachable)
         stream = self.stream
         stream.busy_since = NEVER
-        self.tunnelled = True
         extra = view.via + b"connection: upgrade\r\nupgrade: " + (exchange.request.upgrade or b"") + b"\r\n"
         exchange.response_started = True
         await stream.send(encode.response_head(101, response.reason, response.headers, extra) + body.surplus)
@@ -322,15 +281,11 @@ class Connection:
     async def refuse(self, view: View, error: ProxyError, started: float, raw: bytes = b"") -> None:
         """Answer a request that became no exchange, report it, and end the connection without losing the answer."""
         method = raw[:32].split(b" ", 1)[0] if raw[:1].isalpha() else b"-"
-        request = Request(method, self.scheme, self.authority or NOWHERE, b"", [], BytesBody())
-        exchange = Exchange(self.wire_peer, view.snapshot, request, started, self.mode)
-        exchange.id = self.plane.next_id()
-        exchange.route = view.unknown
-        exchange.error = error
-        response = exchange.response = reply.error_response(exchange, error)
+        exchange = self.entry.refusal(view, error, started, method)
+        assert exchange.response is not None
         try:
             if error.status != 499:
-                await reply.write(self.stream, exchange, response, b"", keep=False)
+                await reply.write(self.stream, exchange, exchange.response, b"", keep=False)
                 await self._linger(view)
         except StreamError:
             pass  # the client left before it heard why

@@ -24,9 +24,8 @@ from proxyd.core.route import Route
 from proxyd.core.snapshot import Listener, ListenerMode
 from proxyd.core.view import MAX_BINDINGS, Binding, View
 from proxyd.downstream import target
-from proxyd.downstream.connection import Connection
+from proxyd.downstream.entry import Entry
 from proxyd.downstream.plane import Plane
-from proxyd.net.stream import Stream
 from proxyd.wire.request_head import RequestHead
 
 TOKEN_FIELD: Final = b"proxyd-token"
@@ -53,26 +52,26 @@ class _Place(NamedTuple):
     """What follows, query included."""
 
 
-class GatewayConnection(Connection):
-    """A client's connection to a gateway."""
+class GatewayEntry(Entry):
+    """A gateway's."""
 
     __slots__ = ("_local",)
 
     serves = ListenerMode.GATEWAY
 
-    def __init__(self, stream: Stream, peer: Peer, listener: Listener, plane: Plane) -> None:
-        super().__init__(stream, peer, listener, plane)
+    def __init__(self, peer: Peer, listener: Listener, plane: Plane, sock: socket.socket) -> None:
+        super().__init__(peer, listener, plane)
         self.mode = "gateway"
         self._local: tuple[str, int] | None = None
         """Address and port that the client connected to; None on a Unix socket."""
-        if stream.sock.family != socket.AF_UNIX:  # a socket that systemd passed may be another than the configuration's
-            self._local = stream.sock.getsockname()[:2]
+        if sock.family != socket.AF_UNIX:  # a socket that systemd passed may be another than the configuration's
+            self._local = sock.getsockname()[:2]
 
-    async def _connect(self, view: View, head: RequestHead, started: float) -> bool:
+    def check_connect(self) -> None:
         """Refuse: a gateway carries no tunnels."""
         raise bad_request("a gateway has no CONNECT; HTTPS_PROXY wants a listener of mode forward", 501)
 
-    def _exchange(self, view: View, head: RequestHead, started: float) -> Exchange:
+    def exchange(self, view: View, head: RequestHead, started: float) -> Exchange:
         """Build the exchange. ProxyError where the caller, the place or the path is refused."""
         host, path = _host_and_path(head)
         name = self._service_named_by(host, view)

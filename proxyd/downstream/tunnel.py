@@ -50,18 +50,18 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
 
     ProxyError before the 200 is answered by the caller.
     """
-    if connection.authority is not None:
+    if connection.entry.authority is not None:
         raise bad_request("CONNECT within a tunnel is not served", 405)
     if head.length != 0:
         raise bad_request("CONNECT has no body (RFC 9110 §9.3.6)")
     plane = connection.plane
-    if connection.listener.users:
-        connection.wire_peer.user = plane.authenticate(connection.listener, head.proxy_authorization)
+    if connection.entry.listener.users:
+        connection.peer.user = plane.authenticate(connection.entry.listener, head.proxy_authorization)
     authority = target.connect(head)
-    connection.authority = authority  # refusals name it; a refused connection ends
+    connection.entry.authority = authority  # refusals name it; a refused connection ends
     route = view.find(authority.host, authority.port)
     exchange = _exchange(connection, view, route, authority, started)
-    if route.service is not None and not route.judge.may(connection.wire_peer, authority.host, authority.port):
+    if route.service is not None and not route.judge.may(connection.peer, authority.host, authority.port):
         raise denied(f"no access rule lets this caller reach {route.name}; see `access:` in the configuration")
     try:
         if route.service is not None:
@@ -76,7 +76,7 @@ async def connect(connection: "Connection", view: View, head: RequestHead, start
 
 def _exchange(connection: "Connection", view: View, route: Route, authority: Authority, started: float) -> Exchange:
     request = Request(b"CONNECT", b"", authority, b"", [], BytesBody())
-    exchange = Exchange(connection.wire_peer, view.snapshot, request, started, "tunnel")
+    exchange = Exchange(connection.peer, view.snapshot, request, started, "tunnel")
     exchange.id = connection.plane.next_id()
     exchange.route = route
     exchange.service = route.service
@@ -94,7 +94,7 @@ async def _service(connection: "Connection", view: View, exchange: Exchange) -> 
             return await _refuse_name(connection, exchange, f"SNI names {first.sni}")
         return await _intercept(connection, view, exchange, first)
     if isinstance(first, NotTls) and not first.is_tls and service.insecure:
-        connection.scheme = b"http"
+        connection.entry.scheme = b"http"
         return True
     if isinstance(first, _Silence):
         detail = "no ClientHello came" if first is _Silence.SILENT else "the client left before its ClientHello"
@@ -106,12 +106,12 @@ async def _service(connection: "Connection", view: View, exchange: Exchange) -> 
 async def _unknown(connection: "Connection", view: View, exchange: Exchange) -> bool:
     """Tunnel or intercept an unknown host; access, name resolution and the dial come before the 200."""
     authority = exchange.request.authority
-    mode = connection.listener.unknown_hosts
+    mode = connection.entry.listener.unknown_hosts
     refusal = view.check_port(authority)
     if refusal is not None:
         raise refusal
     judge = exchange.route.judge
-    peer = connection.wire_peer
+    peer = connection.peer
     permitted = judge.may if mode is UnknownHosts.INTERCEPT else judge.tunnel
     if mode is UnknownHosts.DENY or not permitted(peer, authority.host, authority.port):
         raise denied(f"{authority} is no configured service, and unknown hosts are denied to this caller")
@@ -143,7 +143,6 @@ async def _unknown(connection: "Connection", view: View, exchange: Exchange) -> 
 
 async def _carry(connection: "Connection", view: View, exchange: Exchange, upstream: Stream) -> None:
     """Relay an opaque tunnel until both sides are done."""
-    connection.tunnelled = True
     tally = Tally()
     error: ProxyError | None = None
     try:
@@ -171,8 +170,8 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange, h
             stream = await _tls(connection, host, surplus, offers_http2=_HTTP2 in hello.alpn)
             connection.handover(stream)
             await stream.handshake()
-            connection.mode = "intercept"
-            connection.scheme = b"https"
+            connection.entry.mode = "intercept"
+            connection.entry.scheme = b"https"
             connection.opened = exchange
             return True
         raise ProxyError(408, Flag.DOWNSTREAM_TIMEOUT, "tls_protocol_error", "the TLS handshake took too long")
@@ -188,7 +187,7 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange, h
 
 async def _tls(connection: "Connection", host: str, surplus: bytes, *, offers_http2: bool) -> TlsStream:
     """Return the server's end of a handshake about to begin, by the library that can answer this client."""
-    plane, caller = connection.plane, connection.wire_peer.caller
+    plane, caller = connection.plane, connection.peer.caller
     if offers_http2:
         alpn = await plane.alpn_leaf(host, caller)
         connection.stream.unwatch()  # while the socket still has its number

@@ -23,7 +23,8 @@ from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
-from proxyd.downstream.gateway import GatewayConnection
+from proxyd.downstream.entry import Entry, Served
+from proxyd.downstream.gateway import GatewayEntry
 from proxyd.net import callers, listen
 from proxyd.net.process import harden, proportional_bytes, raise_nofile, set_name
 from proxyd.net.reaper import Reaper
@@ -37,7 +38,7 @@ from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
 from proxyd.worker.overload import Shedder
-from proxyd.worker.revoke import is_forbidden, uses
+from proxyd.worker.revoke import Revoker
 
 SMALLEST_READ: Final = 4 * KIB
 UNIX_ADDRESS: Final = "unix"
@@ -81,7 +82,7 @@ class Worker:
         self._prefix = secrets.token_hex(4)
         self._serial = 0
         self._streaming = 0
-        self._connections: set[Connection] = set()
+        self._connections: set[Served] = set()
         self._callers: Tally[str] = Tally()
         self._accepting: dict[str, socket.socket] = {}
         self._offered: dict[str, socket.socket] = {}
@@ -101,6 +102,7 @@ class Worker:
         self._meter.gauge(metrics.UPSTREAM_IDLE, lambda: self._assembly.pools.totals()[1])
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._revoker = Revoker(self._connections, nursery)
             nursery.start_soon(self.reaper.run)
             nursery.start_soon(self._keep_house)
             nursery.start_soon(self._shedder.run)
@@ -138,7 +140,7 @@ class Worker:
             else:
                 sock.close()
         self._count()
-        self._revise(view)
+        self._revoker.revise(view)
 
     def offer_listener(self, name: str, sock: socket.socket) -> None:
         """Keep a listening socket until a snapshot names it."""
@@ -154,7 +156,7 @@ class Worker:
         removed = secrets.values.get(message.name)
         secrets.set(message.name, message.value, message.why, message.former)
         if message.value is None and removed is not None:
-            self._revoke(message.name, removed)
+            self._revoker.revoke(secrets.values, message.name, removed)
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""
@@ -187,11 +189,10 @@ class Worker:
                 listen.stop(sock)
             self._accepting.clear()
             self._count()
-        if not gentle and not self.closing:
-            self.closing = True
+        if not self.closing:
+            self.closing = not gentle
             for connection in self._connections:
-                if connection.exchange is None:
-                    connection.stream.expire("drain")
+                connection.drain(gentle=gentle)
         if not self._connections:
             self._drained.set()
         self._nursery.start_soon(self._exit_after, seconds)
@@ -323,17 +324,21 @@ class Worker:
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stream = Stream(client)
-        serve = GatewayConnection if listener.mode is ListenerMode.GATEWAY else Connection
-        connection = serve(stream, peer, listener, self)
+        is_gateway = listener.mode is ListenerMode.GATEWAY
+        entry = GatewayEntry(peer, listener, self, client) if is_gateway else Entry(peer, listener, self)
+        connection = Connection(stream, entry)
         self._connections.add(connection)
         self._count()
         self._callers[peer.caller] += 1
         self.reaper.add(stream)
         self._nursery.start_soon(self._serve, connection)
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: Served) -> None:
         try:
-            await connection.serve()
+            while (successor := await connection.serve()) is not None:
+                self._connections.discard(connection)
+                connection = successor
+                self._connections.add(connection)
         except Exception as error:  # a supervising loop: one connection's fault must not end the worker
             self._events.notice("error", "connection_failed", f"{type(error).__name__} in a connection; it was closed")
             if os.environ.get("PROXYD_DEBUG") == "1":
@@ -341,52 +346,12 @@ class Worker:
         finally:
             self._connections.discard(connection)
             self._count()
-            caller = connection.wire_peer.caller
+            caller = connection.entry.peer.caller
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
             if self._ending and not self._connections:
                 self._drained.set()
-
-    def _revise(self, view: View) -> None:
-        """Judge what runs by a new snapshot: what it forbids ends within ``drain_old``."""
-        for connection in self._connections:
-            listener = view.listeners.get(connection.listener.name)
-            if listener is not None:
-                connection.listener = listener
-            if is_forbidden(connection, view, listener):
-                if connection.exchange is None:
-                    connection.stream.expire("revoked")
-                else:
-                    self._nursery.start_soon(
-                        self._cut_after, connection, connection.exchange, view.snapshot.drain_old, self._is_forbidden
-                    )
-
-    def _revoke(self, name: str, removed: bytes) -> None:
-        """End what uses a secret that was removed within ``drain_old``, unless the same value comes back."""
-
-        def is_gone(connection: Connection) -> bool:
-            return self._assembly.secrets.values.get(name) != removed
-
-        for connection in self._connections:
-            if not uses(connection, name):
-                continue
-            if connection.exchange is None:
-                connection.stream.expire("revoked")
-            else:
-                seconds = self.view.snapshot.drain_old
-                self._nursery.start_soon(self._cut_after, connection, connection.exchange, seconds, is_gone)
-
-    def _is_forbidden(self, connection: Connection) -> bool:
-        return is_forbidden(connection, self.view, self.view.listeners.get(connection.listener.name))
-
-    async def _cut_after(
-        self, connection: Connection, exchange: Exchange, seconds: float, is_due: Callable[[Connection], bool]
-    ) -> None:
-        await trio.sleep(seconds)
-        if connection.exchange is exchange and is_due(connection):
-            exchange.abandon()
-            connection.stream.expire("revoked")
 
     # --- housekeeping -----------------------------------------------------------------------------
 

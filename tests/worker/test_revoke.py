@@ -51,13 +51,13 @@ async def judged(assembly):
 
     def judge(connection, there=None, **changes):
         view = assembly.view(Snapshot(2, "p", 1000, **{"services": (SERVICE,), **changes}))
-        return is_forbidden(connection, view, there or listener())
+        return is_forbidden(connection.exchange, connection, view, there or listener())
 
     return judge
 
 
 async def test_a_connection_of_a_listener_that_went_is_forbidden():
-    assert is_forbidden(Busy(), None, None)
+    assert is_forbidden(None, Busy(), None, None)
 
 
 async def test_an_idle_connection_goes_on(judged):
@@ -133,7 +133,7 @@ async def test_without_a_tunnel_the_services_name_counts_and_not_the_port_of_its
 
     def forbidden(*services, there=there, access=access):
         view = assembly.view(Snapshot(2, "p", 1000, services=services, access=access))
-        return is_forbidden(kind(exchange), view, there)
+        return is_forbidden(exchange, kind(), view, there)
 
     assert not forbidden(service)
     assert forbidden()
@@ -143,5 +143,5 @@ async def test_without_a_tunnel_the_services_name_counts_and_not_the_port_of_its
 
 
 async def test_a_listener_that_speaks_something_else_now_ends_its_connections():
-    assert is_forbidden(AtGateway(), None, listener())
-    assert is_forbidden(Busy(), None, Listener("apps", ListenerMode.GATEWAY, "127.0.0.1:0"))
+    assert is_forbidden(None, AtGateway(), None, listener())
+    assert is_forbidden(None, Busy(), None, Listener("apps", ListenerMode.GATEWAY, "127.0.0.1:0"))
