@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,11 @@ def _from(begin: float, behaviour: Behaviour, end: float | None = None) -> tuple
     return (*WELL, Phase(begin, behaviour), *(() if end is None else (Phase(end, FINE),)))
 
 
+_BUSY = _from(0, Behaviour(median=0.04))
+_CAPACITY = 4 / (0.04 * math.exp(0.08))
+"""Requests per second of a busy server with four slots: 92, by the mean of its distribution."""
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "steady": Scenario("nothing goes wrong"),
     "kill_one": Scenario("one of three is killed after 3 s and back 5 s later", (WELL, WELL, _from(3, DOWN, 8))),
@@ -79,11 +85,32 @@ SCENARIOS: Mapping[str, Scenario] = {
     "flapping": Scenario("one of three goes down and comes back every second", (WELL, WELL, _flapping(1.0, 12.0))),
     "overload": Scenario(
         "twice what three servers can carry, and they refuse what they cannot queue",
-        (_from(0, Behaviour(median=0.04)),) * 3,
+        (_BUSY,) * 3,
         slots=4,
         queue=8,
         rate=500.0,
         seconds=6,
+    ),
+    "crowded": Scenario(
+        "a quarter more than three servers can carry, and they refuse what they cannot queue",
+        (_BUSY,) * 3,
+        slots=4,
+        queue=8,
+        rate=3 * 1.25 * _CAPACITY,
+    ),
+    "crowded_one": Scenario(
+        "a quarter more than a single server can carry, and it refuses what it cannot queue",
+        (_BUSY,),
+        slots=4,
+        queue=8,
+        rate=1.25 * _CAPACITY,
+    ),
+    "queueing": Scenario(
+        "a quarter more than a single server can carry, and it queues a thousand",
+        (_BUSY,),
+        slots=4,
+        rate=1.25 * _CAPACITY,
+        seconds=30,
     ),
     "resets": Scenario(
         "connections end on the way, and break before, after and within answers",

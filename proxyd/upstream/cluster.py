@@ -20,6 +20,8 @@ from proxyd.upstream.load import Load, Overflowed, nobody
 from proxyd.upstream.outlier import OutlierDetector
 
 SERVER_ERROR: Final = 500
+ALIKE: Final = 0.5
+"""An endpoint fails much less than another when its share of failures is less than this part of the other's."""
 MAX_UNHEALTHY: Final = 65_536
 """Endpoints that active checks may have out at a time."""
 
@@ -58,7 +60,7 @@ class Cluster:
             if policy.breaker is None or len(endpoints) == 1:
                 state.breaker = None
             elif state.breaker is None or former is None or former.policy.breaker != policy.breaker:
-                state.breaker = Breaker(policy.breaker)
+                state.breaker = Breaker(policy.breaker, narrows=False)
             self.states.append(state)
         self._rng = rng
         same_breaker = former is not None and former.policy.breaker == policy.breaker
@@ -99,6 +101,8 @@ class Cluster:
             why = f"is open after failures; next probe in {wait:.1f} s"
             if self.breaker.forced is not None:
                 why = "is held open by an operator"
+            elif self.breaker.state is State.CLOSED:
+                why = f"admits {self.breaker.share:.0%} of the requests, since the upstream fails more"
             raise ProxyError(
                 503, Flag.UPSTREAM_OVERFLOW, "destination_unavailable", f"the breaker of {self.name} {why}"
             )
@@ -175,8 +179,10 @@ class Cluster:
             return
         if self.hedge is not None:
             self.hedge.latencies.observe(seconds, began + seconds)
+        state.heard = began
+        state.took = seconds
         if self.breaker is not None:
-            self.breaker.success(began)
+            self.breaker.success(began, seconds)
         if self._several:
             if state.breaker is not None:
                 state.breaker.success(began)
@@ -198,18 +204,30 @@ class Cluster:
                 guard.withdraw(began)
 
     def _failed(self, state: EndpointState, status: int, seconds: float, now: float, began: float) -> None:
+        others = [one for one in self.states if one is not state and one.is_available(now)] if self._several else []
+        overtaken = state.overtaken(began, now)
+        is_probe = self.breaker is not None and self.breaker.state is State.HALF_OPEN
+        is_everywhere = bool(others) and not is_probe and not self._is_better(others, state)
         if self._several:
             if state.breaker is not None:
-                state.breaker.failure(now, began)
+                state.breaker.failure(now, began, overtaken, is_everywhere=is_everywhere)
             state.observe(max(seconds, PENALTY), now)
             if self.outlier is not None and (status == 0 or status >= SERVER_ERROR):
-                self.outlier.failure(state, status, self.states, now)
+                self.outlier.failure(state, status, self.states, now, is_ahead=overtaken > 0)
         if self.breaker is None:
             return
-        if self._several and any(one is not state and one.is_available(now) for one in self.states):
-            self.breaker.withdraw(began)  # the endpoint's failure: it is the service's when no other is left
+        if others and not is_everywhere:
+            self.breaker.withdraw(began)  # the endpoint's failure; the next probe meets another one
         else:
-            self.breaker.failure(now, began)
+            self.breaker.failure(now, began, sum(one.overtaken(began, now) for one in self.states))
+
+    @staticmethod
+    def _is_better(others: Sequence[EndpointState], state: EndpointState) -> bool:
+        """Whether one of ``others`` fails much less than ``state``, which has failed once more."""
+        if state.breaker is None:
+            return True
+        bound = ALIKE * state.breaker.failure_share(1)
+        return any(one.breaker is None or one.breaker.failure_share() < bound for one in others)
 
 
 _OURS: Final = frozenset(
@@ -310,6 +328,7 @@ class ClusterSet:
                 "source": cluster.source or ("base_url" if cluster.is_resolved else "configuration"),
                 "estimate_ms": round(state.load(now) / (state.pending + 1) * 1000, 3),
                 "breaker": _shown(state.breaker or cluster.breaker),
+                "admitted": 1.0 if cluster.breaker is None else round(cluster.breaker.share, 3),
             }
             for cluster in self._clusters.values()
             for state in cluster.states

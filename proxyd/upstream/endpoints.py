@@ -10,6 +10,8 @@ FIRST_GUESS: Final = 0.03
 """Seconds that an endpoint is thought to need before it has answered (Linkerd's default_rtt)."""
 DECAY: Final = 10.0
 """Seconds in which an old estimate fades to 1/e."""
+HEARD_LATELY: Final = 0.5
+"""Seconds since the last success in which more are expected."""
 PENALTY: Final = 5.0
 """Seconds that a failure counts as (Linkerd's load biaser)."""
 
@@ -28,11 +30,13 @@ class EndpointState:
         "endpoint",
         "failures",
         "gateway_in_a_row",
+        "heard",
         "held",
         "in_a_row",
         "is_healthy",
         "local_in_a_row",
         "pending",
+        "took",
     )
 
     def __init__(self, endpoint: Endpoint, now: float, breaker: Breaker | None) -> None:
@@ -53,6 +57,10 @@ class EndpointState:
         """Failures without a success between them: 5xx and local, 502-504 and local, local alone."""
         self.calls = self.failures = 0
         """Within the current interval."""
+        self.heard = -math.inf
+        """When the last success began ..."""
+        self.took = 0.0
+        """... and how long it took."""
         self._estimate = FIRST_GUESS
         self._stamp = now
 
@@ -68,6 +76,15 @@ class EndpointState:
         elif not self.held:
             return False
         return self.breaker is None or self.breaker.is_ready(now)
+
+    def overtaken(self, began: float, now: float) -> int:
+        """Return how many attempts with good prospects are under way that a failure which ``began`` then overtook.
+
+        An overloaded upstream refuses at once and works on what it took: failures come before older successes.
+        """
+        if self.pending and now - began < self.took and now - self.heard - self.took < HEARD_LATELY:
+            return self.pending
+        return 0
 
     def observe(self, seconds: float, now: float) -> None:
         """Take a latency into the estimate: a peak at once, anything faster by and by (Finagle's peak EWMA)."""

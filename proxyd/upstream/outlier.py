@@ -29,8 +29,19 @@ class OutlierDetector:
         state.calls += 1
         state.in_a_row = state.gateway_in_a_row = state.local_in_a_row = 0
 
-    def failure(self, state: EndpointState, status: int, peers: Sequence[EndpointState], now: float) -> None:
-        """Count a failure (``status`` 0: none came), and take the endpoint out when it is one too many."""
+    def failure(
+        self,
+        state: EndpointState,
+        status: int,
+        peers: Sequence[EndpointState],
+        now: float,
+        *,
+        is_ahead: bool = False,
+    ) -> None:
+        """Count a failure (``status`` 0: none came), and take the endpoint out when it is one too many.
+
+        ``is_ahead``: attempts that began before it are under way and will go well, so that a run of such says nothing.
+        """
         policy = self._policy
         state.calls += 1
         state.failures += 1
@@ -39,6 +50,8 @@ class OutlierDetector:
         state.in_a_row += 1
         state.gateway_in_a_row = state.gateway_in_a_row + 1 if not status or status in GATEWAY else 0
         state.local_in_a_row = 0 if status else state.local_in_a_row + 1
+        if is_ahead:
+            return
         if (
             _reached(state.in_a_row, policy.consecutive_5xx)
             or _reached(state.gateway_in_a_row, policy.consecutive_gateway)

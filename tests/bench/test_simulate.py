@@ -70,6 +70,19 @@ def test_an_outage_of_all_is_not_made_worse_and_over_soon_after_its_end():
     assert document["failure_latency_ms"]["p90"] < 1
 
 
+@pytest.mark.parametrize(("name", "availability"), [("crowded", 0.7), ("crowded_one", 0.7), ("overload", 0.4)])
+def test_an_overloaded_upstream_is_left_to_work_on_what_it_can_carry(name, availability):
+    """A breaker that is open or closed and nothing between left it idle: 0.5, 0.5 and 0.1 of the requests."""
+    documents = [play(name, seed) for seed in range(3)]
+    assert min(document["availability"] for document in documents) >= availability
+    assert not any(document["violations"] for document in documents)
+
+
+def test_the_breaker_clears_a_queue_in_which_requests_only_time_out():
+    document = play("queueing", 1)
+    assert document["availability"] >= 0.6, "0.29 without a breaker"
+
+
 def test_the_command_prints_one_object_and_says_what_there_is(capsys):
     assert main(["--scenario", "kill_one", "--seed", "3", "--brief", "20"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -144,3 +144,105 @@ def test_a_run_after_many_good_calls_opens_it_at_once():
         assert breaker.state is State.CLOSED
         breaker.failure(1.0)
     assert breaker.state is State.OPEN
+
+
+class TestOverload:
+    """Refusals come at once, and before the successes that were queued."""
+
+    def test_a_run_of_refusals_says_nothing_while_older_calls_have_good_prospects(self):
+        breaker = Breaker(POLICY)
+        breaker.success(0.0, 0.1)
+        for _ in range(9):
+            breaker.failure(0.2, 0.2, overtaken=20)
+        assert breaker.state is State.CLOSED
+        breaker.failure(0.2, 0.2)
+        assert breaker.state is State.OPEN
+
+    def test_calls_that_were_overtaken_count_as_going_well_in_the_rate(self):
+        breaker = Breaker(POLICY)
+        for _ in range(9):
+            breaker.failure(0.2, 0.2, overtaken=10)
+        assert breaker.state is State.CLOSED
+        breaker.failure(0.2, 0.2, overtaken=10)
+        assert breaker.state is State.OPEN
+
+    def test_a_failure_that_would_have_happened_everywhere_counts_and_opens_nothing(self):
+        breaker = Breaker(POLICY)
+        for _ in range(20):
+            breaker.failure(0.2, 0.2, is_everywhere=True)
+        assert breaker.state is State.CLOSED
+        assert breaker.failure_share() == 1.0
+
+
+def recovered(policy=POLICY):
+    """Return a breaker that a probe closed at 2.5."""
+    breaker = opened(policy=policy)
+    assert breaker.admit(2.0)
+    breaker.success(2.0, 0.5)
+    assert breaker.state is State.CLOSED
+    return breaker
+
+
+def offer(breaker, seconds, capacity, *, calls=100, since=2.5):
+    """Offer ``calls`` a second, of which an upstream answers ``capacity`` and refuses others; return the admitted."""
+    admitted = 0
+    room = 0.0
+    for number in range(round(seconds * calls)):
+        now = since + number / calls
+        room = min(4.0, room + capacity / calls)
+        if not breaker.admit(now):
+            continue
+        admitted += 1
+        if room >= 1.0:
+            room -= 1.0
+            breaker.success(now, 0.0)
+        else:
+            breaker.failure(now, now, overtaken=1)
+    return admitted
+
+
+class TestNarrowing:
+    def test_all_is_admitted_again_at_once_where_all_goes_well(self):
+        breaker = recovered()
+        assert offer(breaker, 1.0, 200) == 100
+
+    @pytest.mark.parametrize("capacity", [10, 25])
+    def test_so_much_is_admitted_that_the_failures_come_down_to_the_rate(self, capacity):
+        breaker = recovered()
+        admitted = offer(breaker, 20.0, capacity)
+        assert breaker.state is State.CLOSED
+        assert 20 * capacity < admitted < 20 * 3.5 * capacity
+
+    def test_it_is_an_ordinary_breaker_again_after_a_window_of_health(self):
+        breaker = recovered()
+        offer(breaker, 2.0, 20)
+        offer(breaker, 15.0, 200, since=4.5)
+        assert breaker.share == 1.0
+        for number in range(900):
+            breaker.failure(20.0, 20.0, overtaken=1) if number % 4 else breaker.success(20.0, 0.0)
+        assert breaker.state is State.OPEN
+
+    def test_failures_without_any_success_open_it_while_it_narrows(self):
+        breaker = recovered()
+        for _ in range(3):
+            breaker.failure(2.6, 2.6)
+        assert breaker.state is State.OPEN
+
+    def test_the_share_grows_with_the_time_that_nobody_asks(self):
+        breaker = recovered()
+        offer(breaker, 3.0, 5)
+        assert breaker.share < 0.5
+        assert breaker.admit(8.0)
+        assert breaker.share == 1.0
+
+    def test_an_endpoints_breaker_opens_and_does_not_narrow(self):
+        breaker = Breaker(POLICY, narrows=False)
+        for _ in range(3):
+            breaker.failure(0.0)
+        breaker.admit(2.0)
+        breaker.success(2.0, 0.5)
+        for number in range(12):
+            breaker.admit(3.0)
+            breaker.failure(3.0, 3.0) if number % 4 else breaker.success(3.0, 0.0)
+        assert breaker.state is State.OPEN
+        assert breaker.share == 1.0

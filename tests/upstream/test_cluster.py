@@ -268,3 +268,54 @@ def test_an_exchange_under_way_finds_the_latest_list_of_the_same_source():
     assert first.current() is last
     clusters.apply([discovered(4, source="dns b.example")], 3.0)
     assert first.current() is last
+
+
+class TestOverload:
+    """Refusals that come before queued successes."""
+
+    def test_refusals_that_overtake_a_queue_neither_open_a_breaker_nor_eject(self):
+        made = cluster(1, 2, policy=Resilience())
+        for state in made.states:
+            made.answered(state, 200, 0.1, 0.0)
+            state.pending = 5
+        for _ in range(9):
+            made.failed(made.states[0], lost(), 0.2, 0.2)
+        assert made.states[0].is_available(0.2)
+
+    def test_failures_that_came_no_quicker_than_successes_do(self):
+        made = cluster(1, 2, policy=Resilience())
+        for state in made.states:
+            made.answered(state, 200, 0.1, 0.0)
+            state.pending = 5
+        for _ in range(9):
+            made.failed(made.states[0], lost(), 0.3, 0.1)
+        assert not made.states[0].is_available(0.3)
+
+    def test_what_fails_at_all_endpoints_alike_is_the_services_failure(self):
+        made = cluster(1, 2, policy=dataclasses.replace(Resilience(), outlier=None))
+        for number in range(60):
+            state = made.states[number % 2]
+            if number % 3:
+                made.failed(state, lost(), 1.0, 1.0)
+            else:
+                made.answered(state, 200, 0.0, 1.0)
+        assert all(state.is_available(1.0) for state in made.states)
+        with pytest.raises(ProxyError):
+            made.admit(1.1)
+
+    def test_a_narrowed_breaker_says_how_much_it_admits(self):
+        clusters = ClusterSet()
+        made = clusters.apply([service(policy=FAST)], 0.0)["api"]
+        for _ in range(2):
+            made.failed(made.states[0], lost(), 0.0, 0.0)
+        made.admit(5.0)
+        made.answered(made.states[0], 200, 0.1, 5.0)
+        made.states[0].pending = 3
+        for number in range(20):
+            made.answered(made.states[0], 200, 0.1, 5.1 + number / 100)
+            for _ in range(9):
+                made.failed(made.states[0], lost(), 5.11 + number / 100, 5.11 + number / 100)
+        with pytest.raises(ProxyError, match="admits 50% of the requests"):
+            made.admit(5.3)
+        made.admit(5.3)
+        assert clusters.view(5.4)[0]["admitted"] == 0.5
