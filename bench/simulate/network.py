@@ -173,7 +173,7 @@ class MemoryConnector(Connector):
         self._servers = servers
         self._watch = reaper.add
 
-    async def _connect(self, key: PoolKey, seconds: float) -> tuple[Stream, str]:
+    async def _connect(self, key: PoolKey, seconds: float, tls_seconds: float) -> tuple[Stream, str]:
         try:
             wire = await self._servers[key.address, key.port].connect()
         except OSError as error:

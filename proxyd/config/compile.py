@@ -154,7 +154,7 @@ def _auth(section: AnyAuth) -> Auth:
 
 
 def _timeouts(section: TimeoutsSection) -> Timeouts:
-    return Timeouts(section.connect, section.first_byte, section.total, section.idle, section.per_try)
+    return Timeouts(**section.model_dump())
 
 
 def _pool(section: PoolSection) -> PoolLimits:

@@ -120,6 +120,14 @@ class TimeoutsSection(Section):
     """Silence within a body; 0s: no limit."""
     per_try: TimeLimitOrNone = _TIMEOUTS.per_try
     """From the beginning of one attempt to its response head; 0s: no limit."""
+    tls: TimeLimitOrNone = _TIMEOUTS.tls
+    """The TLS handshake alone, within `connect`; 0s: `connect` alone bounds it."""
+    head: TimeLimitOrNone = _TIMEOUTS.head
+    """From the first byte of the response head to its last; 0s: `first_byte` goes on to the head's end."""
+    stream: TimeLimitOrNone = _TIMEOUTS.stream
+    """From the response head to the end of the body or of an upgraded connection; 0s: no limit."""
+    propagate: HeaderName = _TIMEOUTS.propagate
+    """Request header that tells the upstream the milliseconds that the attempt has left, in place of a client's own."""
 
 
 class PoolSection(Section):

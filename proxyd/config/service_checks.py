@@ -1,17 +1,21 @@
 """Contradictions within and between services."""
 
+import math
 from typing import Any, Final
 
 from proxyd.config.addresses import base_url, endpoint, host_pattern
 from proxyd.config.discovery import check_discover
+from proxyd.config.names import header_name
 from proxyd.config.problems import Trail, describe
-from proxyd.config.quantities import duration
+from proxyd.config.quantities import duration, duration_text
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed
-from proxyd.core.service import HostPattern
+from proxyd.core.service import HostPattern, Timeouts
 
 WEB_PORTS: Final = (80, 443)
 """What a host pattern without a port covers."""
+
+NEVER: Final = math.inf
 
 Claims = dict[tuple[str, bool, int], Trail]
 
@@ -26,9 +30,10 @@ def check(tree: Tree) -> None:
         check_discover(tree, trail, service)
         _check_auth(tree, (*trail, "auth"), service.get("auth"))
         _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
-        _check_per_try(tree, (*trail, "timeouts"), service.get("timeouts"))
+        _check_propagate(tree, trail, service)
         _check_resilience(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
+    _check_propagate(tree, ("unknown",), child(tree.value, "unknown"))
 
 
 def _check_hosts(tree: Tree, trail: Trail, service: dict[str, Any], claims: Claims) -> list[HostPattern]:
@@ -108,25 +113,58 @@ def _check_headers(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:
             seen.add(name.lower())
 
 
+_WITHIN: Final = {
+    "per_try": ("connect", "first_byte", "tls", "head"),
+    "total": ("connect", "first_byte", "per_try", "tls", "head", "stream"),
+}
+"""What lies within what."""
+
+
 def _check_timeouts(tree: Tree, trail: Trail, timeouts: Any) -> None:
     """Compare what is written: a default longer than ``total`` is simply never reached."""
-    total = parsed(duration, child(timeouts, "total"))
-    if not total:
-        return
-    for key in ("connect", "first_byte", "per_try"):
-        phase = parsed(duration, child(timeouts, key))
-        if phase is not None and phase > total:
-            tree.add((*trail, key), "longer than total, which would always end first")
+    said: set[str] = set()
+    for whole, parts in _WITHIN.items():
+        longest = parsed(duration, child(timeouts, whole)) or NEVER
+        for key in parts:
+            phase = parsed(duration, child(timeouts, key))
+            if phase is not None and phase > longest and key not in said:
+                said.add(key)
+                tree.add((*trail, key), f"longer than {whole}, which would always end first")
+    _check_tls(tree, trail, timeouts, said)
 
 
-def _check_per_try(tree: Tree, trail: Trail, timeouts: Any) -> None:
-    per_try = parsed(duration, child(timeouts, "per_try"))
-    if not per_try:
+def _check_tls(tree: Tree, trail: Trail, timeouts: Any, said: set[str]) -> None:
+    """The default of ``connect`` counts: who writes ``tls: 10s`` means it."""
+    tls = parsed(duration, child(timeouts, "tls"))
+    written = child(timeouts, "connect")
+    connect = Timeouts().connect if written is None else parsed(duration, written)
+    if tls and connect and tls > connect and "tls" not in said:
+        by_default = f" ({duration_text(connect)} by default)" if written is None else ""
+        tree.add((*trail, "tls"), f"longer than connect{by_default}, which includes it and would always end first")
+
+
+def _check_propagate(tree: Tree, trail: Trail, section: Any) -> None:
+    timeouts = child(section, "timeouts")
+    name = parsed(header_name, child(timeouts, "propagate"))
+    if name is None:
         return
-    for key in ("connect", "first_byte"):
-        phase = parsed(duration, child(timeouts, key))
-        if phase is not None and phase > per_try:
-            tree.add((*trail, key), "longer than per_try, which would always end first")
+    where = (*trail, "timeouts", "propagate")
+    if parsed(duration, child(timeouts, "first_byte")) == 0 and not any(
+        parsed(duration, child(timeouts, key)) for key in ("per_try", "total")
+    ):
+        tree.add(where, describe("an attempt has no end to tell of", "per_try, total or first_byte above 0s"))
+    if name in _credential_fields(child(section, "auth")):
+        tree.add(where, "this header carries the credential")
+    if name == parsed(header_name, child(section, "retry", "idempotency_key")):
+        tree.add(where, "this header carries the idempotency key")
+
+
+def _credential_fields(auth: Any) -> set[object]:
+    """Return the header fields that an ``auth`` section owns, as far as they can be read."""
+    if child(auth, "scheme") != "header":
+        return {"authorization"} if child(auth, "scheme") in ("bearer", "basic") else set()
+    parts = (part.get("name") for _, part in maps(child(auth, "headers"), ()))
+    return {parsed(header_name, name) for name in (child(auth, "name"), *parts)}
 
 
 def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:

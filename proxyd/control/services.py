@@ -35,7 +35,10 @@ async def service(control: Controller, found: Service) -> dict[str, Any]:
         **_overview(control, found, requests, errors),
         "insecure": found.insecure,
         "encoded_slash": found.encoded_slash,
-        "timeouts": {f"{name}_seconds": value for name, value in asdict(found.timeouts).items()},
+        "timeouts": {
+            name if isinstance(value, str) else f"{name}_seconds": value
+            for name, value in asdict(found.timeouts).items()
+        },
         "pool": asdict(found.pool),
         "thresholds": asdict(found.resilience.thresholds),
         "priority_class": found.priority_class.value,

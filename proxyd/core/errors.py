@@ -86,6 +86,12 @@ def denied(detail: str, status: int = 403) -> ProxyError:
     return ProxyError(status, Flag.DENIED, "http_request_denied", detail)
 
 
+def too_long() -> ProxyError:
+    """A response body or an upgraded connection that lasted longer than it may."""
+    detail = "the response lasted longer than `stream`"
+    return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", detail)
+
+
 def bad_response(detail: str, error: str = "http_protocol_error") -> ProxyError:
     """A response that the upstream got wrong."""
     return ProxyError(502, Flag.UPSTREAM_PROTOCOL, error, detail, side=Side.UPSTREAM)

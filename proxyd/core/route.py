@@ -111,6 +111,7 @@ class Route:
         "name",
         "pool",
         "pools",
+        "propagate",
         "service",
         "timeouts",
     )
@@ -124,6 +125,8 @@ class Route:
         self.checks_paths = judge.judges_paths or (service is not None and bool(service.base.path))
         """Ambiguous paths are refused where a path rule or a base path applies."""
         self.injector: Injector | None = None
+        self.propagate = timeouts.propagate.encode("ascii")
+        """Field that carries an attempt's remaining time; empty: none."""
         self.keep_own = service is not None and service.auth is not None and service.auth.keep
         self.chain: Chain = Chain([])
         self.cluster: Any = None

@@ -63,6 +63,14 @@ class Timeouts:
     idle: float = 300.0
     per_try: float = 0.0
     """From the attempt's beginning to its response head."""
+    tls: float = 0.0
+    """The TLS handshake, within ``connect``."""
+    head: float = 0.0
+    """From a response head's first byte to its last; 0: ``first_byte`` bounds the whole head."""
+    stream: float = 0.0
+    """From the response head to the end of its body, or of an upgraded connection."""
+    propagate: str = ""
+    """Request header field that tells the upstream the milliseconds which an attempt has left; empty: none."""
 
 
 class PriorityClass(enum.Enum):

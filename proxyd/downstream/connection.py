@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from trio import current_time
 
-from proxyd.core.errors import Flag, ProxyError, Side, bad_request
+from proxyd.core.errors import Flag, ProxyError, Side, bad_request, too_long
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.message import Response
@@ -273,7 +273,10 @@ class Connection:
             await body.stream.send(self.buffer)
             self.buffer = b""
         tally = Tally()
-        await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
+        with trio.move_on_after(exchange.route.timeouts.stream or NEVER) as scope:  # one for a connection's whole life
+            await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
+        if scope.cancelled_caught:
+            exchange.error = too_long()
         exchange.request_bytes, exchange.response_bytes = tally.up, tally.down
 
     # --- refusals and ends ------------------------------------------------------------------------

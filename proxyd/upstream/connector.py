@@ -1,6 +1,7 @@
 """From a pool key to a connected, verified stream: resolve, guard, dial, TLS."""
 
 import socket
+from typing import Final
 
 import trio
 from OpenSSL import SSL
@@ -12,9 +13,12 @@ from proxyd.net.dial import dial
 from proxyd.net.guard import Guard
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
-from proxyd.net.stream import NEVER, Stream, StreamError
+from proxyd.net.stream import NEVER, Late, Stream, StreamError
 from proxyd.net.tls import TlsStream, client_context, client_stream, verify_peer
 from proxyd.upstream.pool import PoolKey
+
+_FINE: Final = 1.0
+"""Handshakes that may take less than this get a real cancel scope; longer ones are left to the reaper's sweep."""
 
 MAX_SESSIONS = 1024
 """TLS sessions kept for resumption, one per pool key."""
@@ -45,13 +49,18 @@ class Connector:
             raise ProxyError(403, Flag.DENIED, "destination_ip_prohibited", f"{host}:{port} is refused: {why}")
         return allowed
 
-    async def connect(self, key: PoolKey, exchange: Exchange | None, seconds: float) -> tuple[Stream, str]:
-        """Return a stream for ``key`` and the ``ip:port`` it goes to, within ``seconds`` for all of it."""
+    async def connect(
+        self, key: PoolKey, exchange: Exchange | None, seconds: float, tls_seconds: float = 0.0
+    ) -> tuple[Stream, str]:
+        """Return a stream for ``key`` and the ``ip:port`` it goes to, within ``seconds`` for all of it.
+
+        ``tls_seconds`` bound the handshake besides; 0: they do not.
+        """
         with trio.move_on_after(seconds or NEVER) as scope:
             if exchange is not None:
                 exchange.scope = scope
             try:
-                return await self._connect(key, seconds)
+                return await self._connect(key, seconds, tls_seconds)
             finally:
                 if exchange is not None:
                     exchange.scope = None
@@ -68,7 +77,7 @@ class Connector:
             retry=Retry.ALWAYS,
         )
 
-    async def _connect(self, key: PoolKey, seconds: float) -> tuple[Stream, str]:
+    async def _connect(self, key: PoolKey, seconds: float, tls_seconds: float) -> tuple[Stream, str]:
         addresses = await self.addresses(key.address, key.port, configured=key.configured)
         sock = await dial(addresses, seconds or 3600.0)
         peer = sock.getpeername()
@@ -77,7 +86,7 @@ class Connector:
         self._reaper.add(stream)
         try:
             if isinstance(stream, TlsStream):
-                await self._handshake(stream, key)
+                await self._handshake(stream, key, tls_seconds)
         except BaseException:
             stream.close()
             raise
@@ -92,10 +101,19 @@ class Connector:
             stream.tls.set_session(session)
         return stream
 
-    async def _handshake(self, stream: TlsStream, key: PoolKey) -> None:
+    async def _handshake(self, stream: TlsStream, key: PoolKey, seconds: float) -> None:
         try:
-            await stream.handshake()
+            await _within(stream, seconds)
             verify_peer(stream, key.name, is_ip=_is_ip(key.name))
+        except Late as error:
+            raise ProxyError(
+                504,
+                Flag.UPSTREAM_CONNECT,
+                "connection_timeout",
+                f"TLS with {key.name} took longer than `tls` ({seconds:g} s)",
+                side=Side.UPSTREAM,
+                retry=Retry.ALWAYS,
+            ) from error
         except StreamError as error:
             certificate = "certificate" in str(error)
             raise ProxyError(
@@ -115,6 +133,21 @@ class Connector:
                 if key not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
                     self._sessions.pop(next(iter(self._sessions)))
                 self._sessions[key] = session
+
+
+async def _within(stream: TlsStream, seconds: float) -> None:
+    """Run the handshake within ``seconds``, 0: however long the connection may take. Late when they are over."""
+    if not seconds:
+        await stream.handshake()
+    elif seconds < _FINE:
+        with trio.move_on_after(seconds) as scope:
+            await stream.handshake()
+        if scope.cancelled_caught:
+            raise Late("tls")
+    else:
+        stream.deadline, stream.late = trio.current_time() + seconds, "tls"
+        await stream.handshake()
+        stream.deadline = NEVER
 
 
 def _is_ip(name: str) -> bool:

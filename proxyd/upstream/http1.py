@@ -5,7 +5,7 @@ from typing import Final
 import trio
 from trio import current_time
 
-from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_response
+from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_response, too_long
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
@@ -61,7 +61,7 @@ class Connection:
         stream = self.stream
         sent_before = stream.sent
         try:
-            now = exchange.ready if exchange.reused and exchange.attempts == 1 else current_time()
+            since = now = exchange.ready if exchange.reused and exchange.attempts == 1 else current_time()
             message = self._begin(exchange, now, host, headers, path, via)
             rest = stream.send_nowait(message)
             if rest:
@@ -73,9 +73,14 @@ class Connection:
             while True:
                 end = buffer.find(END, searched) if buffer else -1
                 if end < 0:
-                    if len(buffer) > limits.head_bytes:
-                        raise _too_long(limits.head_bytes)
-                    near = stream.deadline - now < _FINE
+                    if buffer:
+                        if len(buffer) > limits.head_bytes:
+                            raise _too_long(limits.head_bytes)
+                        if since == now and exchange.route.timeouts.head and not self.uploading:
+                            before = stream.deadline, stream.late
+                            since = current_time()
+                            self._arm(exchange, since, exchange.route.timeouts.head, "head")
+                    near = stream.deadline - since < _FINE
                     data = await (self._receive() if near else stream.receive(SMALL_READ))
                     if not data:
                         raise Broken("closed within the response head" if buffer else "closed before the response")
@@ -95,6 +100,9 @@ class Connection:
                 interim += 1  # RFC 9110 §15.2
                 if interim > limits.interim_responses:
                     raise bad_response(f"more than {limits.interim_responses} interim responses")
+                if since != now:  # the wait for the response goes on as it was
+                    since = now
+                    stream.deadline, stream.late = before
                 if exchange.interim is not None:
                     await exchange.interim(head.status, head.headers)
         except StreamError as error:
@@ -172,6 +180,9 @@ class Connection:
                 decoder = LengthDecoder(length)
             else:
                 decoder = ChunkedDecoder() if framing is Framing.CHUNKED else CloseDecoder()
+            if exchange.route.timeouts.stream:
+                ends = now + exchange.route.timeouts.stream
+                exchange.deadline = min(exchange.deadline, ends) if exchange.deadline else ends
             streaming = ResponseBody(self, exchange, decoder, head.length, head.keep_alive)
             streaming.start(data)
             body = streaming
@@ -240,12 +251,18 @@ def late_error(exchange: Exchange, reason: str) -> ProxyError:
             499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
         )
     if reason == "total":
+        total = exchange.route.timeouts.total
+        if not total or exchange.deadline < exchange.started + total:
+            return too_long()
         return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
     if reason == "first_byte":
         detail = "no response within `first_byte`"
         return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
     if reason == "per_try":
         detail = "no response within `per_try`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "head":
+        detail = "the response head was not complete within `head`"
         return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
     if reason == "idle":
         detail = "nothing moved within `idle`"

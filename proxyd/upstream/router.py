@@ -16,7 +16,7 @@ from trio import current_time
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
 from proxyd.core.exchange import Exchange, Injector, Try
-from proxyd.core.headers import Headers, first
+from proxyd.core.headers import Headers, first, without
 from proxyd.core.limits import Limits
 from proxyd.core.message import Response
 from proxyd.core.resilience import RetryPolicy
@@ -176,6 +176,8 @@ class Router:
         if connection is None:
             connection = await self._take(exchange, pool)
         exchange.endpoint = connection.peer
+        if exchange.route.propagate:
+            headers = _with_time_left(exchange, headers)
         response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
         if connection.requests == 1 and pool.key.name:
             self.connector.remember(pool.key, connection.stream)
@@ -331,7 +333,10 @@ class Router:
                 return waited
         try:
             stream, peer = await self.connector.connect(
-                pool.key, exchange, _within(exchange, exchange.route.timeouts.connect)
+                pool.key,
+                exchange,
+                _within(exchange, exchange.route.timeouts.connect),
+                exchange.route.timeouts.tls,
             )
         except BaseException:
             pool.forfeit()
@@ -377,6 +382,22 @@ def _within(exchange: Exchange, seconds: float) -> float:
         ends = min(ends, exchange.deadline)
     left = max(0.001, ends - current_time())
     return min(seconds, left) if seconds else left
+
+
+def _with_time_left(exchange: Exchange, headers: Headers) -> Headers:
+    """Return the headers with the milliseconds that the attempt has, in place of what the client said of that.
+
+    As Envoy's x-envoy-expected-rq-timeout-ms: the nearest of the bounds that would end it. None: no field.
+    """
+    route = exchange.route
+    now = current_time()
+    ends = [end for end in (exchange.try_deadline, exchange.deadline) if end]
+    if route.timeouts.first_byte and exchange.request.body.replayable:  # else it begins when the body has gone
+        ends.append(now + route.timeouts.first_byte)
+    kept = without(headers, (route.propagate,))
+    if ends:
+        kept.append((route.propagate, b"%d" % max(1, round((min(ends) - now) * 1000))))
+    return kept
 
 
 def _add_key(exchange: Exchange, field: bytes) -> None:

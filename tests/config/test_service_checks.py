@@ -66,10 +66,54 @@ def services(*lines):
             ["a: {hosts: [x.example], timeouts: {first_byte: 3s, total: 2s}}"],
             "3:50: services.a.timeouts.first_byte: longer than total, which would always end first",
         ),
+        (
+            ["a: {hosts: [x.example], timeouts: {tls: 10s}}"],
+            "3:43: services.a.timeouts.tls: longer than connect (5s by default), which includes it and would always "
+            "end first",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {connect: 1s, tls: 2s}}"],
+            "3:56: services.a.timeouts.tls: longer than connect, which includes it and would always end first",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {head: 3s, per_try: 2s}}"],
+            "3:44: services.a.timeouts.head: longer than per_try, which would always end first",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {stream: 3m, total: 2m}}"],
+            "3:46: services.a.timeouts.stream: longer than total, which would always end first",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {first_byte: 0s, propagate: X-Left}}"],
+            "3:65: services.a.timeouts.propagate: an attempt has no end to tell of; "
+            "expected per_try, total or first_byte above 0s",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {propagate: X-Key}, auth: {scheme: header, name: x-key, secret: s}}"],
+            "3:49: services.a.timeouts.propagate: this header carries the credential",
+        ),
+        (
+            ["a: {hosts: [x.example], timeouts: {propagate: X-Key}, retry: {idempotency_key: x-key}}"],
+            "3:49: services.a.timeouts.propagate: this header carries the idempotency key",
+        ),
     ],
 )
 def test_contradictions_are_refused(problems_of, lines, problem):
     assert problems_of(services(*lines)) == [problem]
+
+
+@pytest.mark.parametrize(
+    "timeouts",
+    [
+        "{head: 3s, first_byte: 2s}",
+        "{tls: 5s}",
+        "{tls: 8s, connect: 10s}",
+        "{stream: 1h, idle: 10s, per_try: 5s}",
+        "{propagate: X-Left, first_byte: 0s, total: 3s}",
+    ],
+)
+def test_timeouts_that_do_not_contradict_each_other_stand(settings_of, timeouts):
+    assert settings_of(services(f"a: {{hosts: [x.example], timeouts: {timeouts}}}"))
 
 
 def test_a_wildcard_beside_an_exact_host_and_other_ports_are_no_conflict(settings_of):

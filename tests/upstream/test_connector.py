@@ -1,5 +1,6 @@
 import datetime
 import functools
+import math
 import socket
 import ssl
 
@@ -188,12 +189,42 @@ async def test_a_handshake_that_takes_too_long_ends_and_is_closed(autojump_clock
         assert [stream.ended for stream in streams.seen] == ["closed"]
 
 
+@pytest.mark.parametrize("seconds", [0.2, 1.5], ids=["exact", "by the reaper"])
+async def test_a_handshake_has_a_bound_of_its_own_within_that_of_the_connection(nursery, autojump_clock, seconds):
+    async def silent(origin, wire):
+        await wire.rest()
+
+    async with open_origin(silent) as origin:
+        connector = make_connector("127.0.0.1")
+        streams = Streams(connector._reaper.add)
+        connector._reaper.add = streams
+        nursery.start_soon(connector._reaper.run)
+        with pytest.raises(ProxyError) as caught:
+            await connector.connect(key(origin.port), None, 60.0, seconds)
+        assert (caught.value.status, caught.value.flag) == (504, Flag.UPSTREAM_CONNECT)
+        assert caught.value.detail == f"TLS with {HOST} took longer than `tls` ({seconds:g} s)"
+        assert caught.value.retry is Retry.ALWAYS
+        assert all(stream.ended for stream in streams.seen)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handshake_within_its_bound_leaves_no_deadline_behind():
+    async with open_origin(tls=server_context(HOST)) as origin:
+        stream, _ = await make_connector("127.0.0.1").connect(key(origin.port), None, SECONDS, SECONDS / 2)
+        assert stream.deadline == math.inf
+        await get(stream)
+        stream.close()
+
+
 class Streams:
-    def __init__(self):
+    def __init__(self, then=None):
         self.seen = []
+        self.then = then
 
     def __call__(self, stream):
         self.seen.append(stream)
+        if self.then is not None:
+            self.then(stream)
 
 
 async def test_a_client_that_leaves_ends_the_dial(nursery):
