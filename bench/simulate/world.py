@@ -30,7 +30,8 @@ from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.filters.access import OpenJudge
 from proxyd.net.reaper import Reaper
-from proxyd.upstream.router import Router, Secrets
+from proxyd.upstream.attempt import Attempts, Secrets
+from proxyd.upstream.router import Router
 
 HOST = "api.example"
 PORT = 8080
@@ -144,15 +145,8 @@ class World:
         scenario = self.scenario
         cluster = WatchedCluster(self._service, now, random.Random(self._rng.random()), self.outcome.report)
         connector = MemoryConnector(dict(self._servers), self._reaper)
-        router = Router(
-            connector,
-            self._pools,
-            Secrets(),
-            self._snapshot.limits,
-            "simulated",
-            "simulated",
-            rng=random.Random(self._rng.random()),
-        )
+        attempts = Attempts(connector, self._pools, Secrets(), self._snapshot.limits, "simulated", "simulated")
+        router = Router(attempts, rng=random.Random(self._rng.random()))
         route = Route(self._service, scenario.timeouts, scenario.pool, OpenJudge())
         route.cluster = cluster
         async with trio.open_nursery() as background:

@@ -27,7 +27,7 @@ from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, Overload, PoolLimits
-from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts
+from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
@@ -137,6 +137,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None) ->
         source=str(discovery.finder) if discovery is not None else "",
         pending=discovery is not None,
         priority_class=PriorityClass(section.priority_class),
+        protocol=Version(section.protocol),
     )
 
 

@@ -225,6 +225,8 @@ class ServiceKeys(Section):
     """Dial these addresses instead of resolving the host: `host:port`, or a map with weight and priority."""
     discover: DiscoverSection | None = None
     """Look for endpoints elsewhere; those above are used until something was found."""
+    protocol: Literal["http/1.1", "auto", "h2"] = "http/1.1"
+    """`auto`: HTTP/2 where TLS negotiates it. `h2`: nothing else; over plain http by prior knowledge. See the guide."""
     insecure: bool = False
     """The credential may go over plain http."""
     encoded_slash: bool = False

@@ -32,6 +32,7 @@ def check(tree: Tree) -> None:
         _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
         _check_propagate(tree, trail, service)
         _check_resilience(tree, trail, service)
+        _check_protocol(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
     _check_propagate(tree, ("unknown",), child(tree.value, "unknown"))
 
@@ -165,6 +166,14 @@ def _credential_fields(auth: Any) -> set[object]:
         return {"authorization"} if child(auth, "scheme") in ("bearer", "basic") else set()
     parts = (part.get("name") for _, part in maps(child(auth, "headers"), ()))
     return {parsed(header_name, name) for name in (child(auth, "name"), *parts)}
+
+
+def _check_protocol(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
+    if service.get("protocol") != "h2":
+        return
+    if child(service, "health", "path") is not None:
+        problem = "checks with a path ask by HTTP/1.1, which an upstream of h2 alone may not answer"
+        tree.add((*trail, "health", "path"), describe(problem, "no path: a connection, or protocol: auto"))
 
 
 def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:

@@ -4,8 +4,12 @@ A list and not a class: order and repetition are kept, and the hot path pays for
 """
 
 from collections.abc import Collection, Iterator
+from typing import Final
 
 Headers = list[tuple[bytes, bytes]]
+
+_AFTER_GRPC: Final = (b"", b"+", b";", b" ")
+"""What ends the media type of gRPC, or precedes its message format."""
 
 
 def first(headers: Headers, name: bytes) -> bytes | None:
@@ -33,3 +37,9 @@ def tokens(values: list[bytes]) -> Iterator[bytes]:
             token = member.strip(b" \t").lower()
             if token:
                 yield token
+
+
+def is_grpc(headers: Headers) -> bool:
+    """Whether the message is gRPC by its content-type; gRPC-Web, which is plain HTTP, is not."""
+    value = first(headers, b"content-type")
+    return value is not None and value.startswith(b"application/grpc") and value[16:17] in _AFTER_GRPC

@@ -123,7 +123,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.version = version
-        """10 or 11."""
+        """10, 11 or 20."""
         self.upgrade = upgrade
         """The protocol asked for by Upgrade (only ``websocket``), or None."""
         self.nominated: frozenset[bytes] | None = None

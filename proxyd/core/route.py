@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from proxyd.core.exchange import Exchange, Injector, Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.message import Response
-from proxyd.core.service import Service, Timeouts
+from proxyd.core.service import Service, Timeouts, Version
 
 
 class Judge(Protocol):
@@ -112,6 +112,7 @@ class Route:
         "pool",
         "pools",
         "propagate",
+        "protocol",
         "service",
         "timeouts",
     )
@@ -127,6 +128,8 @@ class Route:
         self.injector: Injector | None = None
         self.propagate = timeouts.propagate.encode("ascii")
         """Field that carries an attempt's remaining time; empty: none."""
+        self.protocol: str = (service.protocol if service is not None else Version.HTTP1).value
+        """A value of Version; a string, since those are hashed and compared without a call."""
         self.keep_own = service is not None and service.auth is not None and service.auth.keep
         self.chain: Chain = Chain([])
         self.cluster: Any = None

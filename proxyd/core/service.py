@@ -73,6 +73,16 @@ class Timeouts:
     """Request header field that tells the upstream the milliseconds which an attempt has left; empty: none."""
 
 
+class Version(enum.Enum):
+    """Which version of HTTP a service is spoken to with."""
+
+    HTTP1 = "http/1.1"
+    AUTO = "auto"
+    """HTTP/2 where ALPN chooses it; HTTP/1.1 over plain http."""
+    HTTP2 = "h2"
+    """HTTP/2 or nothing; over plain http by prior knowledge (RFC 9113 §3.3)."""
+
+
 class PriorityClass(enum.Enum):
     """Who is refused first when a worker cannot keep up."""
 
@@ -129,3 +139,5 @@ class Service:
     pending: bool = False
     """Discovery has not answered yet: what is known of the same source goes on, else ``endpoints`` are used."""
     priority_class: PriorityClass = PriorityClass.NORMAL
+    protocol: Version = Version.HTTP1
+    """gRPC is HTTP/2 whatever stands here, and an upgrade HTTP/1.1."""

@@ -7,6 +7,7 @@ server side negotiates no ALPN (every client then speaks HTTP/1.1), and the clie
 import hashlib
 import os
 import socket
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import service_identity
@@ -313,10 +314,14 @@ def server_stream(sock: socket.socket, context: SSL.Context, surplus: bytes) -> 
     return TlsStream(sock, tls)
 
 
-def client_stream(sock: socket.socket, context: SSL.Context, host: str, *, is_ip: bool) -> TlsStream:
-    """Return the client's end; SNI is sent for names only (RFC 6066 §3)."""
+def client_stream(
+    sock: socket.socket, context: SSL.Context, host: str, *, is_ip: bool, alpn: Sequence[bytes] = ()
+) -> TlsStream:
+    """Return the client's end; SNI is sent for names only (RFC 6066 §3). ``alpn`` is offered in place of http/1.1."""
     tls = SSL.Connection(context, sock)
     tls.set_connect_state()
+    if alpn:
+        tls.set_alpn_protos(list(alpn))
     if not is_ip:
         tls.set_tlsext_host_name(host.encode("ascii"))
     return TlsStream(sock, tls)

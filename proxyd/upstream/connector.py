@@ -1,6 +1,7 @@
 """From a pool key to a connected, verified stream: resolve, guard, dial, TLS."""
 
 import socket
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import trio
@@ -8,6 +9,7 @@ from OpenSSL import SSL
 
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
 from proxyd.core.exchange import Exchange
+from proxyd.core.service import Version
 from proxyd.core.snapshot import Egress
 from proxyd.net.dial import dial
 from proxyd.net.guard import Guard
@@ -20,8 +22,16 @@ from proxyd.upstream.pool import PoolKey
 _FINE: Final = 1.0
 """Handshakes that may take less than this get a real cancel scope; longer ones are left to the reaper's sweep."""
 
-MAX_SESSIONS = 1024
+MAX_SESSIONS: Final = 1024
 """TLS sessions kept for resumption, one per pool key."""
+
+_HTTP2: Final = b"h2"
+_OFFERS: Final[Mapping[str, Sequence[bytes]]] = {
+    Version.HTTP1.value: (),
+    Version.AUTO.value: (_HTTP2, b"http/1.1"),
+    Version.HTTP2.value: (_HTTP2,),
+}
+"""What ALPN offers; nothing: what every context offers."""
 
 
 class Connector:
@@ -95,7 +105,7 @@ class Connector:
     def _start_tls(self, sock: socket.socket, key: PoolKey) -> TlsStream:
         if self._context is None:
             self._context = client_context(self._extra_roots_pem)
-        stream = client_stream(sock, self._context, key.name, is_ip=_is_ip(key.name))
+        stream = client_stream(sock, self._context, key.name, is_ip=_is_ip(key.name), alpn=_OFFERS[key.protocol])
         session = self._sessions.get(key)
         if session is not None:
             stream.tls.set_session(session)
@@ -124,6 +134,20 @@ class Connector:
                 side=Side.UPSTREAM,
                 retry=Retry.NEVER if certificate else Retry.ALWAYS,
             ) from error
+
+    @staticmethod
+    def is_http2(key: PoolKey, stream: Stream) -> bool:
+        """Whether a connected stream speaks HTTP/2. ProxyError 502 where it must and does not."""
+        if key.protocol == Version.HTTP1.value:
+            return False
+        if not isinstance(stream, TlsStream):
+            return key.protocol == Version.HTTP2.value  # prior knowledge, RFC 9113 §3.3
+        if stream.tls.get_alpn_proto_negotiated() == _HTTP2:
+            return True
+        if key.protocol == Version.HTTP2.value:
+            detail = f"{key.name} does not speak HTTP/2: TLS chose another protocol (ALPN)"
+            raise ProxyError(502, Flag.UPSTREAM_CONNECT, "tls_protocol_error", detail, side=Side.UPSTREAM)
+        return False
 
     def remember(self, key: PoolKey, stream: Stream) -> None:
         """Keep the TLS session for the next handshake (TLS 1.3 tickets come with the first answer)."""

@@ -5,12 +5,14 @@ from typing import Final
 import trio
 from trio import current_time
 
-from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_response, too_long
+from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_response
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.message import Body, BytesBody, Response
-from proxyd.net.stream import LARGE_READ, NEVER, SMALL_READ, Broken, Late, Stream, StreamError
+from proxyd.net.stream import NEVER, SMALL_READ, Broken, Late, Stream, StreamError
+from proxyd.upstream.failure import late_error
+from proxyd.upstream.http1_body import ResponseBody, UpgradedBody
 from proxyd.upstream.pool import Pool
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, CloseDecoder, Decoder, LengthDecoder
@@ -79,7 +81,7 @@ class Connection:
                         if since == now and exchange.route.timeouts.head and not self.uploading:
                             before = stream.deadline, stream.late
                             since = current_time()
-                            self._arm(exchange, since, exchange.route.timeouts.head, "head")
+                            self.arm(exchange, since, exchange.route.timeouts.head, "head")
                     near = stream.deadline - since < _FINE
                     data = await (self._receive() if near else stream.receive(SMALL_READ))
                     if not data:
@@ -125,9 +127,9 @@ class Connection:
         timeouts = exchange.route.timeouts
         if ready is None:
             self.uploading = True
-            self._arm(exchange, now, timeouts.idle, "idle")
+            self.arm(exchange, now, timeouts.idle, "idle")
             return head
-        self._arm(exchange, now, timeouts.first_byte, "first_byte")
+        self.arm(exchange, now, timeouts.first_byte, "first_byte")
         exchange.request_bytes = len(ready)
         return head + ready if ready else head
 
@@ -137,7 +139,7 @@ class Connection:
             self.held = False
             self.pool.discard(self)
 
-    def _arm(self, exchange: Exchange, now: float, seconds: float, late: str) -> None:
+    def arm(self, exchange: Exchange, now: float, seconds: float, late: str) -> None:
         """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
         stream = self.stream
         deadline = now + seconds if seconds else NEVER
@@ -215,12 +217,12 @@ class Connection:
         try:
             while piece := await body.read():
                 exchange.request_bytes += len(piece)
-                self._arm(exchange, current_time(), idle, "idle")
+                self.arm(exchange, current_time(), idle, "idle")
                 await stream.send(encode.chunk(piece) if chunked else piece)
             if chunked:
                 await stream.send(encode.last_chunk(body.trailers))
             self.uploading = False
-            self._arm(exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
+            self.arm(exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
         except ProxyError as error:  # the client's side failed: nothing can complete this request
             if exchange.error is None:
                 exchange.error = error
@@ -242,34 +244,6 @@ class Connection:
         )
 
 
-def late_error(exchange: Exchange, reason: str) -> ProxyError:
-    """Return the error for a stream that was closed for ``reason`` by our own doing."""
-    if exchange.error is not None and reason == "upload":
-        return exchange.error
-    if reason == "abandoned":
-        return ProxyError(
-            499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM
-        )
-    if reason == "total":
-        total = exchange.route.timeouts.total
-        if not total or exchange.deadline < exchange.started + total:
-            return too_long()
-        return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
-    if reason == "first_byte":
-        detail = "no response within `first_byte`"
-        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
-    if reason == "per_try":
-        detail = "no response within `per_try`"
-        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
-    if reason == "head":
-        detail = "the response head was not complete within `head`"
-        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
-    if reason == "idle":
-        detail = "nothing moved within `idle`"
-        return ProxyError(504, Flag.IDLE_TIMEOUT, "connection_read_timeout", detail, side=Side.UPSTREAM)
-    return ProxyError(503, Flag.DRAINING, "proxy_internal_response", f"the exchange was cut: {reason}")
-
-
 def _too_long(limit: int) -> ProxyError:
     return bad_response(f"the response head is longer than {limit} bytes", "http_response_header_section_size")
 
@@ -286,145 +260,3 @@ def _request_framing(exchange: Exchange, ready: bytes | None) -> bytes:
     if length or request.method in _HAS_BODY:
         return b"content-length: %d\r\n" % length
     return b""
-
-
-class ResponseBody:
-    """A response body on its way; it gives its connection back at the end."""
-
-    __slots__ = ("_connection", "_decoder", "_exchange", "_keep_alive", "_open", "_piece", "length", "trailers")
-
-    replayable = False
-
-    def __init__(
-        self, connection: Connection, exchange: Exchange, decoder: Decoder, length: int | None, keep_alive: bool
-    ) -> None:
-        self._connection = connection
-        self._exchange = exchange
-        self._decoder = decoder
-        self._keep_alive = keep_alive
-        self._piece = b""
-        self._open = True
-        self.length = length
-        self.trailers: Headers = decoder.trailers
-
-    def adopt(self, exchange: Exchange) -> None:
-        """Belong to another exchange from here on."""
-        self._exchange = exchange
-        if not self._open:
-            exchange.stream = None
-
-    def start(self, data: bytes) -> None:
-        """Decode what came with the head."""
-        if data:
-            self._piece = self._feed(data)
-
-    async def read(self) -> bytes:
-        """Return the next piece, ``b""`` at the end. ProxyError when the upstream fails within the body."""
-        if self._piece:
-            piece, self._piece = self._piece, b""
-            return piece
-        connection = self._connection
-        stream = connection.stream
-        exchange = self._exchange
-        while self._open:
-            try:
-                if not connection.uploading:
-                    connection._arm(exchange, current_time(), exchange.route.timeouts.idle, "idle")
-                data = await stream.receive_ready(LARGE_READ)
-                if not data:
-                    self._end_of_stream()
-                    return b""
-            except StreamError as error:
-                self.abandon()
-                raise self._broken(error) from error
-            except BaseException:
-                self.abandon()
-                raise
-            piece = self._feed(data)
-            if piece:
-                return piece
-        return b""
-
-    def take_ready(self) -> bytes | None:
-        """Return the whole body when it is decoded already and has no trailers."""
-        if self._open or self.trailers:
-            return None
-        return self.take_pending()
-
-    def take_pending(self) -> bytes:
-        """Return the piece at hand."""
-        piece, self._piece = self._piece, b""
-        return piece
-
-    def rewind(self) -> None:
-        """Never: response bodies are read once."""
-        raise AssertionError("a response body is read once")
-
-    def abandon(self) -> None:
-        """Close the connection when its body has not ended."""
-        if self._open:
-            self._open = False
-            self._exchange.stream = None
-            self._connection.drop()
-
-    def _feed(self, data: bytes) -> bytes:
-        try:
-            piece = self._decoder.feed(data)
-        except ValueError as error:
-            self.abandon()
-            raise bad_response(f"the response body is malformed: {error}") from None
-        if self._decoder.done:
-            self._finish()
-        return piece
-
-    def _end_of_stream(self) -> None:
-        try:
-            self._decoder.finish()
-        except ValueError as error:
-            raise Broken(str(error)) from None
-        self._keep_alive = False
-        self._finish()
-
-    def _finish(self) -> None:
-        self._open = False
-        self.trailers = self._decoder.trailers
-        self._connection.buffer = self._decoder.surplus
-        self._connection.finish(self._exchange, current_time(), reusable=self._keep_alive)
-
-    def _broken(self, error: StreamError) -> ProxyError:
-        if isinstance(error, Late):
-            return late_error(self._exchange, error.reason)
-        return ProxyError(
-            502,
-            Flag.UPSTREAM_DISCONNECT,
-            "http_response_incomplete",
-            f"the response body broke off: {error}",
-            side=Side.UPSTREAM,
-        )
-
-
-class UpgradedBody(BytesBody):
-    """Stands for the connection after a 101; whoever takes the stream relays it and then abandons the body."""
-
-    __slots__ = ("_connection", "_open")
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-        self._open = True
-
-    @property
-    def stream(self) -> Stream:
-        """The upstream stream."""
-        return self._connection.stream
-
-    @property
-    def surplus(self) -> bytes:
-        """Bytes that came after the 101's head: the first frames."""
-        return self._connection.buffer
-
-    def abandon(self) -> None:
-        """Close the connection."""
-        if self._open:
-            self._open = False
-            self._connection.drop()

@@ -12,6 +12,7 @@ import trio
 from proxyd.core.counts import CONNECTIONS, PENDING
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.limits import PoolLimits
+from proxyd.core.service import Version
 from proxyd.upstream.load import Load
 
 
@@ -27,6 +28,8 @@ class PoolKey(NamedTuple):
     """The address comes from the configuration and not from a resolver."""
     policy: str
     """Fingerprint of trust roots and egress rules: a change of either starts anew."""
+    protocol: str = Version.HTTP1.value
+    """What is offered or known: a value of Version."""
 
 
 class Poolable(Protocol):
@@ -260,6 +263,7 @@ class PoolSet:
             {
                 "address": f"[{key.address}]:{key.port}" if ":" in key.address else f"{key.address}:{key.port}",
                 "tls": key.name or None,
+                "protocol": key.protocol,
                 "open": pool.open,
                 "idle": len(pool.idle),
                 "waiting": len(pool.waiters),

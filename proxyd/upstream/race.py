@@ -10,7 +10,7 @@ from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.message import BytesBody, Response
 from proxyd.upstream.endpoints import EndpointState
-from proxyd.upstream.http1 import ResponseBody
+from proxyd.upstream.http1_body import ResponseBody
 
 HEDGED: Final = "hedged"
 """Outcome of an attempt that another one overtook."""

@@ -1,6 +1,6 @@
 """The composition of the data plane: which concerns an exchange meets, and in which order.
 
-Once per exchange: the chains below, ending in the router. Once per attempt: upstream/router.py.
+Once per exchange: the chains below, ending in the router. Once per attempt: upstream/attempt.py.
 """
 
 import hashlib
@@ -26,10 +26,11 @@ from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
+from proxyd.upstream.attempt import Attempts, Secrets
 from proxyd.upstream.cluster import Cluster, ClusterSet
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.pool import PoolSet
-from proxyd.upstream.router import Router, Secrets
+from proxyd.upstream.router import Router
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Observer
 
@@ -58,7 +59,9 @@ class Assembly:
             connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper)
             self._connector = (policy, connector)
             self.pools.retire_others(policy)
-        router = Router(self._connector[1], self.pools, self.secrets, snapshot.limits, policy, snapshot.pseudonym)
+        router = Router(
+            Attempts(self._connector[1], self.pools, self.secrets, snapshot.limits, policy, snapshot.pseudonym)
+        )
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]

@@ -3,7 +3,7 @@ import pytest
 from proxyd.core.access import ProxyUser
 from proxyd.core.limits import Limits, Overload
 from proxyd.core.resilience import Thresholds
-from proxyd.core.service import Auth, AuthPart, PriorityClass
+from proxyd.core.service import Auth, AuthPart, PriorityClass, Version
 from tests.config.conftest import LISTENERS, RUNTIME
 
 
@@ -90,6 +90,13 @@ def test_users_and_ports(settings_of):
 def test_thresholds_are_never_below_what_a_pool_may_hold_unless_they_are_given(settings_of, keys, thresholds):
     text = f"{LISTENERS}services: {{s: {{hosts: [s.example], {keys}}}}}\n"
     assert settings_of(text).services[0].resilience.thresholds == thresholds
+
+
+@pytest.mark.parametrize("version", Version)
+def test_the_protocol_of_a_service_is_http_1_unless_it_says_another(settings_of, version):
+    services = f"services: {{s: {{hosts: [s.example], protocol: {version.value}}}, t: {{hosts: [t.example]}}}}\n"
+    settings = settings_of(LISTENERS + services)
+    assert [service.protocol for service in settings.services] == [version, Version.HTTP1]
 
 
 def test_overload_and_priority_classes(settings_of):

@@ -39,6 +39,11 @@ def services(*lines):
             "expected https, or insecure: true beside it",
         ),
         (
+            ["a: {hosts: [x.example], protocol: h2, endpoints: ['127.0.0.1:1'], health: {path: /up}}"],
+            "3:84: services.a.health.path: checks with a path ask by HTTP/1.1, which an upstream of h2 alone may not "
+            "answer; expected no path: a connection, or protocol: auto",
+        ),
+        (
             ["a: {hosts: [x.example], endpoints: ['127.0.0.1:1', '127.0.0.1:1']}"],
             "3:54: services.a.endpoints[1]: the endpoint is named twice",
         ),

@@ -116,7 +116,7 @@ async def test_an_unknown_scheme_makes_a_snapshot_unusable(assembly):
 async def test_pools_outlive_a_snapshot_that_changes_neither_egress_nor_trust(assembly):
     assembly.view(snapshot(service()))
     connector = assembly.connector
-    router_policy = assembly.view(snapshot(service())).router._policy
+    router_policy = assembly._connector[0]
     pool = assembly.pools.get(PoolKey(HOST, 443, HOST, False, router_policy), PoolLimits())
     assembly.view(snapshot(service(auth=AUTH), drain_old=1.0))
     assert assembly.connector is connector
@@ -125,7 +125,8 @@ async def test_pools_outlive_a_snapshot_that_changes_neither_egress_nor_trust(as
 
 @pytest.mark.parametrize("change", [{"egress": Egress(allow=("10.0.0.0/8",))}, {"extra_roots_pem": b"\n"}])
 async def test_a_change_of_egress_or_trust_starts_new_pools(assembly, change):
-    policy = assembly.view(snapshot(service())).router._policy
+    assembly.view(snapshot(service()))
+    policy = assembly._connector[0]
     connector = assembly.connector
     pool = assembly.pools.get(PoolKey(HOST, 443, HOST, False, policy), PoolLimits())
     assembly.view(snapshot(service(), **change))

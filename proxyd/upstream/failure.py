@@ -1,0 +1,35 @@
+"""Errors of attempts that end by our own doing, whatever protocol they speak."""
+
+from proxyd.core.errors import Flag, ProxyError, Side, too_long
+from proxyd.core.exchange import Exchange
+
+
+def left() -> ProxyError:
+    """Return the error for an exchange whose client is not there any more."""
+    return ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM)
+
+
+def late_error(exchange: Exchange, reason: str) -> ProxyError:
+    """Return the error for a stream that was closed for ``reason`` by our own doing."""
+    if exchange.error is not None and reason == "upload":
+        return exchange.error
+    if reason == "abandoned":
+        return left()
+    if reason == "total":
+        total = exchange.route.timeouts.total
+        if not total or exchange.deadline < exchange.started + total:
+            return too_long()
+        return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
+    if reason == "first_byte":
+        detail = "no response within `first_byte`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "per_try":
+        detail = "no response within `per_try`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "head":
+        detail = "the response head was not complete within `head`"
+        return ProxyError(504, Flag.UPSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.UPSTREAM)
+    if reason == "idle":
+        detail = "nothing moved within `idle`"
+        return ProxyError(504, Flag.IDLE_TIMEOUT, "connection_read_timeout", detail, side=Side.UPSTREAM)
+    return ProxyError(503, Flag.DRAINING, "proxy_internal_response", f"the exchange was cut: {reason}")
