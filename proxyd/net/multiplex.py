@@ -10,12 +10,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from trio import current_time
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from proxyd.net.stream import LARGE_READ, NEVER, Late, Stream
 
 CANCEL = 0x8
 """The error code for lanes that are not wanted any more (RFC 9113 §7)."""
+
+
+_SMALL = 4096
+"""Pieces up to this size are put together while they wait: each costs a hundred bytes besides its own."""
 
 
 class Engine(Protocol):
@@ -123,7 +128,11 @@ class Lane:
             self._multiplex.credit(self.id, credit)
             return
         if data:
-            self._pieces.append((data, credit))
+            pieces = self._pieces
+            if pieces and len(data) + len(pieces[-1][0]) <= _SMALL:
+                former, owed = pieces.pop()
+                data, credit = former + data, owed + credit
+            pieces.append((data, credit))
         elif credit:
             self._multiplex.credit(self.id, credit)
         if ended:
@@ -153,6 +162,11 @@ class Lane:
             self._multiplex.forget(self)
             self._arrived.wake()
             self._room.wake()
+
+    @property
+    def held(self) -> int:
+        """Bytes that came and were not taken."""
+        return sum(len(data) for data, _ in self._pieces)
 
     # --- from the lane's own tasks ----------------------------------------------------------------
 
@@ -202,8 +216,29 @@ class Lane:
                     rest = rest[room:]
             except KeyError:
                 raise Late(self.ended or "closed") from None
-            multiplex.queue(self, stuck=bool(rest) and not room and not multiplex.is_full)
+            if rest and not room and not multiplex.is_full:
+                multiplex.queue(self, stuck=True)
+                await self._window()
+            else:
+                multiplex.queue(self, stuck=False)
+                await self._room.wait()
+
+    async def _window(self) -> None:
+        """Wait for a window, for as long as the stream may wait for room at the most."""
+        multiplex = self._multiplex
+        deadline, late = self.deadline, self.late
+        stalled = current_time() + multiplex.stream.stall
+        if stalled < deadline:
+            self.deadline, self.late = stalled, "stall"
+            multiplex.watch(self)
+        try:
             await self._room.wait()
+        finally:
+            self.deadline, self.late = deadline, late
+
+    def touch(self) -> None:
+        """Something small was queued on it."""
+        self._multiplex.touch(0)
 
     def expire(self, reason: str, code: int = CANCEL) -> None:
         """End it before its time and tell the peer."""
@@ -230,11 +265,19 @@ class Lane:
         self._multiplex.credit(self.id, credit)
 
 
+def _unwatched(_: Lane) -> None:
+    """Nobody looks at lanes' deadlines."""
+
+
 class Multiplex:
     """One connection. The owner reads, sorts events into lanes, and runs ``run_writer`` beside."""
 
-    def __init__(self, stream: Stream, engine: Engine, output_bytes: int) -> None:
+    def __init__(
+        self, stream: Stream, engine: Engine, output_bytes: int, watch: Callable[[Lane], None] = _unwatched
+    ) -> None:
         self.stream = stream
+        self.watch = watch
+        """Has the reaper look at a lane's deadline."""
         self.engine = engine
         self.lanes: dict[int, Lane] = {}
         self._output_bytes = output_bytes

@@ -4,7 +4,7 @@ Deadlines are numbers on the streams, so a request costs no cancel scope; the pr
 """
 
 import select
-from typing import Final
+from typing import Final, Protocol, cast
 
 import trio
 
@@ -16,16 +16,34 @@ SWEEP: Final = 0.25
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
+class Reaped(Protocol):
+    """What can be late: a stream, a lane of one (net.multiplex), or a whole connection of such."""
+
+    deadline: float
+    late: str
+    busy_since: float
+    """NEVER but for streams: who else waits for a hangup reads all the time."""
+
+    @property
+    def ended(self) -> str | None:
+        """Why it is over, once it is."""
+        ...
+
+    def expire(self, reason: str) -> None:
+        """The deadline passed."""
+        ...
+
+
 class Reaper:
     """The set of live streams, swept four times a second."""
 
     def __init__(self) -> None:
-        self._streams: set[Stream] = set()
+        self._streams: set[Reaped] = set()
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Reaped) -> None:
         """Watch a stream until it is closed."""
         self._streams.add(stream)
 
@@ -45,7 +63,7 @@ class Reaper:
             elif stream.deadline <= now:
                 stream.expire(stream.late)
             elif stream.busy_since <= before:
-                busy.append(stream)
+                busy.append(cast("Stream", stream))
         if busy:
             _notice_hangups(busy)
 

@@ -76,13 +76,26 @@ async def side() -> AsyncIterator[Side]:
 async def test_pieces_are_read_in_order_and_their_credit_goes_back_when_taken(side: Side) -> None:
     lane = side.lane(1)
     lane.arrive(b"ab", 5, ended=False)
-    lane.arrive(b"c", 1, ended=True)
+    lane.arrive(b"c", 1, ended=False)
+    lane.arrive(bytes(5000), 5000, ended=True)
     assert side.engine.returned == {}
-    assert await lane.receive() == b"ab"
-    assert side.engine.returned == {1: 5}
-    assert await lane.receive() == b"c"
-    assert await lane.receive() == b""
+    assert lane.held == 5003
+    assert await lane.receive() == b"abc"
     assert side.engine.returned == {1: 6}
+    assert await lane.receive() == bytes(5000)
+    assert await lane.receive() == b""
+    assert side.engine.returned == {1: 5006}
+
+
+async def test_small_pieces_are_put_together_while_they_wait(side: Side) -> None:
+    lane = side.lane(1)
+    for number in range(10_000):
+        lane.arrive(b"%05d" % number, 6, ended=False)
+    assert len(lane._pieces) < 15
+    assert lane.held == 50_000
+    first = await lane.receive()
+    assert first.startswith(b"000000000100002")
+    assert side.engine.returned == {1: len(first) // 5 * 6}
 
 
 async def test_a_reader_waits_and_is_told_why_a_lane_failed(side: Side, nursery: trio.Nursery) -> None:
