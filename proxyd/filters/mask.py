@@ -8,7 +8,7 @@ that could still become a needle; what of it is an asterisk by now goes on at on
 from collections.abc import Sequence
 from typing import Final
 
-from proxyd.core.headers import Headers, every, first
+from proxyd.core.headers import Headers, first
 
 _TEXT: Final = (
     b"text/",
@@ -110,11 +110,9 @@ def rarest(needle: bytes) -> bytes:
     return max((needle[at : at + 1] for at in range(len(needle))), key=lambda byte: _BY_FREQUENCY.find(byte) % 256)
 
 
-def maskable(headers: Headers, status: int) -> bool:
-    """Whether there is a body that is text and not content-coded."""
+def is_text(headers: Headers, status: int) -> bool:
+    """Whether there is a body that is text, in whatever content coding."""
     if status < 200 or status in (204, 304):
-        return False
-    if any(coding.strip().lower() not in (b"", b"identity") for coding in every(headers, b"content-encoding")):
         return False
     kind = (first(headers, b"content-type") or b"").lower()
     if kind.startswith(_TEXT):

@@ -1,17 +1,25 @@
 """A service that echoes its credential does not hand it to the client: the echo is masked, best effort.
 
-Headers and trailers always; bodies where they are text without a content coding and short, or for their first
-``limit`` bytes where the length is unknown. Lengths never change, and a stream is never held back beyond a live prefix
-of a secret.
+Headers and trailers always; bodies where they are text and short, or for their first ``limit`` bytes where the length
+is unknown. Lengths never change, and a stream is never held back beyond a live prefix of a secret.
+
+A text body in a content coding must be decoded to be searched. One whose end is known is passed on as it came, in its
+coding, when it holds no echo, for which a short one is waited for; with an echo, and for every stream, the client gets
+the decoded body. One that cannot be decoded is refused: what cannot be searched could hold anything.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers
-from proxyd.core.message import Body, BytesBody
+from proxyd.core.headers import Headers, without
+from proxyd.core.message import Body, BytesBody, Response
 from proxyd.core.route import Filter
-from proxyd.filters.mask import Masker, maskable, rarest
+from proxyd.filters.decoded import DIGESTS, Decoded, altered_headers, decoded_headers, undecodable
+from proxyd.filters.mask import Masker, is_text, rarest
+from proxyd.wire.coding import CodingError, ContentDecoder, read_codings
+
+_PARTIAL: Final = 206
 
 
 class Masking:
@@ -68,7 +76,10 @@ class Masking:
     def _end(self) -> bytes:
         self._over = True
         rest = self._masker.flush()
-        self.trailers, hits = self._masker.mask_headers(self._body.trailers)
+        trailers = self._body.trailers
+        if trailers and (self._masker.hits or type(self._body) is Decoded):
+            trailers = without(trailers, DIGESTS)
+        self.trailers, hits = self._masker.mask_headers(trailers)
         hits += self._masker.hits
         if hits:
             self._masked(hits)
@@ -83,34 +94,131 @@ class ReflectionFilter(Filter):
         self._sought: tuple[tuple[bytes, ...], list[tuple[bytes, bytes]]] = ((), [])
         """The needles of the last response, each with its rarest byte."""
         self._masked = masked
-        """Told how many echoes were masked, once per response that had some."""
+        """Told how many echoes were masked, in a head and in a body."""
 
-    def response(self, exchange: Exchange) -> None:
-        """Mask headers, then the body where it can be searched."""
+    def response(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Mask headers, then the body where it can be searched. ProxyError 502 for one that cannot be decoded."""
         needles = exchange.secrets
         response = exchange.response
         if not needles or response is None:
-            return
+            return None
         body = response.body
-        length = body.length
         if self._sought[0] is not needles:
             self._sought = (needles, [(rarest(needle), needle) for needle in needles])
         sought = self._sought[1]
-        if type(body) is BytesBody and not _shows(sought, response.raw_head) and not _shows(sought, body.peek()):
-            return
+        is_coded = _is_coded(response.headers)
+        if (
+            not is_coded
+            and type(body) is BytesBody
+            and not _shows(sought, response.raw_head or _joined(response.headers))
+            and not _shows(sought, body.peek())
+        ):
+            return None
         masker = Masker(needles)
         response.headers, hits = masker.mask_headers(response.headers)
-        if _shows(sought, response.reason):
-            response.reason = b""
-        searched = (length is None or 0 < length <= self._limit) and maskable(response.headers, response.status)
-        ready = body.take_ready() if searched else None
-        if ready is not None:
-            response.body = BytesBody(masker.feed(ready) + masker.flush())
-            hits += masker.hits
-        elif searched or length is None:  # trailers may follow a body that is not searched
-            response.body = Masking(body, masker, self._limit if searched else 0, self._masked)
         if hits:
             self._masked(hits)
+        if _shows(sought, response.reason):
+            response.reason = b""
+        is_searched = self._is_searched(response)
+        if is_coded and is_searched:
+            codings = _codings(response)
+            if codings:
+                return self._mask_coded(response, codings)
+        self._mask_plain(response, masker, is_searched=is_searched)
+        return None
+
+    def _is_searched(self, response: Response) -> bool:
+        """Whether the body is: a part (206) of a coded one cannot be, and parts can cut a secret in two anyway."""
+        if response.status == _PARTIAL and _is_coded(response.headers):
+            return False
+        length = response.body.length
+        return (length is None or 0 < length <= self._limit) and is_text(response.headers, response.status)
+
+    def _mask_plain(self, response: Response, masker: Masker, *, is_searched: bool) -> None:
+        body = response.body
+        ready = body.take_ready() if is_searched else None
+        if ready is not None:
+            response.body = BytesBody(masker.feed(ready) + masker.flush())
+            if masker.hits:
+                response.headers = altered_headers(response.headers)
+                self._masked(masker.hits)
+        elif is_searched or body.length is None:  # trailers may follow a body that is not searched
+            response.body = Masking(body, masker, self._limit if is_searched else 0, self._masked)
+
+    def _mask_coded(self, response: Response, codings: tuple[bytes, ...]) -> Awaitable[None] | None:
+        body = response.body
+        coded = body.take_ready()
+        if coded is not None:
+            self._mask_whole(response, coded, codings)
+            return None
+        if body.length is not None:
+            return self._gather(response, codings)
+        decoded = Decoded(body, codings)
+        decoded.start()
+        self._send_decoded(response, decoded)
+        return None
+
+    async def _gather(self, response: Response, codings: tuple[bytes, ...]) -> None:
+        """Wait for a short body whose length is known: most hold no echo, and stay as they are."""
+        body = response.body
+        pieces: list[bytes] = []
+        while piece := await body.read():
+            pieces.append(piece)
+        self._mask_whole(response, b"".join(pieces), codings)
+
+    def _mask_whole(self, response: Response, coded: bytes, codings: tuple[bytes, ...]) -> None:
+        trailers = response.body.trailers
+        masker = Masker(self._sought[0])
+        decoder = ContentDecoder(codings)
+        pieces: list[bytes] = []
+        left = self._limit
+        try:
+            for piece in decoder.feed(coded):
+                pieces.append(masker.feed(piece))
+                left -= len(piece)
+                if left <= 0:
+                    break
+            else:
+                decoder.finish()
+        except CodingError as error:
+            raise undecodable(error) from None
+        if masker.hits and left <= 0:
+            self._send_decoded(response, Decoded(BytesBody(coded, trailers), codings))
+            return
+        data = coded
+        if masker.hits:
+            data = b"".join(pieces) + masker.flush()
+            response.headers = decoded_headers(response.headers)
+            trailers = without(trailers, DIGESTS)
+            self._masked(masker.hits)
+        response.body = BytesBody(data, trailers)
+        if trailers:
+            response.body = Masking(response.body, Masker(self._sought[0]), 0, self._masked)
+
+    def _send_decoded(self, response: Response, decoded: Decoded) -> None:
+        response.headers = decoded_headers(response.headers)
+        response.body = Masking(decoded, Masker(self._sought[0]), self._limit, self._masked)
+
+
+def _is_coded(headers: Headers) -> bool:
+    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the search
+        if name == b"content-encoding":
+            return True
+    return False
+
+
+def _codings(response: Response) -> tuple[bytes, ...]:
+    """Return the codings to be undone, possibly none. ProxyError 502 where one is unknown."""
+    try:
+        return read_codings(response.headers)
+    except CodingError as error:
+        response.body.abandon()
+        raise undecodable(error) from None
+
+
+def _joined(headers: Headers) -> bytes:
+    return b"\n".join([value for _, value in headers])
 
 
 def _shows(sought: list[tuple[bytes, bytes]], data: bytes) -> bool:

@@ -1,6 +1,10 @@
+import gzip
+import zlib
+
 import pytest
 
 from proxyd.core.authority import Authority
+from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request, Response
 from proxyd.core.snapshot import Snapshot
@@ -35,16 +39,18 @@ class Pieces:
         self.abandoned = True
 
 
-async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK"):
+async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK", raw=True):
     """Pass a response through the filter; return it, its body as read, and the counts that were told."""
     request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
     exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
     exchange.secrets = secrets
     response = exchange.response = Response(status, list(headers), body, reason)
-    if isinstance(body, BytesBody):
+    if isinstance(body, BytesBody) and raw:
         response.raw_head = b"".join(b"%b: %b\r\n" % item for item in headers) + reason
     counts = []
-    ReflectionFilter(limit, counts.append).response(exchange)
+    waits = ReflectionFilter(limit, counts.append).response(exchange)
+    if waits is not None:
+        await waits
     pieces = []
     while piece := await response.body.read():
         pieces.append(piece)
@@ -101,7 +107,7 @@ async def test_nothing_held_is_lost_where_the_search_ends():
 
 @pytest.mark.parametrize(
     ("length", "headers"),
-    [(2000, TEXT), (2, [(b"content-type", b"image/png")]), (2, [*TEXT, (b"content-encoding", b"br")])],
+    [(2000, TEXT), (2, [(b"content-type", b"image/png")]), (2000, [*TEXT, (b"content-encoding", b"br")])],
 )
 async def test_a_body_that_cannot_be_searched_is_passed_on_itself(length, headers):
     body = Pieces(b"ab", length=length)
@@ -136,3 +142,119 @@ async def test_giving_up_is_passed_on_to_the_body():
     assert response.body.take_pending() == b"a"
     response.body.abandon()
     assert body.abandoned
+
+
+async def test_a_head_that_was_never_text_is_searched_as_well():
+    response, _, counts = await reflect(BytesBody(b""), headers=[(b"x-echo", SECRET)], raw=False)
+    assert response.headers == [(b"x-echo", STARS)]
+    assert counts == [1]
+
+
+GZIPPED = [*TEXT, (b"content-encoding", b"gzip"), (b"etag", b'"1"'), (b"content-digest", b"sha-256=:x:")]
+DECODED = [*TEXT, (b"etag", b'W/"1"')]
+
+
+def gzip_pieces(*pieces):
+    coder = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    coded = [coder.compress(piece) + coder.flush(zlib.Z_SYNC_FLUSH) for piece in pieces]
+    return [*coded[:-1], coded[-1] + coder.flush()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BytesBody(gzip.compress(b"nothing of interest")),
+        Pieces(gzip.compress(b"nothing")[:9], gzip.compress(b"nothing")[9:], length=len(gzip.compress(b"nothing"))),
+    ],
+    ids=["at hand", "on its way"],
+)
+async def test_a_coded_body_without_an_echo_stays_as_it_came(body):
+    coded = body.peek() if isinstance(body, BytesBody) else b"".join(body.pieces)
+    response, pieces, counts = await reflect(body, headers=GZIPPED)
+    assert pieces == [coded]
+    assert response.body.length == len(coded)
+    assert response.headers == GZIPPED
+    assert counts == []
+
+
+@pytest.mark.parametrize("is_at_hand", [True, False])
+async def test_a_coded_body_with_an_echo_is_sent_decoded_and_masked(is_at_hand):
+    coded = gzip.compress(b"<" + SECRET + b">")
+    body = BytesBody(coded) if is_at_hand else Pieces(coded[:20], coded[20:], length=len(coded))
+    response, pieces, counts = await reflect(body, headers=GZIPPED)
+    assert pieces == [b"<" + STARS + b">"]
+    assert response.body.length == len(SECRET) + 2
+    assert response.headers == DECODED
+    assert counts == [1]
+
+
+async def test_an_echo_behind_the_searched_bytes_of_a_coded_body_stays():
+    text = b"x" * 60 + SECRET + b"y" * 100_000 + SECRET
+    response, pieces, counts = await reflect(BytesBody(gzip.compress(text)), headers=GZIPPED, limit=1000)
+    assert b"".join(pieces) == b"x" * 60 + STARS + b"y" * 100_000 + SECRET
+    assert response.body.length is None
+    assert response.headers == DECODED
+    assert counts == [1]
+
+
+async def test_a_coded_stream_is_decoded_and_masked_piece_by_piece():
+    coded = gzip_pieces(b"data: one\n\n", b"data: " + SECRET[:9], SECRET[9:] + b"\n\n", b"data: last\n\n")
+    trailers = [(b"x-echo", SECRET), (b"repr-digest", b"sha-256=:x:")]
+    response, pieces, counts = await reflect(Pieces(*coded, trailers=trailers), headers=GZIPPED)
+    assert response.headers == DECODED
+    assert pieces == [b"data: one\n\n", b"data: ", STARS + b"\n\n", b"data: last\n\n"]
+    assert response.body.trailers == [(b"x-echo", STARS)]
+    assert counts == [2]
+
+
+async def test_trailers_of_a_short_coded_body_survive():
+    coded = gzip.compress(SECRET)
+    trailers = [(b"grpc-status", b"0"), (b"x-echo", SECRET), (b"content-digest", b"sha-256=:x:")]
+    response, pieces, _ = await reflect(Pieces(coded, length=len(coded), trailers=trailers), headers=GZIPPED)
+    assert pieces == [STARS]
+    assert response.body.take_ready() is None
+    assert response.body.trailers == [(b"grpc-status", b"0"), (b"x-echo", STARS)]
+
+
+async def test_a_part_of_a_coded_body_is_passed_on_itself():
+    body = Pieces(b"ab", length=2)
+    response, _, _ = await reflect(body, headers=GZIPPED, status=206)
+    assert response.body is body
+
+
+async def test_a_digest_of_bytes_that_were_masked_is_taken_away():
+    headers = [*TEXT, (b"etag", b'"1"'), (b"digest", b"sha-256=x")]
+    response, _, _ = await reflect(BytesBody(SECRET), headers=headers)
+    assert response.headers == DECODED
+
+
+@pytest.mark.parametrize(
+    ("headers", "make"),
+    [
+        (GZIPPED, lambda: BytesBody(b"not gzip at all")),
+        (GZIPPED, lambda: Pieces(b"not gzip at all", length=15)),
+        (GZIPPED, lambda: Pieces(b"not gzip at all")),
+        (GZIPPED, lambda: BytesBody(gzip.compress(bytes(20_000_000)))),
+        ([*TEXT, (b"content-encoding", b"compress")], lambda: Pieces(b"x")),
+    ],
+    ids=["at hand", "on its way", "stream", "bomb", "unknown coding"],
+)
+async def test_a_coded_body_that_cannot_be_searched_is_refused(headers, make):
+    with pytest.raises(ProxyError, match="must be searched for secrets") as caught:
+        await reflect(make(), headers=headers, limit=10**9)
+    assert caught.value.status == 502
+    assert caught.value.flag is Flag.UPSTREAM_PROTOCOL
+    assert caught.value.error == "http_response_content_coding"
+
+
+async def test_a_stream_that_turns_bad_is_cut_and_given_up():
+    coded = gzip_pieces(b"data: one\n\n", b"more")
+    body = Pieces(coded[0], b"garbage here", length=None)
+    with pytest.raises(ProxyError, match="its gzip coding is malformed"):
+        await reflect(body, headers=GZIPPED)
+    assert body.abandoned
+
+
+async def test_a_coded_stream_that_breaks_off_is_cut():
+    with pytest.raises(ProxyError, match="breaks off"):
+        await reflect(Pieces(gzip_pieces(b"data: one\n\n", b"more")[0]), headers=GZIPPED)

@@ -6,6 +6,8 @@ import sys
 BARRED = {
     "aiolimiter",
     "asyncio",
+    "backports",
+    "brotli",
     "httpx",
     "hypercorn",
     "orjson",
