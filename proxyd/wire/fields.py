@@ -59,8 +59,8 @@ def tokenise(lines: bytes) -> Headers:
     return sink.found
 
 
-_FORBIDDEN_TRAILERS: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
-_DROPPED_TRAILERS: Final = frozenset(
+FORBIDDEN_TRAILERS: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
+DROPPED_TRAILERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"connection", b"te", b"trailer", b"upgrade", b"set-cookie", b"via"}
 )
 
@@ -69,9 +69,9 @@ def parse_trailers(lines: bytes, max_fields: int) -> Headers:
     """Parse trailer field lines that end with the empty line; ValueError in words (RFC 9110 §6.5.1)."""
     if find_illegal(lines):
         raise ValueError("a trailer has a control character or a line that does not end in CRLF")
-    if any(line.partition(b":")[0].lower() in _FORBIDDEN_TRAILERS for line in lines.split(b"\r\n")):
+    if any(line.partition(b":")[0].lower() in FORBIDDEN_TRAILERS for line in lines.split(b"\r\n")):
         raise ValueError("a trailer field that decides framing or routing")
     fields = tokenise(lines)
     if len(fields) > max_fields:
         raise ValueError(f"more than {max_fields} trailer fields")
-    return [(name, value.strip(b" \t")) for name, value in fields if name not in _DROPPED_TRAILERS]
+    return [(name, value.strip(b" \t")) for name, value in fields if name not in DROPPED_TRAILERS]
