@@ -20,13 +20,18 @@ from proxyd.core.view import View
 from proxyd.downstream import reply, tunnel
 from proxyd.downstream.body import RequestBody
 from proxyd.downstream.entry import Entry, Served
+from proxyd.downstream.http2 import Http2Connection
 from proxyd.downstream.plane import Detachable
 from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
 from proxyd.wire.fields import END, Framing
+from proxyd.wire.http2 import PREFACE
 from proxyd.wire.request_head import MAX_EMPTY_LINES, RequestHead, incomplete, parse_request, skip_empty_lines
+
+_PREFACE: Final = PREFACE[: PREFACE.index(END) + len(END)]
+"""What the beginning of HTTP/2 is to HTTP/1.1: a head of a version that is not spoken here."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -73,7 +78,7 @@ class Connection:
             if self.successor is None:
                 self.stream.close()
                 if self.opened is not None and not self.plane.draining:
-                    tunnel.unused(self, self.opened)
+                    self.entry.unused(self.opened)
         return self.successor
 
     def drain(self, *, gentle: bool) -> None:
@@ -121,6 +126,9 @@ class Connection:
             if head.version == 11:
                 exchange.interim = self._interim
         except ProxyError as error:
+            if raw == _PREFACE and self.entry.knows_http2:
+                self.successor = Http2Connection(self.stream, self.entry, raw + self.buffer)
+                return False
             await self.refuse(view, error, started, raw)
             return False
         if self.held_up:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import ClassVar, Final, Protocol
 
 from proxyd.core.authority import Authority
-from proxyd.core.errors import ProxyError
+from proxyd.core.errors import Flag, ProxyError, Side
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
 from proxyd.core.snapshot import Listener, ListenerMode
@@ -27,6 +27,8 @@ class Entry:
     __slots__ = ("authority", "listener", "mode", "peer", "plane", "scheme")
 
     serves: ClassVar = ListenerMode.FORWARD
+    knows_http2: ClassVar = False
+    """A client may begin with HTTP/2's preface (prior knowledge, RFC 9113 §3.3)."""
 
     def __init__(self, peer: Peer, listener: Listener, plane: Plane) -> None:
         self.peer = peer
@@ -80,15 +82,30 @@ class Entry:
         exchange.service = binding.route.service
         return exchange
 
-    def refusal(self, view: View, error: ProxyError, started: float, method: bytes = b"-") -> Exchange:
+    def refusal(
+        self, view: View, error: ProxyError, started: float, method: bytes = b"-", head: RequestHead | None = None
+    ) -> Exchange:
         """Build the exchange of a request that meets no chain; its response says why."""
         request = Request(method, self.scheme, self.authority or NOWHERE, b"", [], BytesBody())
+        if head is not None:
+            request.headers, request.version = head.headers, head.version
         exchange = Exchange(self.peer, view.snapshot, request, started, self.mode)
         exchange.id = self.plane.next_id()
         exchange.route = view.unknown
         exchange.error = error
         exchange.response = reply.error_response(exchange, error)
         return exchange
+
+    def unused(self, exchange: Exchange) -> None:
+        """Report an intercepted tunnel without a request: GnuTLS judges certificates after the handshake."""
+        detail = (
+            "the client ended the connection after the TLS handshake, without a request "
+            "(does it trust proxyd's CA? `proxyd ca export`)"
+        )
+        exchange.error = ProxyError(
+            499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM
+        )
+        self.plane.tunnel_finished(exchange, "tunnel", 499)
 
 
 class Served(Protocol):

@@ -58,6 +58,7 @@ class GatewayEntry(Entry):
     __slots__ = ("_local",)
 
     serves = ListenerMode.GATEWAY
+    knows_http2 = True
 
     def __init__(self, peer: Peer, listener: Listener, plane: Plane, sock: socket.socket) -> None:
         super().__init__(peer, listener, plane)

@@ -4,9 +4,10 @@ from typing import Final
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers
+from proxyd.core.headers import Headers, is_grpc
 from proxyd.core.message import BytesBody, Origin, Response
 from proxyd.core.units import KIB
+from proxyd.downstream import grpc
 from proxyd.net.stream import Stream
 from proxyd.wire import encode
 
@@ -18,13 +19,14 @@ _BODILESS: Final = frozenset({204, 304})
 
 def error_response(exchange: Exchange, error: ProxyError) -> Response:
     """Turn an error into the response for it: the only place where that happens (RFC 9457, RFC 9209)."""
-    pseudonym = exchange.snapshot.pseudonym
-    headers: Headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"proxy-status", encode.proxy_status(pseudonym, error.error, error.detail)),
+    told: Headers = [
+        (b"proxy-status", encode.proxy_status(exchange.snapshot.pseudonym, error.error, error.detail)),
         (b"x-request-id", exchange.id.encode("ascii")),
         (b"cache-control", b"no-store"),
     ]
+    if exchange.request.version == 20 and is_grpc(exchange.request.headers):
+        return Response(200, grpc.fields(error.status, error.detail) + told, BytesBody(), origin=Origin.PROXYD)
+    headers: Headers = [(b"content-type", b"application/problem+json"), *told]
     if error.status == 401:  # of the gateway; RFC 9110 §15.5.2 demands a challenge
         headers.append((b"www-authenticate", b'Proxyd-Token realm="proxyd"'))
     if error.status == 407:

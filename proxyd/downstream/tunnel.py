@@ -19,7 +19,8 @@ from proxyd.core.route import Route
 from proxyd.core.snapshot import UnknownHosts
 from proxyd.core.view import View
 from proxyd.downstream import target
-from proxyd.net.alpn import alpn_stream
+from proxyd.downstream.http2 import Http2Connection
+from proxyd.net.alpn import HTTP2, AlpnStream, MemoryAlpnStream, alpn_stream
 from proxyd.net.relay import Tally, relay
 from proxyd.net.stream import GONE, NEVER, Late, Stream, StreamError
 from proxyd.net.tls import ALERT_UNRECOGNIZED_NAME, TlsStream, server_stream
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from proxyd.downstream.connection import Connection
 
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-
-_HTTP2: Final = b"h2"
 
 
 class _Silence(enum.Enum):
@@ -167,11 +165,14 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange, h
     surplus, connection.buffer = connection.buffer, b""
     try:
         with trio.move_on_after(view.limits.head_timeout):
-            stream = await _tls(connection, host, surplus, offers_http2=_HTTP2 in hello.alpn)
+            stream = await _tls(connection, host, surplus, offers_http2=HTTP2.encode() in hello.alpn)
             connection.handover(stream)
             await stream.handshake()
             connection.entry.mode = "intercept"
             connection.entry.scheme = b"https"
+            if isinstance(stream, AlpnStream | MemoryAlpnStream) and stream.protocol == HTTP2:
+                connection.successor = Http2Connection(stream, connection.entry, opened=exchange)
+                return False
             connection.opened = exchange
             return True
         raise ProxyError(408, Flag.DOWNSTREAM_TIMEOUT, "tls_protocol_error", "the TLS handshake took too long")
@@ -194,16 +195,6 @@ async def _tls(connection: "Connection", host: str, surplus: bytes, *, offers_ht
         return alpn_stream(connection.stream.sock, alpn, surplus)
     context = await plane.leaf(host, caller)
     return server_stream(connection.stream.sock, context, surplus)
-
-
-def unused(connection: "Connection", exchange: Exchange) -> None:
-    """Report an intercepted tunnel that ended before any request: GnuTLS judges certificates after the handshake."""
-    detail = (
-        "the client ended the connection after the TLS handshake, without a request "
-        "(does it trust proxyd's CA? `proxyd ca export`)"
-    )
-    gone = ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
-    _report(connection, exchange, 499, gone)
 
 
 async def _refuse_name(connection: "Connection", exchange: Exchange, why: str) -> bool:

@@ -21,7 +21,7 @@ from proxyd.net.tls import MemoryTlsStream, TlsStream
 HTTP2: Final = "h2"
 HTTP1: Final = "http/1.1"
 
-PROTOCOLS: Final = (HTTP1,)
+PROTOCOLS: Final = (HTTP2, HTTP1)
 """What is spoken with applications, the best first."""
 
 MAX_HELD: Final = 256 * KIB

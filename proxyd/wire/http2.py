@@ -16,6 +16,7 @@ import h2.settings
 
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits
+from proxyd.wire.http2_head import Fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113 §3.4)."""
@@ -242,10 +243,10 @@ class Codec:
         """Return the number of the next stream of this side."""
         return self._h2.get_next_available_stream_id()
 
-    def head(self, stream: int, fields: Headers, *, ended: bool) -> None:
+    def head(self, stream: int, fields: Headers | Fields, *, ended: bool) -> None:
         """Queue a head. KeyError when the stream is over."""
         try:
-            self._h2.send_headers(stream, fields, end_stream=ended)
+            self._h2.send_headers(stream, cast("Headers", fields), end_stream=ended)
         except h2.exceptions.StreamClosedError:
             raise KeyError(stream) from None
 
@@ -256,7 +257,7 @@ class Codec:
         except h2.exceptions.StreamClosedError:
             raise KeyError(stream) from None
 
-    def trailers(self, stream: int, fields: Headers) -> None:
+    def trailers(self, stream: int, fields: Headers | Fields) -> None:
         """Queue trailer fields, which end the stream. KeyError when the stream is over."""
         self.head(stream, fields, ended=True)
 

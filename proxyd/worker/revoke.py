@@ -33,10 +33,12 @@ class Revoker:
             if listener is not None:
                 entry.listener = listener
             exchanges = [one for one in connection.exchanges if is_forbidden(one, entry, view, listener)]
-            if exchanges:
-                self._end(connection, exchanges, self._is_forbidden)
-            elif not connection.exchanges and is_forbidden(None, entry, view, listener):
-                connection.stream.expire("revoked")
+            self._end(connection, exchanges, self._is_forbidden)
+            if is_forbidden(None, entry, view, listener):
+                if connection.exchanges:
+                    connection.drain(gentle=True)
+                else:
+                    connection.stream.expire("revoked")
 
     def revoke(self, values: Mapping[str, bytes], name: str, removed: bytes) -> None:
         """End what uses a secret that was removed, unless the same value comes back."""

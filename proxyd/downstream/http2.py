@@ -1,0 +1,295 @@
+"""One downstream HTTP/2 connection: its streams become exchanges of the same chains as HTTP/1.1's requests.
+
+One task reads and sorts what came into lanes (net.multiplex), one writes, and every exchange has one of its own. A
+connection ends when the client leaves, breaks the protocol, asks for nothing for long, or when the worker drains: then
+GOAWAY says in two steps which streams are still served (RFC 9113 §6.8).
+"""
+
+from collections.abc import Collection
+from typing import Final, assert_never
+
+import trio
+from trio import current_time
+from trio.lowlevel import checkpoint
+
+from proxyd.core.errors import ProxyError, bad_request
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers
+from proxyd.core.limits import Http2Limits
+from proxyd.core.view import View
+from proxyd.downstream.entry import Entry, Served
+from proxyd.downstream.http2_call import Call
+from proxyd.net.multiplex import Lane, Multiplex
+from proxyd.net.stream import NEVER, Stream, StreamError
+from proxyd.wire.http2 import (
+    Code,
+    Codec,
+    Data,
+    Event,
+    Going,
+    Head,
+    Http2Error,
+    Pong,
+    Reset,
+    Room,
+    Settled,
+    Trailers,
+)
+from proxyd.wire.http2_head import MalformedError, request_head, trailers
+from proxyd.wire.request_head import RequestHead
+
+LIMITS: Final = Http2Limits()
+
+GOODBYE_SECONDS: Final = 1.0
+"""Between the two steps of GOAWAY, for clients that do not answer the PING between them."""
+
+BATCH: Final = 16
+"""Exchanges begun before other tasks run."""
+
+_DRAIN: Final = b"draining"
+"""The PING between the two steps of GOAWAY: once it is back, the client has read the first."""
+
+
+class Http2Connection:
+    """A client's connection; to the reaper it is a stream of its own, whose deadline is that of idleness."""
+
+    def __init__(self, stream: Stream, entry: Entry, first: bytes = b"", opened: Exchange | None = None) -> None:
+        """``first`` is what was read already; ``opened`` the intercepted tunnel that no request has come through."""
+        self.stream = stream
+        self.entry = entry
+        self.plane = entry.plane
+        self.codec = Codec(client=False, limits=LIMITS)
+        self.multiplex = Multiplex(stream, self.codec, LIMITS.output_bytes, self.plane.reaper.add)
+        self.deadline = current_time() + self.plane.view.limits.head_timeout
+        self.late = "preface"
+        self.busy_since = NEVER
+        self.ended: str | None = None
+        """Why nothing more is read, once that is so."""
+        self._first = first
+        self._opened = opened
+        self._calls: dict[int, Call] = {}
+        self._going = False
+        """A first GOAWAY went out."""
+        self._heard = False
+        """The client knows of it."""
+        self._gone = False
+        """The final one did: further streams are refused."""
+
+    def __repr__(self) -> str:
+        return f"<Http2Connection {self.entry!r} streams={len(self._calls)} ended={self.ended!r}>"
+
+    @property
+    def exchanges(self) -> Collection[Exchange]:
+        """The exchanges that run now."""
+        return [call.exchange for call in self._calls.values()]
+
+    async def serve(self) -> Served | None:
+        """Serve until the end; the stream is closed then."""
+        self.plane.reaper.add(self)
+        self.codec.begin()
+        self.multiplex.touch(0)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                async with trio.open_nursery() as self._nursery:
+                    await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.ended = self.ended or "closed"
+            self.stream.close()
+            if self._opened is not None and not self.plane.draining:
+                self.entry.unused(self._opened)
+        return None
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Read until the client has left, or until it has heard GOAWAY and nothing is under way."""
+        data, self._first = self._first, b""
+        left = self.plane.view.limits.linger_bytes
+        try:
+            while self.ended is None:
+                if data:
+                    await self._take(data)
+                data = await self.multiplex.read()
+                if not data:
+                    break
+            while left > 0 and (data := await self.multiplex.read()):  # as HTTP/1.1 lingers: a reset would eat GOAWAY
+                left -= len(data)
+        except StreamError:
+            pass  # the client left, or the reaper ended the connection
+        self._abandon("gone")
+        self.stream.close()
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            events = self.codec.receive(data)
+        except Http2Error as error:
+            self.multiplex.touch(0)
+            self._end("protocol error")
+            self._abandon(f"the client broke HTTP/2: {error}")
+            return
+        started = self.plane.now()
+        begun = 0
+        for event in events:
+            self._sort(event, started)
+            if isinstance(event, Head):
+                begun += 1
+                if begun % BATCH == 0:
+                    await checkpoint()
+        if self._heard and not self._gone:  # streams that came with the PING are served
+            self._finish()
+        self.multiplex.touch(0)
+
+    def _sort(self, event: Event, started: float) -> None:
+        match event:
+            case Data(number, data, credit, ended):
+                lane = self.multiplex.lanes.get(number)
+                if lane is not None:
+                    lane.arrive(data, credit, ended=ended)
+                else:
+                    self.multiplex.credit(number, credit)
+                    self.codec.forget(number)
+            case Head():
+                self._begin(event, started)
+            case Trailers(number, fields):
+                self._trailers(number, fields)
+            case Reset(number, code):
+                call = self._calls.get(number)
+                if call is not None:
+                    call.reset(code)
+            case Room(number):
+                self.multiplex.opened(number)
+            case Pong(payload):
+                self._heard = self._heard or (payload == _DRAIN and self._going)
+            case Settled():
+                if self.late == "preface":
+                    self._rest()
+            case Going():
+                pass  # a client that says goodbye is served on until it leaves
+            case _:
+                assert_never(event)
+
+    def _begin(self, event: Head, started: float) -> None:
+        """A request came: start its exchange, or the answer that refuses it."""
+        number = event.stream
+        if self._gone:  # RFC 9113 §6.8; REFUSED_STREAM says besides that it may be tried elsewhere
+            self.codec.reset(number, Code.REFUSED_STREAM)
+            return
+        plane, entry = self.plane, self.entry
+        view = plane.view
+        limits = view.limits
+        head: RequestHead | None = None
+        try:
+            head = request_head(
+                event.fields,
+                ended=event.ended,
+                scheme=entry.scheme,
+                limit=LIMITS.head_bytes,
+                uri_limit=limits.uri_bytes,
+                max_fields=limits.head_fields,
+            )
+            if not entry.peer.looked_up:
+                plane.identify(entry.peer, self.stream)
+            if head.method == b"CONNECT":
+                raise bad_request("CONNECT is served on HTTP/1.1 alone", 501)
+            exchange = entry.exchange(view, head, started)
+        except MalformedError as error:
+            self._malformed(view, number, started, str(error))
+            return
+        except ProxyError as error:
+            method = head.method if head is not None else b"-"
+            exchange, head = entry.refusal(view, error, started, method, head), None
+        self._opened = None
+        lane = Lane(self.multiplex, number)
+        lane.finished = event.ended
+        self.multiplex.add(lane)
+        call = self._calls[number] = Call(self, lane, view, exchange, head)
+        if not self._going:
+            self.deadline = NEVER
+        self._nursery.start_soon(call.run)
+        if plane.draining:
+            self.drain(gentle=True)
+
+    def _malformed(self, view: View, number: int, started: float, detail: str) -> None:
+        """End a stream whose request is none (RFC 9113 §8.1.1); the log has the status that HTTP/1.1 would answer."""
+        self.codec.reset(number, Code.PROTOCOL_ERROR)
+        self.plane.finished(self.entry.refusal(view, bad_request(detail), started))
+
+    def _trailers(self, number: int, fields: Headers) -> None:
+        call = self._calls.get(number)
+        if call is None or call.lane.ended is not None:
+            return
+        try:
+            fields = trailers(fields, limit=LIMITS.head_bytes, max_fields=self.plane.view.limits.head_fields)
+        except MalformedError as error:
+            call.cut(f"the trailers are malformed: {error}", Code.PROTOCOL_ERROR)
+        else:
+            call.lane.finish(fields)
+
+    # --- out and ends -----------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """Write until all is said; then tell the client by FIN, and give it a while to leave."""
+        try:
+            await self.multiplex.run_writer()
+            self.stream.deadline = current_time() + self.plane.view.limits.linger_seconds
+            self.stream.shut_write()
+        except StreamError:
+            self.stream.close()
+            self.multiplex.fail("gone")
+
+    def over(self, call: Call) -> None:
+        """A call has come to its end."""
+        del self._calls[call.lane.id]
+        if not self._calls:
+            if self._gone:
+                self._end("drain")
+            elif not self._going:
+                self._rest()
+
+    def drain(self, *, gentle: bool) -> None:
+        """Say goodbye in two steps: what the client sends before it has heard the first is served."""
+        if self._going or self.ended is not None:
+            return
+        self._going = True
+        self.codec.going(final=False)
+        self.codec.ping(_DRAIN)
+        self.multiplex.touch(0)
+        self.deadline, self.late = current_time() + GOODBYE_SECONDS, "drain"
+
+    def cut(self, exchange: Exchange) -> None:
+        """End an exchange that is not allowed any more."""
+        for call in self._calls.values():
+            if call.exchange is exchange:
+                call.cut("revoked")
+
+    def expire(self, reason: str) -> None:
+        """The reaper: nothing came for long, or the client did not answer our goodbye."""
+        if self.ended is None:
+            self._finish()
+
+    def _rest(self) -> None:
+        """Nothing is under way: idle time counts from here."""
+        self.deadline, self.late = self.plane.now() + self.plane.view.limits.idle_timeout, "idle"
+
+    def _finish(self) -> None:
+        """Take no further stream, and end with the last one that was taken."""
+        self.deadline = NEVER
+        self._going = self._gone = True
+        self.codec.going()
+        self.multiplex.touch(0)
+        if not self._calls:
+            self._end("drain")
+
+    def _end(self, reason: str) -> None:
+        """Write what is queued, and no more is read for its meaning."""
+        if self.ended is None:
+            self.ended = reason
+            self.multiplex.finish()
+
+    def _abandon(self, reason: str) -> None:
+        """Whatever runs is in vain."""
+        self.multiplex.fail(reason)
+        for call in self._calls.values():
+            call.exchange.abandon()

@@ -1,0 +1,151 @@
+"""One stream of a downstream HTTP/2 connection: its exchange, from the head to the last frame of the answer."""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from proxyd.core.errors import Flag, ProxyError, Side
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers
+from proxyd.core.view import View
+from proxyd.downstream import reply
+from proxyd.downstream.http2_body import Http2Body, body_of
+from proxyd.downstream.http2_reply import send_head, write
+from proxyd.net.multiplex import Lane
+from proxyd.net.stream import StreamError
+from proxyd.wire.http2 import Code
+from proxyd.wire.http2_head import response_fields
+from proxyd.wire.request_head import RequestHead
+
+if TYPE_CHECKING:
+    from proxyd.downstream.http2 import Http2Connection
+
+
+class Call:
+    """A request and its answer on one lane."""
+
+    __slots__ = ("_connection", "_head", "_view", "exchange", "lane")
+
+    def __init__(
+        self, connection: "Http2Connection", lane: Lane, view: View, exchange: Exchange, head: RequestHead | None
+    ) -> None:
+        """A call without a ``head`` is refused: its exchange has the answer already."""
+        self._connection = connection
+        self._view = view
+        self._head = head
+        self.lane = lane
+        self.exchange = exchange
+        exchange.interim = self._interim
+
+    def __repr__(self) -> str:
+        return f"<Call {self.lane!r} {self.exchange!r}>"
+
+    async def run(self) -> None:
+        """Serve the exchange; nothing of it is left then."""
+        exchange, lane, head = self.exchange, self.lane, self._head
+        try:
+            if head is None:
+                await self._write()
+            elif lane.ended is not None:
+                pass  # the client has thought better of it
+            elif head.length == 0:
+                await self._serve()
+            else:
+                body = exchange.request.body = body_of(
+                    lane, head.length, self._view.limits, invited=head.expects_continue
+                )
+                await (self._stream(body) if isinstance(body, Http2Body) else self._serve())
+        except ProxyError as error:
+            exchange.error = exchange.error or error
+            lane.expire("cut", Code.INTERNAL_ERROR)
+        except StreamError:
+            pass  # the lane says why, below
+        finally:
+            self._over()
+
+    def reset(self, code: int) -> None:
+        """The client ended the stream."""
+        self.lane.fail("reset", code)
+        self.exchange.abandon()
+
+    def cut(self, reason: str, code: int = Code.CANCEL) -> None:
+        """End it from our side."""
+        self.exchange.abandon()
+        self.lane.expire(reason, code)
+
+    async def _stream(self, body: Http2Body) -> None:
+        """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
+        plane = self._connection.plane
+        body.read_size = plane.streaming_started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self.exchange.nursery = nursery
+                await self._serve()
+                nursery.cancel_scope.cancel()
+        finally:
+            plane.streaming_ended()
+
+    async def _serve(self) -> None:
+        """Run the chain and send the response."""
+        exchange = self.exchange
+        try:
+            exchange.response = await exchange.route.chain.run(exchange, self._view.router)
+        except ProxyError as error:
+            exchange.error = error
+            if exchange.gone or error.status == 499:
+                self.lane.expire("cut", Code.INTERNAL_ERROR)
+                return
+            exchange.response = reply.error_response(exchange, error)
+        await self._write()
+
+    async def _write(self) -> None:
+        response = self.exchange.response
+        assert response is not None
+        await write(self._connection.codec, self.lane, self.exchange, response, self._view.via[5:-2])
+
+    async def _interim(self, status: int, headers: Headers) -> None:
+        """Pass a 1xx response on."""
+        try:
+            send_head(self._connection.codec, self.lane, response_fields(status, headers), ended=False)
+        except StreamError as error:
+            raise _left(str(error)) from error
+
+    def _over(self) -> None:
+        exchange, lane = self.exchange, self.lane
+        if lane.ended is None and lane.finished:
+            lane.retire()
+        elif lane.ended is None:
+            lane.expire("done", Code.NO_ERROR)  # RFC 9113 §8.1: the answer is whole, the rest of the request is in vain
+        elif lane.ended != "done" and (exchange.error is None or lane.code is not None):
+            exchange.error = _left(_why(lane) + (" (within the response)" if exchange.response_started else ""))
+        if exchange.response is not None:
+            exchange.response.body.abandon()
+        connection = self._connection
+        if self._head is None:
+            connection.plane.finished(exchange)
+        else:
+            exchange.ended = connection.plane.now()
+            if exchange.held is not None:
+                exchange.held.leave(exchange)
+            for hook in exchange.route.chain.done_hooks:
+                hook(exchange)
+        connection.over(self)
+
+
+def _why(lane: Lane) -> str:
+    if lane.code is not None:
+        return f"the client reset the stream ({_name(lane.code)})"
+    if lane.ended == "gone":
+        return "the client's connection ended"
+    return f"the exchange was cut: {lane.ended}"
+
+
+def _name(code: int) -> str:
+    try:
+        return Code(code).name
+    except ValueError:
+        return str(code)
+
+
+def _left(detail: str) -> ProxyError:
+    return ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
