@@ -35,6 +35,8 @@ def document(name: str, seed: int, scenario: Scenario, outcome: Outcome) -> dict
         "attempts": outcome.attempts,
         "retries": outcome.retries,
         "hedges": outcome.hedges,
+        "concurrency_refused": outcome.refused,
+        "concurrency_limits": outcome.limits,
         "panic_picks": outcome.panics,
         "connections_per_server": outcome.most_connections,
         "seconds": round(outcome.seconds, 3),

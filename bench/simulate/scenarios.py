@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from bench.simulate.upstream import Behaviour, Phase
 from proxyd.core.limits import PoolLimits
-from proxyd.core.resilience import Balance, BreakerPolicy, HedgePolicy, OutlierPolicy, Resilience, RetryPolicy
+from proxyd.core.resilience import (
+    AdaptiveConcurrency,
+    Balance,
+    BreakerPolicy,
+    HedgePolicy,
+    OutlierPolicy,
+    Resilience,
+    RetryPolicy,
+)
 from proxyd.core.service import Timeouts
 
 FINE = Behaviour()
@@ -112,6 +120,22 @@ SCENARIOS: Mapping[str, Scenario] = {
         rate=1.25 * _CAPACITY,
         seconds=30,
     ),
+    "adaptive": Scenario(
+        "the same for longer, and adaptive concurrency finds out what it can carry",
+        (_BUSY,),
+        slots=4,
+        rate=1.25 * _CAPACITY,
+        seconds=150,
+        policy=Resilience(adaptive_concurrency=AdaptiveConcurrency()),
+    ),
+    "adaptive_slower": Scenario(
+        "the same again, and from 40 s to 100 s the server takes twice as long",
+        ((*_BUSY, Phase(40, Behaviour(median=0.08)), Phase(100, Behaviour(median=0.04))),),
+        slots=4,
+        rate=1.25 * _CAPACITY,
+        seconds=150,
+        policy=Resilience(adaptive_concurrency=AdaptiveConcurrency()),
+    ),
     "resets": Scenario(
         "connections end on the way, and break before, after and within answers",
         (_from(0, Behaviour(stale=0.05, lost=0.03, cuts=0.01)),) * 3,
@@ -169,6 +193,7 @@ def brief(scenario: Scenario, requests: int, rng: random.Random) -> Scenario:
             breaker=breaker,
             outlier=outlier,
             hedge=rng.choice((None, None, HedgePolicy(seconds=0.015, budget=0.5))),
+            adaptive_concurrency=rng.choice((None, AdaptiveConcurrency(min_rtt_interval=2.0, min_rtt_requests=5))),
         ),
         timeouts=rng.choice((scenario.timeouts, Timeouts(connect=0.5, first_byte=0.6, per_try=0.9, total=2.0))),
         pool=rng.choice((PoolLimits(), PoolLimits(connections=2, pending=4, idle=1.0), PoolLimits(1, 2, requests=3))),

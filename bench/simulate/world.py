@@ -25,10 +25,12 @@ from proxyd.core.counts import PENDING, REQUESTS, RETRIES
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
-from proxyd.core.route import Route
+from proxyd.core.route import Chain, Route
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.filters.access import OpenJudge
+from proxyd.filters.concurrency import Admission, ConcurrencyFilter
+from proxyd.filters.gradient import Gradient
 from proxyd.net.reaper import Reaper
 from proxyd.upstream.attempt import Attempts, Secrets
 from proxyd.upstream.router import Router
@@ -77,6 +79,10 @@ class Outcome:
     hedges: int = 0
     panics: int = 0
     ejections: int = 0
+    refused: int = 0
+    """By adaptive concurrency."""
+    limits: list[int] = field(default_factory=list)
+    """Of adaptive concurrency: what held after each second."""
     most_connections: int = 0
     """Open to one server at a time."""
     seconds: float = 0.0
@@ -109,6 +115,7 @@ class World:
         self._reaper = Reaper()
         self._pools = WatchedPools(self.outcome.report)
         self._start = 0.0
+        self.gradient: Gradient | None = None
         ports = range(PORT, PORT + len(scenario.servers))
         self._servers = {
             ("127.0.0.1", port): Server(
@@ -149,6 +156,11 @@ class World:
         router = Router(attempts, rng=random.Random(self._rng.random()))
         route = Route(self._service, scenario.timeouts, scenario.pool, OpenJudge())
         route.cluster = cluster
+        adaptive = scenario.policy.adaptive_concurrency
+        if adaptive is not None:
+            self.gradient = Gradient(adaptive, "api", now)
+            admission = Admission(self.gradient, lambda: cluster.load.total(REQUESTS), self._refused)
+            route.chain = Chain([ConcurrencyFilter("api", admission)])
         async with trio.open_nursery() as background:
             for server in self._servers.values():
                 await background.start(server.run)
@@ -204,7 +216,7 @@ class World:
     async def _exchange(self, exchange: Exchange, answer: Answer, router: Router) -> None:
         number = answer.number
         try:
-            response = await router(exchange)
+            response = await exchange.route.chain.run(exchange, router)
             answer.status = response.status
             data = b""
             while piece := await response.body.read():
@@ -212,11 +224,14 @@ class World:
             if response.status == 200 and data != b"%d" % number:
                 self.outcome.report(f"request {number} was answered with {data!r}")
         except ProxyError as error:
+            exchange.error = error
             answer.status = error.status
             answer.is_error = True
         finally:
             if exchange.held is not None:
                 exchange.held.leave(exchange)
+            for hook in exchange.route.chain.done_hooks:
+                hook(exchange)
 
     @staticmethod
     async def _leave(exchange: Exchange, answer: Answer, seconds: float) -> None:
@@ -224,10 +239,15 @@ class World:
         if not answer.attempts:
             exchange.abandon()
 
+    def _refused(self) -> None:
+        self.outcome.refused += 1
+
     async def _sweep_pools(self) -> None:
         while True:
             await trio.sleep(POOL_SWEEP)
             self._pools.sweep(trio.current_time())
+            if self.gradient is not None:
+                self.outcome.limits.append(int(self.gradient.bound))
             for address, server in self._servers.items():
                 self.outcome.most_connections = max(self.outcome.most_connections, server.live)
                 if server.live > self.scenario.pool.connections:
@@ -247,6 +267,8 @@ class World:
             outcome.ejections += state.ejections
             if state.pending:
                 outcome.report(f"{state!r} has attempts pending that ended")
+        if self.gradient is not None and self.gradient.under_way:
+            outcome.report(f"{self.gradient!r} counts requests as under way")
         counts = [cluster.load.total(kind) for kind in (REQUESTS, PENDING, RETRIES)]
         if any(counts):
             outcome.report(f"{counts} requests, waiters and retries count as under way")

@@ -114,7 +114,8 @@ _TABLE: Final = (
            lambda session: session.service.pools()),
     Method("endpoints", "the endpoints of services, and whether they are used",
            "a list: one entry per endpoint and worker: weight, priority, source, health, ejection, breaker, latency "
-           "estimate, attempts that wait",
+           "estimate, attempts that wait; `admitted` is the share that a breaker admits, `concurrency_limit` and "
+           "`min_rtt_ms` are those of `adaptive_concurrency`",
            lambda session: session.service.endpoints()),
     Method("breaker", "hold a breaker open or closed, or let its policy decide again",
            f"{_HELD}; a breaker that is held open answers 503",

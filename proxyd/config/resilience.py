@@ -7,6 +7,7 @@ from proxyd.config.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
 from proxyd.config.sections import Section
 from proxyd.core.limits import Overload, PoolLimits
 from proxyd.core.resilience import (
+    AdaptiveConcurrency,
     Balance,
     BreakerPolicy,
     HashBy,
@@ -21,6 +22,7 @@ from proxyd.core.resilience import (
 from proxyd.core.service import Endpoint
 from proxyd.core.units import DAY, HOUR, MILLISECOND, MINUTE
 
+_ADAPTIVE: Final = AdaptiveConcurrency()
 _RETRY: Final = RetryPolicy()
 _BREAKER: Final = BreakerPolicy()
 _HEALTH: Final = HealthPolicy()
@@ -221,6 +223,33 @@ class HedgeSection(Section):
         return HedgePolicy(max(0.0, self.after), max(0.0, -self.after), self.budget)
 
 
+class AdaptiveConcurrencySection(Section):
+    """A bound of the requests that a worker has under way, found by the service's latency; others get 503 at once."""
+
+    enabled: bool = True
+    """`false`: there is none."""
+    percentile: Annotated[float, Share(1, 99)] = _ADAPTIVE.percentile
+    """Of the latencies that are compared: 50% is the median."""
+    buffer: Annotated[float, Share(0, 1000)] = _ADAPTIVE.buffer
+    """By this share may answers be slower than those of an unloaded service before the limit shrinks."""
+    min_limit: Annotated[int, Whole(1, 100_000)] = _ADAPTIVE.min_limit
+    """The limit is never lower, and this low while the unloaded latency is measured."""
+    max_limit: Annotated[int, Whole(1, 100_000)] = _ADAPTIVE.max_limit
+    """The limit is never higher."""
+    update_interval: Annotated[float, Seconds(10 * MILLISECOND, MINUTE)] = _ADAPTIVE.update_interval
+    """Between two updates of the limit."""
+    min_rtt_interval: Annotated[float, Seconds(1.0, DAY)] = _ADAPTIVE.min_rtt_interval
+    """Between two measurements of the unloaded latency; one takes a twentieth of it at most."""
+    min_rtt_requests: Annotated[int, Whole(5, 10_000)] = _ADAPTIVE.min_rtt_requests
+    """Requests that a measurement goes by."""
+    jitter: Annotated[float, Share(0, 100)] = _ADAPTIVE.jitter
+    """By this share of the interval at most a measurement is late, so that services are not measured at once."""
+
+    def compiled(self) -> AdaptiveConcurrency | None:
+        """Return the noun, None where it is off."""
+        return AdaptiveConcurrency(**self.model_dump(exclude={"enabled"})) if self.enabled else None
+
+
 class OverloadSection(Section):
     """When requests are refused because a worker cannot keep up, the lowest `priority_class` first."""
 
@@ -249,6 +278,8 @@ class ResilienceKeys(Section):
     """When one endpoint is taken out."""
     hedge: HedgeSection | None = None
     """A second attempt beside a slow one. Without it: none."""
+    adaptive_concurrency: AdaptiveConcurrencySection | None = None
+    """Find out how many requests the service answers without a queue, and refuse others. Without it: off."""
     health: HealthSection | None = None
     """Active checks of `endpoints`. Without it: none."""
 
@@ -266,5 +297,6 @@ class ResilienceKeys(Section):
             thresholds=self.breaker.thresholds(pool),
             outlier=self.outlier.compiled(),
             hedge=self.hedge.compiled() if self.hedge is not None else None,
+            adaptive_concurrency=self.adaptive_concurrency.compiled() if self.adaptive_concurrency else None,
             health=self.health.compiled() if self.health is not None else None,
         )

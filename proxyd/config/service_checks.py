@@ -10,8 +10,10 @@ from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import duration, duration_text
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed
+from proxyd.core.resilience import AdaptiveConcurrency
 from proxyd.core.service import HostPattern, Timeouts
 
+_ADAPTIVE: Final = AdaptiveConcurrency()
 WEB_PORTS: Final = (80, 443)
 """What a host pattern without a port covers."""
 
@@ -185,6 +187,13 @@ def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None
     if "health" in service and not service.get("endpoints") and "discover" not in service:
         problem = "health checks ask endpoints, and this service has none"
         tree.add((*trail, "health"), describe(problem, "a list of endpoints, or discover, beside it"), at_key=True)
+    adaptive = service.get("adaptive_concurrency")
+    least = child(adaptive, "min_limit") or _ADAPTIVE.min_limit
+    most = child(adaptive, "max_limit") or _ADAPTIVE.max_limit
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        key = "max_limit" if child(adaptive, "max_limit") else "min_limit"
+        trail_of = (*trail, "adaptive_concurrency", key)
+        tree.add(trail_of, describe(f"min_limit {least} is above max_limit {most}", "the larger number as max_limit"))
     by, name = child(service, "hash", "by"), child(service, "hash", "name")
     if by in ("header", "cookie") and not name:
         tree.add((*trail, "hash", "name"), describe("the key is missing", f"the name of the {by}"))

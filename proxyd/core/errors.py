@@ -15,7 +15,7 @@ class Side(enum.Enum):
 
 
 class Flag(enum.Enum):
-    """Envoy's response flags, as they stand in the access log."""
+    """Envoy's response flags, as they stand in the access log; CL and LOOP are our own."""
 
     DOWNSTREAM_DISCONNECT = "DC"
     DOWNSTREAM_PROTOCOL = "DPE"
@@ -34,6 +34,7 @@ class Flag(enum.Enum):
     DURATION_TIMEOUT = "UMSDR"
     RATE_LIMITED = "RL"
     OVERLOAD = "OM"
+    CONCURRENCY_LIMIT = "CL"
     LOOP = "LOOP"
     DRAINING = "LR"
     CONFIGURATION = "NC"

@@ -50,7 +50,10 @@ UPSTREAM_ACTIVE: Final = Metric("proxyd_upstream_connections_active", Kind.GAUGE
 UPSTREAM_IDLE: Final = Metric("proxyd_upstream_connections_idle", Kind.GAUGE, "Upstream connections idle in pools.")
 RETRIES: Final = Metric("proxyd_retries", Kind.COUNTER, "Attempts after the first.", ("service",))
 OVERFLOWS: Final = Metric(
-    "proxyd_overflows", Kind.COUNTER, "Refused or made to wait by a threshold of `breaker`.", ("service", "threshold")
+    "proxyd_overflows",
+    Kind.COUNTER,
+    "Refused or made to wait by a threshold of `breaker`, or by `adaptive_concurrency`.",
+    ("service", "threshold"),
 )
 SHED: Final = Metric(
     "proxyd_shed_requests", Kind.COUNTER, "Refused because the worker could not keep up.", ("service", "class")

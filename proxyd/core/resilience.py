@@ -144,6 +144,27 @@ class HedgePolicy:
     """Share of requests over the last ten seconds that may be hedged."""
 
 
+@dataclass(frozen=True, slots=True)
+class AdaptiveConcurrency:
+    """A bound of requests under way, found by latency (Envoy's gradient controller and its defaults)."""
+
+    percentile: float = 0.5
+    """Of the latencies, both of late and of an unloaded service."""
+    update_interval: float = 0.1
+    """Seconds between two updates of the limit."""
+    min_limit: int = 3
+    """The limit is never lower; it is what is under way while the unloaded latency is measured."""
+    max_limit: int = 1000
+    min_rtt_interval: float = 60.0
+    """Seconds between two measurements of the unloaded latency ..."""
+    min_rtt_requests: int = 50
+    """... by so many requests ..."""
+    jitter: float = 0.15
+    """... each later by up to this share of the interval."""
+    buffer: float = 0.25
+    """By this share may answers be slower than the unloaded latency."""
+
+
 class Hold(enum.Enum):
     """What an operator can hold an endpoint or a breaker in."""
 
@@ -184,3 +205,4 @@ class Resilience:
     outlier: OutlierPolicy | None = OutlierPolicy()
     health: HealthPolicy | None = None
     hedge: HedgePolicy | None = None
+    adaptive_concurrency: AdaptiveConcurrency | None = None

@@ -11,16 +11,18 @@ import trio
 
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
-from proxyd.core.counts import Row
+from proxyd.core.counts import REQUESTS, Row
 from proxyd.core.fault import Fault
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge
+from proxyd.filters.concurrency import Admission, ConcurrencyFilter
 from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
 from proxyd.filters.fault import AttemptFaults, FaultFilter, Injection
+from proxyd.filters.gradient import Gradient
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
@@ -48,6 +50,7 @@ class Assembly:
         self._meter = meter
         self._clusters: dict[str, Cluster] = {}
         self._injections: dict[str, Injection] = {}
+        self._admissions: dict[str, Admission] = {}
         self._view: View | None = None
         self._connector: tuple[str, Connector] | None = None
 
@@ -64,6 +67,11 @@ class Assembly:
         )
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
+        self._admissions = {
+            service.name: self._admission(service)
+            for service in snapshot.services
+            if service.resilience.adaptive_concurrency is not None
+        }
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]
         self._view = View(snapshot, services, self._route(snapshot, None), router)
         return self._view
@@ -83,6 +91,29 @@ class Assembly:
     def faults(self) -> dict[str, int]:
         """Return how often each fault was injected here."""
         return {name: injection.hits for name, injection in self._injections.items()}
+
+    def endpoints(self) -> list[dict[str, object]]:
+        """Describe every endpoint, and how many requests its service may have under way."""
+        rows = self.clusters.view(trio.current_time())
+        for row in rows:
+            admission = self._admissions.get(str(row["service"]))
+            gradient = admission.gradient if admission is not None else None
+            row["concurrency_limit"] = None if gradient is None else int(gradient.bound)
+            row["min_rtt_ms"] = None if gradient is None else round(gradient.min_rtt * 1000, 3)
+        return rows
+
+    def _admission(self, service: Service) -> Admission:
+        """Return who is under way at a service; what was learned is kept while the policy stays."""
+        policy = service.resilience.adaptive_concurrency
+        assert policy is not None, "asked for services that have the policy alone"
+        name, load = service.name, self._clusters[service.name].load
+        former = self._admissions.get(name)
+        if former is not None and former.gradient.policy == policy:
+            return former
+        now = trio.current_time()
+        skew = time.monotonic() - now  # trio's clock begins elsewhere in every worker
+        gradient = Gradient(policy, name, now, skew)
+        return Admission(gradient, lambda: load.total(REQUESTS), lambda: self._overflowed(name, "adaptive_concurrency"))
 
     def _injection(self, fault: Fault) -> Injection:
         deadline = trio.current_time() + fault.expires - time.time()
@@ -132,6 +163,9 @@ class Assembly:
         if route.injector is not None:
             masked = self._meter.counter(metrics.MASKED, route.name)
             filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]
+        admission = self._admissions.get(route.name)
+        if admission is not None:
+            filters.append(ConcurrencyFilter(route.name, admission))
         return filters
 
 

@@ -83,6 +83,17 @@ def test_the_breaker_clears_a_queue_in_which_requests_only_time_out():
     assert document["availability"] >= 0.6, "0.29 without a breaker"
 
 
+@pytest.mark.parametrize(("name", "availability"), [("adaptive", 0.72), ("adaptive_slower", 0.55)])
+def test_adaptive_concurrency_keeps_to_what_the_server_carries_without_a_queue_and_does_not_drift(name, availability):
+    document = play(name, 1)
+    limits = document["concurrency_limits"]
+    assert document["availability"] >= availability, "0.8 and 0.64 are possible"
+    assert document["latency_ms"]["p50"] < 150, "1,200 without"
+    assert not document["violations"]
+    assert 4 <= sum(limits[-40:]) / 40 < 20, "four slots"
+    assert max(limits) < 40
+
+
 def test_the_command_prints_one_object_and_says_what_there_is(capsys):
     assert main(["--scenario", "kill_one", "--seed", "3", "--brief", "20"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -2,7 +2,7 @@ import pytest
 
 from proxyd.core.access import ProxyUser
 from proxyd.core.limits import Limits, Overload
-from proxyd.core.resilience import Thresholds
+from proxyd.core.resilience import AdaptiveConcurrency, Thresholds
 from proxyd.core.service import Auth, AuthPart, PriorityClass, Version
 from tests.config.conftest import LISTENERS, RUNTIME
 
@@ -105,3 +105,21 @@ def test_overload_and_priority_classes(settings_of):
     assert settings.overload == Overload(lag=0.25, after=2.0)
     assert settings.services[0].priority_class is PriorityClass.LOW
     assert settings_of(LISTENERS).overload == Overload(lag=0.5, after=1.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "policy"),
+    [
+        ("", None),
+        ("adaptive_concurrency: {enabled: false}", None),
+        ("adaptive_concurrency: {}", AdaptiveConcurrency()),
+        (
+            "adaptive_concurrency: {percentile: 90%, buffer: 10%, min_limit: 5, max_limit: 50, update_interval: 1s, "
+            "min_rtt_interval: 30s, min_rtt_requests: 20, jitter: 5%}",
+            AdaptiveConcurrency(0.9, 1.0, 5, 50, 30.0, 20, 0.05, 0.1),
+        ),
+    ],
+)
+def test_adaptive_concurrency_is_off_unless_it_is_written(settings_of, keys, policy):
+    text = f"{LISTENERS}services: {{s: {{hosts: [s.example], {keys}}}}}\n"
+    assert settings_of(text).services[0].resilience.adaptive_concurrency == policy

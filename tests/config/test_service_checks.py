@@ -48,6 +48,11 @@ def services(*lines):
             "3:54: services.a.endpoints[1]: the endpoint is named twice",
         ),
         (
+            ["a: {hosts: [x.example], adaptive_concurrency: {min_limit: 20, max_limit: 10}}"],
+            "3:76: services.a.adaptive_concurrency.max_limit: min_limit 20 is above max_limit 10; "
+            "expected the larger number as max_limit",
+        ),
+        (
             ["a: {hosts: [x.example], auth: {scheme: basic, secret: s}}"],
             "3:27: services.a.auth: the user is missing; expected exactly one of user and user_secret",
         ),
