@@ -159,7 +159,7 @@ def _timeouts(section: TimeoutsSection) -> Timeouts:
 
 
 def _pool(section: PoolSection) -> PoolLimits:
-    return PoolLimits(section.connections, section.pending, section.idle, section.age, section.requests)
+    return PoolLimits(**section.model_dump())
 
 
 def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings) -> SecretSource:

@@ -143,6 +143,12 @@ class PoolSection(Section):
     """Age after which a connection takes no further request."""
     requests: CountOrNone = _POOL.requests
     """Requests on one connection; 0: no bound."""
+    streams: Annotated[int, Whole(1, 10_000)] = _POOL.streams
+    """Requests at a time on one HTTP/2 connection; its peer may allow fewer."""
+    ping: TimeLimitOrNone = _POOL.ping
+    """Silence on an HTTP/2 connection with requests under way until a PING is sent; 0s: none is."""
+    ping_timeout: TimeLimit = _POOL.ping_timeout
+    """How long its answer may take before the connection counts as dead."""
 
 
 class AuthSection(Section):

@@ -74,6 +74,12 @@ class PoolLimits:
     """Seconds after which a connection takes no further request."""
     requests: int = 0
     """Requests on one connection, 0 for no bound."""
+    streams: int = 100
+    """Exchanges at a time on one HTTP/2 connection; fewer where its peer says so."""
+    ping: float = 0.0
+    """Seconds of silence on an HTTP/2 connection with exchanges under way, until it is asked by PING; 0: never."""
+    ping_timeout: float = 10.0
+    """Seconds that the answer may take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from proxyd.core.message import Request, Response
 from proxyd.core.service import Endpoint, Version
 from proxyd.net.stream import NEVER
 from proxyd.upstream.connector import Connector
+from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
-from proxyd.upstream.failure import left
 from proxyd.upstream.http1 import Connection
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
 

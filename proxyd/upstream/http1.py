@@ -11,7 +11,7 @@ from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.message import Body, BytesBody, Response
 from proxyd.net.stream import NEVER, SMALL_READ, Broken, Late, Stream, StreamError
-from proxyd.upstream.failure import late_error
+from proxyd.upstream.deadline import FINE, arm, late_error
 from proxyd.upstream.http1_body import ResponseBody, UpgradedBody
 from proxyd.upstream.pool import Pool
 from proxyd.wire import encode
@@ -20,8 +20,6 @@ from proxyd.wire.fields import END, Framing
 from proxyd.wire.response_head import ResponseHead, parse_response
 
 _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
-_FINE: Final = 1.0
-"""Waits shorter than this get a real cancel scope; longer ones are left to the reaper's sweep."""
 
 
 class Connection:
@@ -81,8 +79,8 @@ class Connection:
                         if since == now and exchange.route.timeouts.head and not self.uploading:
                             before = stream.deadline, stream.late
                             since = current_time()
-                            self.arm(exchange, since, exchange.route.timeouts.head, "head")
-                    near = stream.deadline - since < _FINE
+                            arm(self.stream, exchange, since, exchange.route.timeouts.head, "head")
+                    near = stream.deadline - since < FINE
                     data = await (self._receive() if near else stream.receive(SMALL_READ))
                     if not data:
                         raise Broken("closed within the response head" if buffer else "closed before the response")
@@ -127,9 +125,9 @@ class Connection:
         timeouts = exchange.route.timeouts
         if ready is None:
             self.uploading = True
-            self.arm(exchange, now, timeouts.idle, "idle")
+            arm(self.stream, exchange, now, timeouts.idle, "idle")
             return head
-        self.arm(exchange, now, timeouts.first_byte, "first_byte")
+        arm(self.stream, exchange, now, timeouts.first_byte, "first_byte")
         exchange.request_bytes = len(ready)
         return head + ready if ready else head
 
@@ -138,19 +136,6 @@ class Connection:
         if self.held:
             self.held = False
             self.pool.discard(self)
-
-    def arm(self, exchange: Exchange, now: float, seconds: float, late: str) -> None:
-        """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
-        stream = self.stream
-        deadline = now + seconds if seconds else NEVER
-        if exchange.try_deadline and exchange.try_deadline < deadline:
-            deadline, late = exchange.try_deadline, "per_try"
-        if exchange.deadline and exchange.deadline < deadline:
-            stream.deadline = exchange.deadline
-            stream.late = "total"
-        else:
-            stream.deadline = deadline
-            stream.late = late
 
     async def _receive(self) -> bytes:
         """Wait for bytes until the stream's deadline is exactly due, for deadlines nearer than the reaper's sweep."""
@@ -217,12 +202,12 @@ class Connection:
         try:
             while piece := await body.read():
                 exchange.request_bytes += len(piece)
-                self.arm(exchange, current_time(), idle, "idle")
+                arm(self.stream, exchange, current_time(), idle, "idle")
                 await stream.send(encode.chunk(piece) if chunked else piece)
             if chunked:
                 await stream.send(encode.last_chunk(body.trailers))
             self.uploading = False
-            self.arm(exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
+            arm(self.stream, exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
         except ProxyError as error:  # the client's side failed: nothing can complete this request
             if exchange.error is None:
                 exchange.error = error

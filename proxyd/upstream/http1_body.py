@@ -9,7 +9,7 @@ from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.message import BytesBody
 from proxyd.net.stream import LARGE_READ, Broken, Late, Stream, StreamError
-from proxyd.upstream.failure import late_error
+from proxyd.upstream.deadline import arm, late_error
 from proxyd.wire.decode import Decoder
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ResponseBody:
         while self._open:
             try:
                 if not connection.uploading:
-                    connection.arm(exchange, current_time(), exchange.route.timeouts.idle, "idle")
+                    arm(stream, exchange, current_time(), exchange.route.timeouts.idle, "idle")
                 data = await stream.receive_ready(LARGE_READ)
                 if not data:
                     self._end_of_stream()

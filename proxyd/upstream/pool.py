@@ -5,6 +5,7 @@ connection goes to the longest waiter first; else it becomes idle, the latest us
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import trio
@@ -49,12 +50,14 @@ class Poolable(Protocol):
 
 
 class _Waiter:
-    __slots__ = ("connection", "event", "granted")
+    __slots__ = ("connection", "error", "event", "granted")
 
     def __init__(self) -> None:
         self.event = trio.Event()
         self.connection: Poolable | None = None
         self.granted = False
+        self.error: ProxyError | None = None
+        """Why there will be none."""
 
 
 class Pool:
@@ -125,13 +128,22 @@ class Pool:
                 self.waiters.remove(waiter)
             elif waiter.connection is not None:
                 self.release(waiter.connection, trio.current_time())
-            else:
-                self.forfeit()
+            elif waiter.error is None:
+                self.failed(None)
             raise
         finally:
             if load is not None:
                 load.give_back(PENDING)
+        if waiter.error is not None:
+            raise waiter.error
         return waiter.connection
+
+    def dialled(self, connection: Poolable, now: float) -> None:
+        """A place that was reserved has led to a connection, which is lent to whoever dialled."""
+
+    def failed(self, error: ProxyError | None) -> None:
+        """A place that was reserved has led to none: it is passed on. No error: whoever dialled gave up."""
+        self.forfeit()
 
     def release(self, connection: Poolable, now: float) -> None:
         """Take a connection back that can carry another request."""
@@ -187,6 +199,10 @@ class Pool:
         self._closed(len(self.idle))
         self.idle = []
 
+    def count_idle(self) -> int:
+        """Return how many connections carry nothing."""
+        return len(self.idle)
+
     def count_with(self, load: Load | None) -> None:
         """Count what is open with ``load`` from now on."""
         if self.load is load:
@@ -216,14 +232,15 @@ class Pool:
 class PoolSet:
     """All pools of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[PoolKey, PoolLimits], Pool] = Pool) -> None:
+        self._make = make
         self._pools: dict[PoolKey, Pool] = {}
 
     def get(self, key: PoolKey, limits: PoolLimits, load: Load | None = None) -> Pool:
         """Return the pool of ``key``, made when first asked for; ``limits`` and ``load`` hold from now on."""
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(key, limits)
+            pool = self._pools[key] = self._make(key, limits)
         pool.limits = limits
         pool.count_with(load)
         return pool
@@ -254,7 +271,7 @@ class PoolSet:
         open_count = idle_count = 0
         for pool in self._pools.values():
             open_count += pool.open
-            idle_count += len(pool.idle)
+            idle_count += pool.count_idle()
         return open_count, idle_count
 
     def view(self) -> list[dict[str, object]]:
@@ -265,7 +282,7 @@ class PoolSet:
                 "tls": key.name or None,
                 "protocol": key.protocol,
                 "open": pool.open,
-                "idle": len(pool.idle),
+                "idle": pool.count_idle(),
                 "waiting": len(pool.waiters),
                 "limit": pool.limits.connections,
             }

@@ -19,8 +19,8 @@ from proxyd.core.message import Response
 from proxyd.core.resilience import RetryPolicy
 from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.cluster import Cluster
+from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
-from proxyd.upstream.failure import left
 from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.race import HEDGED, Race
 from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_error, may_retry_status, retry_after

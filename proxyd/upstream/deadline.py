@@ -1,7 +1,33 @@
-"""Errors of attempts that end by our own doing, whatever protocol they speak."""
+"""By when an attempt's stream must be heard of, and what is said of one that was ended by our own doing."""
+
+from typing import Final, Protocol
 
 from proxyd.core.errors import Flag, ProxyError, Side, too_long
 from proxyd.core.exchange import Exchange
+from proxyd.net.stream import NEVER
+
+FINE: Final = 1.0
+"""Waits shorter than this get a real cancel scope; longer ones are left to the reaper's sweep."""
+
+
+class Bounded(Protocol):
+    """A connection's stream, or one of many on a connection."""
+
+    deadline: float
+    late: str
+
+
+def arm(stream: Bounded, exchange: Exchange, now: float, seconds: float, late: str) -> None:
+    """Set the stream's deadline ``seconds`` from now, the exchange's own at the latest."""
+    deadline = now + seconds if seconds else NEVER
+    if exchange.try_deadline and exchange.try_deadline < deadline:
+        deadline, late = exchange.try_deadline, "per_try"
+    if exchange.deadline and exchange.deadline < deadline:
+        stream.deadline = exchange.deadline
+        stream.late = "total"
+    else:
+        stream.deadline = deadline
+        stream.late = late
 
 
 def left() -> ProxyError:
