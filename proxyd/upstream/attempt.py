@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 from trio import current_time
+from trio.lowlevel import spawn_system_task
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError
@@ -14,11 +15,13 @@ from proxyd.core.limits import Limits
 from proxyd.core.message import Request, Response
 from proxyd.core.service import Endpoint, Version
 from proxyd.net.stream import NEVER
+from proxyd.upstream import http1, http2
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
-from proxyd.upstream.http1 import Connection
+from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
+from proxyd.upstream.shared import SharedPool
 
 MAX_POOLS: Final = 1024
 """Pools that one route remembers."""
@@ -27,6 +30,9 @@ _HTTP1: Final = Version.HTTP1.value
 _HTTP2: Final = Version.HTTP2.value
 _HTTP2_REQUEST: Final = 20
 """Request.version of what came by HTTP/2."""
+
+Connection = http1.Connection | http2.Connection
+CONNECTIONS: Final = (http1.Connection, http2.Connection)
 
 
 class Secrets:
@@ -66,14 +72,25 @@ class Attempts:
     """Makes attempts under one snapshot."""
 
     def __init__(
-        self, connector: Connector, pools: PoolSet, secrets: Secrets, limits: Limits, policy: str, pseudonym: str
+        self,
+        connector: Connector,
+        pools: PoolSet,
+        secrets: Secrets,
+        limits: Limits,
+        policy: str,
+        pseudonym: str,
+        *,
+        spawn: Spawn = spawn_system_task,
     ) -> None:
+        """``spawn`` starts the tasks of connections that many exchanges share."""
         self.connector = connector
         self._pools = pools
         self._secrets = secrets
         self._limits = limits
         self._policy = policy
+        self._spawn = spawn
         self._via = f"via: 1.1 {pseudonym}\r\n".encode("ascii")
+        self._via_http2 = f"via: 2 {pseudonym}\r\n".encode("ascii")
 
     async def make(self, exchange: Exchange, state: EndpointState | None, now: float) -> Response:
         """Make one attempt at ``state``'s endpoint, or at the request's own authority where there is none."""
@@ -89,7 +106,8 @@ class Attempts:
         exchange.endpoint = connection.peer
         if exchange.route.propagate:
             headers = _with_time_left(exchange, headers)
-        response = await connection.round_trip(exchange, host, headers, path, self._via, self._limits)
+        via = self._via if exchange.request.version != _HTTP2_REQUEST else self._via_http2
+        response = await connection.round_trip(exchange, host, headers, path, via, self._limits)
         if connection.requests == 1 and pool.key.name:
             self.connector.remember(pool.key, connection.stream)
         return response
@@ -150,7 +168,7 @@ class Attempts:
         found = pool.take(exchange.ready if exchange.attempts == 1 else current_time())
         if found is None:
             return None
-        assert isinstance(found, Connection)
+        assert isinstance(found, CONNECTIONS)
         exchange.reused = True
         exchange.queue_seconds = exchange.connect_seconds = None
         return found
@@ -166,17 +184,35 @@ class Attempts:
                 exchange.reused = True
                 return waited
         try:
-            stream, peer = await self.connector.connect(
-                pool.key,
-                exchange,
-                _within(exchange, exchange.route.timeouts.connect),
-                exchange.route.timeouts.tls,
-            )
+            connection = await self._dial(exchange, pool)
+        except ProxyError as error:
+            pool.failed(error if not exchange.gone else None)
+            raise
         except BaseException:
-            pool.forfeit()
+            pool.failed(None)
             raise
         exchange.connect_seconds = current_time() - now - (exchange.queue_seconds or 0.0)
-        return Connection(stream, pool, peer)
+        return connection
+
+    async def _dial(self, exchange: Exchange, pool: Pool) -> Connection:
+        """Return a new connection, whose place in the pool is reserved."""
+        timeouts = exchange.route.timeouts
+        key = pool.key
+        stream, peer = await self.connector.connect(key, exchange, _within(exchange, timeouts.connect), timeouts.tls)
+        try:
+            is_http2 = self.connector.is_http2(key, stream)
+        except ProxyError:
+            stream.close()
+            raise
+        if is_http2:
+            assert isinstance(pool, SharedPool)
+            connection = http2.Connection(stream, pool, peer, self.connector.watch, self._spawn)
+            pool.dialled(connection, connection.born)
+            connection.start()
+            return connection
+        single = http1.Connection(stream, pool, peer)
+        pool.dialled(single, single.born)
+        return single
 
     async def _wait(self, exchange: Exchange, pool: Pool) -> Connection | None:
         """Wait in the pool's line, as long as a connection may take."""
@@ -186,7 +222,7 @@ class Attempts:
                 connection = await pool.wait()
             finally:
                 exchange.scope = None
-            assert connection is None or isinstance(connection, Connection)
+            assert connection is None or isinstance(connection, CONNECTIONS)
             return connection
         if exchange.gone:
             raise left()

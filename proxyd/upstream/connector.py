@@ -42,6 +42,8 @@ class Connector:
         self._extra_roots_pem = extra_roots_pem
         self._resolver = resolver
         self._reaper = reaper
+        self.watch = reaper.add
+        """Has the reaper look at the deadline of one of many streams on a connection."""
         self._context: SSL.Context | None = None
         self._sessions: dict[PoolKey, SSL.Session] = {}
 

@@ -9,8 +9,8 @@ import trio
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange
 from proxyd.core.message import BytesBody, Response
+from proxyd.upstream import http1_body, http2_body
 from proxyd.upstream.endpoints import EndpointState
-from proxyd.upstream.http1_body import ResponseBody
 
 HEDGED: Final = "hedged"
 """Outcome of an attempt that another one overtook."""
@@ -77,7 +77,7 @@ class Runner:
             setattr(exchange, name, getattr(self.exchange, name))
         exchange.try_deadline = 0.0
         body = self.response.body
-        if isinstance(body, ResponseBody):
+        if isinstance(body, http1_body.ResponseBody | http2_body.ResponseBody):
             body.adopt(exchange)
 
 

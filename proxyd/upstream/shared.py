@@ -182,7 +182,8 @@ class SharedPool(Pool):
         load = self.load
         is_short = load is not None and load.is_short
         for connection in tuple(self.connections):
-            if not self._is_usable(connection, now, is_busy=connection.taken > 0) or (is_short and not connection.taken):
+            is_busy = connection.taken > 0
+            if not self._is_usable(connection, now, is_busy=is_busy) or (is_short and not is_busy):
                 connection.leave(now)
             connection.tend(now)
         busy = [one for one in self.idle if isinstance(one, Shared)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 import trio
+from trio.lowlevel import spawn_system_task
 
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.core import metrics
@@ -31,8 +32,10 @@ from proxyd.net.resolve import Resolver
 from proxyd.upstream.attempt import Attempts, Secrets
 from proxyd.upstream.cluster import Cluster, ClusterSet
 from proxyd.upstream.connector import Connector
+from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import PoolSet
 from proxyd.upstream.router import Router
+from proxyd.upstream.shared import make_pool
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Observer
 
@@ -40,14 +43,23 @@ from proxyd.worker.observe import Observer
 class Assembly:
     """Builds views; what outlives a snapshot (pools, resolver, observer) is held here."""
 
-    def __init__(self, reaper: Reaper, observer: Observer, meter: Meter, row: Row | None = None) -> None:
-        self.pools = PoolSet()
+    def __init__(
+        self,
+        reaper: Reaper,
+        observer: Observer,
+        meter: Meter,
+        row: Row | None = None,
+        spawn: Spawn = spawn_system_task,
+    ) -> None:
+        """``spawn`` starts tasks of the upstream side."""
+        self.pools = PoolSet(make_pool)
         self.clusters = ClusterSet(overflowed=self._overflowed, row=row)
         self.secrets = Secrets()
         self._resolver = Resolver()
         self._reaper = reaper
         self._observer = observer
         self._meter = meter
+        self._spawn = spawn
         self._clusters: dict[str, Cluster] = {}
         self._injections: dict[str, Injection] = {}
         self._admissions: dict[str, Admission] = {}
@@ -62,9 +74,16 @@ class Assembly:
             connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper)
             self._connector = (policy, connector)
             self.pools.retire_others(policy)
-        router = Router(
-            Attempts(self._connector[1], self.pools, self.secrets, snapshot.limits, policy, snapshot.pseudonym)
+        attempts = Attempts(
+            self._connector[1],
+            self.pools,
+            self.secrets,
+            snapshot.limits,
+            policy,
+            snapshot.pseudonym,
+            spawn=self._spawn,
         )
+        router = Router(attempts)
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
         self._admissions = {

@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections import Counter as Tally
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -94,7 +94,7 @@ class Worker:
         self.now = trio.lowlevel.current_clock().current_time
         self._observer = Observer(self._meter, self._events)
         self._shedder = Shedder(self._meter, self._events.notice)
-        self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row)
+        self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row, self._spawn)
         links = Links(self, self._meter, self._events, control)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
@@ -352,6 +352,19 @@ class Worker:
                 del self._callers[caller]
             if self._ending and not self._connections:
                 self._drained.set()
+
+    def _spawn(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._supervise, run)
+
+    async def _supervise(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run an upstream connection that many exchanges share."""
+        try:
+            await run()
+        except Exception as error:  # a supervising loop: one connection's fault must not end the worker
+            words = f"{type(error).__name__} in an upstream connection; it was closed"
+            self._events.notice("error", "connection_failed", words)
+            if os.environ.get("PROXYD_DEBUG") == "1":
+                raise
 
     # --- housekeeping -----------------------------------------------------------------------------
 
