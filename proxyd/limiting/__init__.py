@@ -1,0 +1,1 @@
+"""Limits of requests: how many, how fast, for whom; without sockets and without a store."""

@@ -1,0 +1,361 @@
+"""One limit as requests meet it: taken at once, waited for in a fair line, or refused with 429 and what to do."""
+
+import ipaddress
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from proxyd.core.errors import Flag, ProxyError, Side
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers, first
+from proxyd.core.limiting import CALLER, CIDR, HEADER, ROUTE, SERVICE, Cost, Limit, Mode
+from proxyd.core.message import Request
+from proxyd.limiting.gcra import Gcra
+from proxyd.limiting.ledger import UNKNOWN
+from proxyd.limiting.line import Line, Waiter
+
+FIRST_ANSWER: Final = 0.5
+"""Seconds that a request which may not wait waits all the same for the first word on its key."""
+
+MAX_VALUE: Final = 256
+"""Bytes of a field's value that tell keys apart; a longer one is cut."""
+
+_V4_NETWORK: Final = 24
+_V6_NETWORK: Final = 64
+
+
+class Allowance(Protocol):
+    """Tokens by key."""
+
+    def try_take(self, key: str, cost: int, now: float) -> float:
+        """Take and return 0; else the seconds to wait (infinity: never), or UNKNOWN."""
+        ...
+
+    def give_back(self, key: str, cost: int) -> None:
+        """Undo a take."""
+        ...
+
+    def expect(self, key: str, tokens: int) -> None:
+        """So many are waited for."""
+        ...
+
+    def left(self, key: str, now: float) -> int:
+        """Return the tokens that are free."""
+        ...
+
+    def reset(self, key: str, now: float) -> float:
+        """Return the seconds until all are."""
+        ...
+
+
+class LocalRate:
+    """A rate that this worker alone keeps."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._buckets = Gcra(rate, burst)
+
+    def try_take(self, key: str, cost: int, now: float) -> float:
+        """Take and return 0, else the seconds to wait."""
+        return self._buckets.try_take(hash(key), cost, now)
+
+    def give_back(self, key: str, cost: int) -> None:
+        """Undo a take."""
+        self._buckets.give_back(hash(key), cost)
+
+    def expect(self, key: str, tokens: int) -> None:
+        """They come with time."""
+
+    def left(self, key: str, now: float) -> int:
+        """Return the tokens that are free."""
+        return self._buckets.left(hash(key), now)
+
+    def reset(self, key: str, now: float) -> float:
+        """Return the seconds until the bucket is full."""
+        return self._buckets.reset(hash(key), now)
+
+
+class Slots:
+    """So many at a time."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._taken: dict[str, int] = {}
+
+    def try_take(self, key: str, cost: int, now: float) -> float:
+        """Take and return 0, else UNKNOWN: whoever ends gives one back."""
+        taken = self._taken.get(key, 0)
+        if taken >= self._count:
+            return UNKNOWN
+        self._taken[key] = taken + 1
+        return 0.0
+
+    def give_back(self, key: str, cost: int) -> None:
+        """One has ended."""
+        taken = self._taken.get(key, 0) - 1
+        if taken > 0:
+            self._taken[key] = taken
+        else:
+            self._taken.pop(key, None)
+
+    def expect(self, key: str, tokens: int) -> None:
+        """They come as others end."""
+
+    def left(self, key: str, now: float) -> int:
+        """Return the places that are free."""
+        return self._count - self._taken.get(key, 0)
+
+    def reset(self, key: str, now: float) -> float:
+        """Nobody knows; a second is a fair guess."""
+        return 1.0
+
+
+class Gate:
+    """One limit of one service in one worker."""
+
+    def __init__(self, service: str, limit: Limit, allowance: Allowance, spawn: Callable[..., None]) -> None:
+        self.service = service
+        self.limit = limit
+        self.allowance = allowance
+        self._spawn = spawn
+        self._parts = tuple(_part(part) for part in limit.scope if part != SERVICE)
+        self._lines: dict[str, Line] = {}
+        self._changed: dict[str, trio.Event] = {}
+        self.refused = 0
+        self.waited = 0
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.service}/{self.limit.name}>"
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it counts more than one thing."""
+        return bool(self._parts)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line now."""
+        return sum(line.size for line in self._lines.values())
+
+    def key(self, exchange: Exchange) -> str:
+        """Return what the limit counts this exchange under."""
+        parts = self._parts
+        if not parts:
+            return ""
+        if len(parts) == 1:
+            return parts[0](exchange)
+        return "\x1f".join([part(exchange) for part in parts])
+
+    def cost(self, request: Request) -> int:
+        """Return what the request costs."""
+        for cost in self.limit.costs:
+            if _fits(cost, request):
+                return cost.tokens + _bytes(cost, request)
+        return 1
+
+    def take(self, exchange: Exchange, now: float) -> Awaitable[None] | None:
+        """Take now, or return what waits for it. ProxyError 429."""
+        limit, key = self.limit, self.key(exchange)
+        cost = self.cost(exchange.request) if limit.costs else 1
+        if not self._lines.get(key):
+            wait = self.allowance.try_take(key, cost, now)
+            if not wait:
+                self._hold(exchange, key)
+                return None
+            if limit.mode is Mode.REJECT and (wait > 0 or limit.concurrency):
+                raise self._refusal(key, wait, now)
+        else:
+            wait = UNKNOWN
+        longest = FIRST_ANSWER if limit.mode is Mode.REJECT else limit.max_wait
+        line = self._lines.get(key)
+        if wait > longest or (line is not None and line.size >= limit.max_waiting):
+            raise self._refusal(key, wait, now)
+        return self._wait(exchange, key, cost, now + longest)
+
+    def give_back(self, exchange: Exchange) -> None:
+        """Undo a take: another limit refused the request."""
+        key = self.key(exchange)
+        self.allowance.give_back(key, self.cost(exchange.request))
+        self.notice(key)
+
+    def notice(self, key: str) -> None:
+        """Something changed for a key: whoever waits looks again."""
+        event = self._changed.pop(key, None)
+        if event is not None:
+            event.set()
+
+    def _hold(self, exchange: Exchange, key: str) -> None:
+        if self.limit.concurrency:
+            exchange.permits = [*exchange.permits, (self, key)]
+
+    def release(self, key: str) -> None:
+        """One of those at a time has ended."""
+        self.allowance.give_back(key, 1)
+        self.notice(key)
+
+    async def _wait(self, exchange: Exchange, key: str, cost: int, until: float) -> None:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line()
+            self._spawn(self._serve, key, line)
+        waiter = line.join(exchange.peer.caller, cost)
+        self.waited += 1
+        total = exchange.route.timeouts.total
+        deadline = min(until, exchange.started + total if total else math.inf)
+        try:
+            with trio.CancelScope(deadline=deadline) as scope:
+                exchange.scope = scope
+                await waiter.event.wait()
+        finally:
+            exchange.scope = None
+            if not waiter.granted:
+                line.leave(waiter)
+        if exchange.gone:
+            self._let_go(waiter, key)
+            detail = f"the client left while it waited for the limit {self.limit.name}"
+            raise ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
+        now = trio.current_time()
+        if not waiter.granted:
+            raise self._refusal(key, self.allowance.reset(key, now), now)
+        exchange.ready = now
+        self._hold(exchange, key)
+
+    def _let_go(self, waiter: Waiter, key: str) -> None:
+        if waiter.granted:
+            self.allowance.give_back(key, waiter.cost)
+            self.notice(key)
+
+    async def _serve(self, key: str, line: Line) -> None:
+        """Admit those in line as tokens come, until nobody waits."""
+        try:
+            while (waiter := line.first()) is not None:
+                wait = self.allowance.try_take(key, waiter.cost, trio.current_time())
+                if not wait:
+                    line.admit()
+                    await trio.lowlevel.checkpoint()
+                    continue
+                self.allowance.expect(key, line.size)
+                if wait > 0 and self.limit.mode is Mode.REJECT:
+                    line.dismiss()
+                    return
+                event = self._changed.setdefault(key, trio.Event())
+                with trio.move_on_after(wait if wait > 0 else math.inf):
+                    await event.wait()
+        finally:
+            del self._lines[key]
+            self._changed.pop(key, None)
+
+    def _refusal(self, key: str, wait: float, now: float) -> ProxyError:
+        self.refused += 1
+        limit = self.limit
+        seconds = max(1, math.ceil(wait)) if 0 < wait < math.inf else 1
+        detail = f"the limit {limit.name} of {self.service} is reached ({_words(limit)})"
+        if wait == math.inf:
+            detail = (
+                f"the request costs more than the limit {limit.name} of {self.service} ever holds ({_words(limit)})"
+            )
+        headers: Headers = [(b"retry-after", b"%d" % seconds)]
+        policy = _policy(limit)
+        if policy:
+            left, reset = max(0, self.allowance.left(key, now)), math.ceil(self.allowance.reset(key, now))
+            name = limit.name.encode("ascii")
+            headers.append((b"ratelimit-policy", b'"%s";%s' % (name, policy)))
+            headers.append((b"ratelimit", b'"%s";r=%d;t=%d' % (name, left, reset)))
+        return ProxyError(429, Flag.RATE_LIMITED, "http_request_denied", detail, headers=headers)
+
+
+class Gates:
+    """The limits that one kind of request meets, all or none of which it takes."""
+
+    def __init__(self, gates: Sequence[Gate]) -> None:
+        self._gates = tuple(gates)
+
+    def __bool__(self) -> bool:
+        return bool(self._gates)
+
+    def take(self, exchange: Exchange, now: float) -> Awaitable[None] | None:
+        """Take from all. ProxyError 429, with nothing taken."""
+        gates = self._gates
+        for index, gate in enumerate(gates):
+            try:
+                waits = gate.take(exchange, now)
+            except ProxyError:
+                self._undo(exchange, index)
+                raise
+            if waits is not None:
+                return self._rest(exchange, index, waits)
+        return None
+
+    async def _rest(self, exchange: Exchange, index: int, waits: Awaitable[None]) -> None:
+        taken = index
+        try:
+            await waits
+            for gate in self._gates[index + 1 :]:
+                taken += 1
+                more = gate.take(exchange, trio.current_time())
+                if more is not None:
+                    await more
+        except BaseException:
+            self._undo(exchange, taken)
+            raise
+
+    def _undo(self, exchange: Exchange, taken: int) -> None:
+        for gate in self._gates[:taken]:
+            if not gate.limit.concurrency:  # those end with the exchange
+                gate.give_back(exchange)
+
+
+def _part(name: str) -> Callable[[Exchange], str]:
+    """Return what reads one part of a key from an exchange."""
+    if name == CALLER:
+        return lambda exchange: exchange.peer.caller
+    if name == ROUTE:
+        return lambda exchange: f"{exchange.request.method!r} {exchange.request.path.partition(b'?')[0]!r}"
+    if name == CIDR:
+        return lambda exchange: _network(exchange.peer.address)
+    field = name.removeprefix(HEADER).lower().encode("ascii")
+    return lambda exchange: (first(exchange.request.headers, field) or b"")[:MAX_VALUE].decode("latin-1")
+
+
+def _network(address: str) -> str:
+    """Return the network that a caller is counted with: one /24 or /64 (of one host, in IPv6)."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    length = _V4_NETWORK if parsed.version == 4 else _V6_NETWORK
+    return str(ipaddress.ip_network((parsed, length), strict=False))
+
+
+def _fits(cost: Cost, request: Request) -> bool:
+    if cost.methods and request.method.decode("latin-1") not in cost.methods:
+        return False
+    return not cost.path or request.path.startswith(cost.path.encode("utf-8"))
+
+
+def _bytes(cost: Cost, request: Request) -> int:
+    if not cost.per_bytes:
+        return 0
+    return (request.body.length or 0) // cost.per_bytes
+
+
+def _policy(limit: Limit) -> bytes:
+    """Return quota and window (draft-ietf-httpapi-ratelimit-headers); nothing for what is no quota."""
+    if limit.rate:
+        return b"q=%d;w=%d" % (limit.burst, max(1, math.ceil(limit.burst / limit.rate)))
+    if limit.window:
+        return b"q=%d;w=%d" % (limit.window, math.ceil(limit.window_seconds))
+    if limit.quota:
+        return b"q=%d" % limit.quota
+    return b""
+
+
+def _words(limit: Limit) -> str:
+    if limit.rate:
+        return f"{limit.rate:g} a second, {limit.burst} at once"
+    if limit.window:
+        return f"{limit.window} within {limit.window_seconds:g} s"
+    if limit.quota:
+        return f"{limit.quota} a {limit.period.value}"
+    return f"{limit.concurrency} at a time"

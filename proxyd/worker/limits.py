@@ -1,0 +1,133 @@
+"""The limits of a worker: one gate for each of the configuration's, which outlives snapshots that leave it alone."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from proxyd.core.limiting import Limit, Mode
+from proxyd.core.messages import SetLease, WantLease
+from proxyd.core.service import Service
+from proxyd.core.snapshot import Snapshot
+from proxyd.limiting.gate import Allowance, Gate, Gates, LocalRate, Slots
+from proxyd.limiting.gcra import Gcra
+from proxyd.limiting.ledger import Ledger, Question, Reply
+
+TEND_SECONDS: Final = 0.05
+"""Between two looks at the leases: what is due to be told or given back is so many late at most."""
+
+
+class Limits:
+    """Makes gates, and brings control's answers to them."""
+
+    def __init__(self, ask: Callable[[WantLease], None], spawn: Callable[..., None]) -> None:
+        self._ask = ask
+        self._spawn = spawn
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._ledgers: dict[tuple[str, str], Ledger] = {}
+        self._is_shared = False
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Keep the gates of limits that are as they were; make the others."""
+        is_shared = snapshot.shares_limits or snapshot.workers != 1
+        former = self._gates if is_shared == self._is_shared else {}
+        ledgers, self._ledgers = self._ledgers, {}
+        self._is_shared = is_shared
+        self._gates = {}
+        for service in snapshot.services:
+            for limit in service.limits:
+                place = (service.name, limit.name)
+                gate = former.get(place)
+                if gate is None or gate.limit != limit:
+                    gate = self._gate(service.name, limit)
+                elif place in ledgers:
+                    self._ledgers[place] = ledgers[place]
+                self._gates[place] = gate
+        for place, ledger in ledgers.items():
+            if self._ledgers.get(place) is not ledger:
+                ledger.surrender(trio.current_time())
+
+    def before_cache(self, service: Service) -> Gates:
+        """Return the limits that name the caller, those on how many at a time among them."""
+        return Gates([self._gates[service.name, one.name] for one in service.limits if one.names_caller])
+
+    def after_cache(self, service: Service) -> Gates:
+        """Return the limits on how many at a time that do not name the caller."""
+        chosen = [one for one in service.limits if one.concurrency and not one.names_caller]
+        return Gates([self._gates[service.name, one.name] for one in chosen])
+
+    def per_attempt(self, service: Service) -> Gates:
+        """Return the limits that every attempt takes from."""
+        chosen = [one for one in service.limits if not one.concurrency and not one.names_caller]
+        return Gates([self._gates[service.name, one.name] for one in chosen])
+
+    def answer(self, message: SetLease) -> None:
+        """Take what control says."""
+        ledger = self._ledgers.get((message.service, message.limit))
+        if ledger is not None:
+            reply = Reply(
+                message.key, message.tokens, message.lifetime, message.wait, message.left, message.reset,
+                message.members, message.is_lost,
+            )  # fmt: skip
+            ledger.answer(reply, trio.current_time())
+
+    async def run(self) -> None:
+        """Tend the leases for ever."""
+        while True:
+            await trio.sleep(TEND_SECONDS)
+            now = trio.current_time()
+            for ledger in self._ledgers.values():
+                ledger.tend(now)
+
+    def surrender(self) -> None:
+        """Give everything back: the worker ends."""
+        for ledger in self._ledgers.values():
+            ledger.surrender(trio.current_time())
+
+    def view(self) -> list[dict[str, Any]]:
+        """Describe every limit, for the admin socket."""
+        now = trio.current_time()
+        return [
+            {
+                "service": service,
+                "limit": name,
+                "refused": gate.refused,
+                "waited": gate.waited,
+                "waiting": gate.waiting,
+                "remaining": gate.allowance.left("", now) if not gate.is_keyed else None,
+                "reset_seconds": round(gate.allowance.reset("", now), 3) if not gate.is_keyed else None,
+            }
+            for (service, name), gate in self._gates.items()
+        ]
+
+    def _gate(self, service: str, limit: Limit) -> Gate:
+        allowance: Allowance
+        if limit.concurrency:
+            allowance = Slots(limit.concurrency)
+        elif limit.rate and not self._is_shared:
+            allowance = LocalRate(limit.rate, 1 if limit.mode is Mode.PACE else limit.burst)
+        else:
+            return self._leased(service, limit)
+        return Gate(service, limit, allowance, self._spawn)
+
+    def _leased(self, service: str, limit: Limit) -> Gate:
+        gates: list[Gate] = []
+        rate, burst = _local(limit)
+
+        def ask(question: Question) -> None:
+            self._ask(WantLease(service, limit.name, question.key, question.want, question.kept, list(question.spent)))
+
+        ledger = Ledger(limit, ask, Gcra(rate, burst), lambda key: gates[0].notice(key))  # noqa: PLW0108 - it is made below
+        self._ledgers[service, limit.name] = ledger
+        gate = Gate(service, limit, ledger, self._spawn)
+        gates.append(gate)
+        return gate
+
+
+def _local(limit: Limit) -> tuple[float, int]:
+    """Return rate and burst that a member keeps to by itself, before the division by their number."""
+    if limit.rate:
+        return limit.rate, limit.burst
+    if limit.window:
+        return limit.window / limit.window_seconds, max(1, limit.window // 10)
+    return limit.quota / (30 * 86_400), max(1, limit.quota // 100)
