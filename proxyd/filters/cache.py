@@ -1,0 +1,417 @@
+"""The cache as an exchange meets it: after the credential is chosen, before the router; what is kept is masked already.
+
+Of requests for the same thing at the same time one asks the upstream, and the others wait for what it brings; where
+that may not be kept, they ask for themselves, and for a while nobody waits for such an answer again.
+"""
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from proxyd.caching import status as cache_status
+from proxyd.caching.answer import answer
+from proxyd.caching.freshness import Times
+from proxyd.caching.memory import Key, Memory
+from proxyd.caching.policy import (
+    SAFE,
+    Decision,
+    Entry,
+    Verdict,
+    decide,
+    invalidates,
+    is_same_representation,
+    make_entry,
+    may_serve_on_error,
+    may_store,
+    may_use,
+    refreshed,
+)
+from proxyd.core.caching import CachePolicy
+from proxyd.core.errors import Flag, ProxyError, Side
+from proxyd.core.exchange import Exchange
+from proxyd.core.headers import Headers, first, without
+from proxyd.core.message import Body, BytesBody, Origin, Response
+from proxyd.core.route import Filter
+
+MAX_FLIGHTS: Final = 4096
+"""Requests that others wait for."""
+
+MAX_FUTILE: Final = 4096
+FUTILE_SECONDS: Final = 2.0
+"""For so long nobody waits for an answer that could not be kept."""
+
+_SPECIAL: Final = frozenset(
+    {
+        b"cache-control", b"pragma", b"range", b"if-range", b"if-none-match", b"if-modified-since", b"if-match",
+        b"if-unmodified-since", b"authorization",
+    }
+)  # fmt: skip
+"""Fields of a request that make it more than a plain look-up."""
+
+_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range"})
+_PRECONDITIONS: Final = frozenset({b"if-match", b"if-unmodified-since"})
+_NOT_MODIFIED: Final = 304
+_SERVER_ERROR: Final = 500
+
+NEVER: Final = math.inf
+
+REFRESH: Final = object()
+"""Stands in an exchange's ``lookup`` that is made to ask the upstream whatever is kept."""
+
+
+class Flight:
+    """A request that is on its way to the upstream for several."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+
+class Lookup:
+    """What the cache knows of one exchange."""
+
+    __slots__ = ("asked", "collapsed", "decision", "entry", "flight", "key", "requested", "scope")
+
+    def __init__(self, key: Key, scope: str, asked: Headers, entry: Entry | None, decision: Decision) -> None:
+        self.key = key
+        self.scope = scope
+        self.asked = asked
+        """The request's fields as the client sent them."""
+        self.entry = entry
+        self.decision = decision
+        self.flight: Flight | None = None
+        self.requested = 0.0
+        self.collapsed = False
+
+
+class Shelf:
+    """What outlives a snapshot: the worker's entries, and who is under way for what."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.flights: dict[tuple[Key, str], Flight] = {}
+        self.futile: dict[tuple[Key, str], float] = {}
+
+    def land(self, lookup: Lookup, *, kept: bool) -> None:
+        """Tell those who wait; where nothing was kept, nobody waits for the like for a while."""
+        flight, lookup.flight = lookup.flight, None
+        if flight is None:
+            return
+        self.flights.pop((lookup.key, lookup.scope), None)
+        if not kept:
+            if len(self.futile) >= MAX_FUTILE:
+                self.futile.clear()
+            self.futile[lookup.key, lookup.scope] = time.monotonic() + FUTILE_SECONDS
+        flight.event.set()
+
+    def view(self) -> list[dict[str, object]]:
+        """Describe what is kept, by service, for the admin socket."""
+        return [
+            {"service": name, "entries": count, "bytes": size} for name, (count, size) in self.memory.summary().items()
+        ]
+
+    def is_futile(self, key: Key, scope: str) -> bool:
+        """Whether waiting for another's answer was in vain lately."""
+        until = self.futile.get((key, scope))
+        if until is None:
+            return False
+        if until > time.monotonic():
+            return True
+        del self.futile[key, scope]
+        return False
+
+
+class CacheFilter(Filter):
+    """Answers from what is kept, and keeps what may be."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        policy: CachePolicy,
+        name: str,
+        refresh: Callable[[Exchange, Headers], None] | None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._shelf = shelf
+        self._policy = policy
+        self._name = name
+        self._hit = name.encode("ascii") + b"; hit; ttl=%d"
+        self._ask_anew = refresh
+        """Asks the upstream in the background for an exchange like this one."""
+        self._wall = wall
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def request(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
+        """Answer from an entry, or prepare to keep what the upstream says."""
+        request = exchange.request
+        if request.method not in (b"GET", b"HEAD") or request.upgrade is not None:
+            return None
+        headers = request.headers
+        is_plain = True
+        for item in headers:
+            if item[0] in _SPECIAL:
+                is_plain = False
+                break
+        if not is_plain and (
+            not may_use(request.method, headers) or any(name in _PRECONDITIONS for name, _ in headers)
+        ):
+            return None
+        key = Key(exchange.route.name, request.scheme, request.authority.text, request.path)
+        scope = ",".join(exchange.credential.secret_names) if exchange.credential is not None else ""
+        entry = self._shelf.memory.find(key, scope, headers)
+        now = self._wall()
+        if is_plain and entry is not None and now < entry.fresh_until and exchange.lookup is None:
+            return self._whole(entry, now)
+        decision = decide(entry, headers, now, self._policy)
+        if exchange.lookup is REFRESH and entry is not None:
+            decision = Decision(Verdict.VALIDATE if entry.validators else Verdict.MISS, "stale")
+        lookup = exchange.lookup = Lookup(key, scope, headers, entry, decision)
+        if decision.verdict is Verdict.HIT and entry is not None:
+            return self._serve(lookup, entry, now)
+        return self._act(exchange, lookup, now)
+
+    def _act(self, exchange: Exchange, lookup: Lookup, now: float) -> Response | Awaitable[Response | None] | None:
+        entry, verdict = lookup.entry, lookup.decision.verdict
+        if verdict is Verdict.UNSATISFIED:
+            headers = [(b"cache-status", cache_status.unsatisfied(self._name))]
+            return Response(504, headers, BytesBody(), origin=Origin.PROXYD)
+        if verdict is Verdict.STALE and entry is not None:
+            self._refresh(exchange, lookup)
+            return self._serve(lookup, entry, now)
+        lookup.requested = now
+        request = exchange.request
+        if verdict is Verdict.VALIDATE and entry is not None:
+            request.headers = without(request.headers, _CONDITIONS) + entry.validators
+        elif request.method == b"HEAD" or any(name in _CONDITIONS for name, _ in request.headers):
+            return None  # what comes is no whole answer, and nobody waits for it
+        return self._gather(exchange, lookup)
+
+    def _gather(self, exchange: Exchange, lookup: Lookup) -> Awaitable[Response | None] | None:
+        """Wait for the answer to an equal request that is under way, or be the one that others wait for."""
+        shelf = self._shelf
+        place = (lookup.key, lookup.scope)
+        flight = shelf.flights.get(place)
+        if flight is not None:
+            return self._wait(exchange, lookup, flight)
+        if len(shelf.flights) < MAX_FLIGHTS and not shelf.is_futile(*place):
+            lookup.flight = shelf.flights[place] = Flight()
+        return None
+
+    async def _wait(self, exchange: Exchange, lookup: Lookup, flight: Flight) -> Response | None:
+        total = exchange.route.timeouts.total
+        with trio.CancelScope(deadline=exchange.started + total if total else NEVER) as scope:
+            exchange.scope = scope
+            try:
+                await flight.event.wait()
+            finally:
+                exchange.scope = None
+        if exchange.gone:
+            detail = "the client left while another request for the same thing was under way"
+            raise ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", detail, side=Side.DOWNSTREAM)
+        now = self._wall()
+        lookup.collapsed = True
+        lookup.entry = self._shelf.memory.find(lookup.key, lookup.scope, lookup.asked)
+        lookup.decision = decide(lookup.entry, lookup.asked, now, self._policy)
+        if lookup.decision.verdict is Verdict.HIT and lookup.entry is not None:
+            return self._serve(lookup, lookup.entry, now)
+        lookup.requested = now
+        return None
+
+    def _refresh(self, exchange: Exchange, lookup: Lookup) -> None:
+        if self._ask_anew is not None and (lookup.key, lookup.scope) not in self._shelf.flights:
+            self._ask_anew(exchange, lookup.asked)
+
+    # --- responses --------------------------------------------------------------------------------
+
+    def response(self, exchange: Exchange) -> None:
+        """Keep what may be kept; answer from the entry where the upstream says that it is still good, or fails."""
+        lookup, response = exchange.lookup, exchange.response
+        assert response is not None
+        if type(lookup) is not Lookup:
+            if exchange.request.method not in SAFE:
+                self._invalidate(exchange, response)
+            return
+        if response.origin is not Origin.UPSTREAM:
+            return
+        entry, now = lookup.entry, self._wall()
+        times = Times(lookup.requested, now)
+        if entry is not None and lookup.decision.verdict is Verdict.VALIDATE:
+            if response.status == _NOT_MODIFIED and is_same_representation(entry, response.headers):
+                newer = refreshed(entry, response.headers, times)
+                self._shelf.memory.replace(lookup.key, entry, newer)
+                self._shelf.land(lookup, kept=True)
+                self._replace(exchange, response, self._serve(lookup, newer, now))
+                return
+            if response.status >= _SERVER_ERROR and may_serve_on_error(entry, lookup.asked, now, self._policy):
+                self._shelf.land(lookup, kept=True)
+                self._replace(exchange, response, self._serve(lookup, entry, now))
+                return
+        stored = self._keep(exchange, lookup, response, times)
+        self._say(exchange, lookup, response, stored=stored)
+
+    def failed(self, exchange: Exchange, error: ProxyError) -> Response | None:
+        """Let a stale entry stand in for an upstream that gave no answer (RFC 5861 §4)."""
+        lookup, now = exchange.lookup, self._wall()
+        if type(lookup) is not Lookup or lookup.entry is None or error.side is Side.DOWNSTREAM:
+            return None
+        if not may_serve_on_error(lookup.entry, lookup.asked, now, self._policy):
+            return None
+        self._shelf.land(lookup, kept=True)
+        return self._serve(lookup, lookup.entry, now)
+
+    def done(self, exchange: Exchange) -> None:
+        """Nobody waits for an exchange that is over."""
+        if type(exchange.lookup) is Lookup and exchange.lookup.flight is not None:
+            self._shelf.land(exchange.lookup, kept=False)
+
+    def _serve(self, lookup: Lookup, entry: Entry, now: float) -> Response:
+        """Return what the request gets of an entry."""
+        status, headers, body = answer(entry, lookup.asked)
+        return Response(status, self._marked(headers, entry, now), BytesBody(body), origin=Origin.CACHE)
+
+    def _whole(self, entry: Entry, now: float) -> Response:
+        """Return all of an entry: what most requests are for."""
+        return Response(
+            entry.status, self._marked(entry.headers, entry, now), BytesBody(entry.body), origin=Origin.CACHE
+        )
+
+    def _marked(self, headers: Headers, entry: Entry, now: float) -> Headers:
+        old = int(now - entry.born)
+        told = self._hit % int(entry.lifetime - old)
+        return [*headers, (b"age", b"%d" % max(0, old)), (b"cache-status", told)]
+
+    @staticmethod
+    def _replace(exchange: Exchange, former: Response, response: Response) -> None:
+        former.body.abandon()
+        exchange.response = response
+
+    def _keep(self, exchange: Exchange, lookup: Lookup, response: Response, times: Times) -> bool:
+        """Keep the response, now or when its body has come; whether it will be."""
+        request = exchange.request
+        authorized = exchange.credential is None and first(lookup.asked, b"authorization") is not None
+        why_not = may_store(
+            request.method,
+            lookup.asked,
+            response.status,
+            response.headers,
+            authorized=authorized,
+            options=self._policy,
+        )
+        body = response.body
+        if why_not is not None or (body.length is not None and body.length > self._policy.object_bytes):
+            self._shelf.land(lookup, kept=False)
+            return False
+        if type(body) is BytesBody:
+            return self._store(lookup, response, body.peek(), times)
+        response.body = Recording(
+            body, self._policy.object_bytes, lambda data: self._recorded(lookup, response, data, times)
+        )
+        return True
+
+    def _recorded(self, lookup: Lookup, response: Response, data: bytes | None, times: Times) -> None:
+        if data is None:
+            self._shelf.land(lookup, kept=False)
+        else:
+            self._store(lookup, response, data, times)
+
+    def _store(self, lookup: Lookup, response: Response, data: bytes, times: Times) -> bool:
+        headers = [item for item in response.headers if item[0] != b"cache-status"]
+        entry = make_entry(lookup.asked, response.status, headers, data, times, self._policy, lookup.scope)
+        if entry is not None:
+            self._shelf.memory.keep(lookup.key, entry)
+        self._shelf.land(lookup, kept=entry is not None)
+        return entry is not None
+
+    def _say(self, exchange: Exchange, lookup: Lookup, response: Response, *, stored: bool) -> None:
+        told = cache_status.forwarded(
+            self._name, lookup.decision, status=response.status, stored=stored, collapsed=lookup.collapsed
+        )
+        response.headers = [*response.headers, (b"cache-status", told)]
+
+    def _invalidate(self, exchange: Exchange, response: Response) -> None:
+        """RFC 9111 §4.4: the target, and what Location and Content-Location name on the same host."""
+        request = exchange.request
+        if not invalidates(request.method, response.status):
+            return
+        key = Key(exchange.route.name, request.scheme, request.authority.text, request.path)
+        self._shelf.memory.drop(key)
+        origin = b"%s://%s" % (request.scheme, request.authority.host_header(request.scheme))
+        for name in (b"location", b"content-location"):
+            value = first(response.headers, name)
+            if value is None:
+                continue
+            path = value.removeprefix(origin)
+            if path.startswith(b"/") and not path.startswith(b"//"):
+                self._shelf.memory.drop(key._replace(path=path.partition(b"#")[0]))
+
+
+def _may_look(method: bytes, headers: Headers) -> bool:
+    return may_use(method, headers) and not any(name in _PRECONDITIONS for name, _ in headers)
+
+
+class Recording:
+    """A body that is kept while it passes, if it is not longer than allowed and comes to its end without trailers."""
+
+    __slots__ = ("_body", "_largest", "_pieces", "_recorded", "_size", "length", "trailers")
+
+    replayable = False
+
+    def __init__(self, body: Body, largest: int, recorded: Callable[[bytes | None], None]) -> None:
+        self._body = body
+        self._largest = largest
+        self._pieces: list[bytes] | None = []
+        self._size = 0
+        self._recorded = recorded
+        self.length = body.length
+        self.trailers: Headers = body.trailers
+
+    async def read(self) -> bytes:
+        """Return the next piece."""
+        piece = await self._body.read()
+        if piece:
+            self._note(piece)
+        else:
+            self.trailers = self._body.trailers
+            self._end(whole=not self.trailers)
+        return piece
+
+    def take_ready(self) -> bytes | None:
+        """Return the whole body if it is there."""
+        data = self._body.take_ready()
+        if data is not None:
+            self._note(data)
+            self._end(whole=True)
+        return data
+
+    def take_pending(self) -> bytes:
+        """Return what is at hand."""
+        piece = self._body.take_pending()
+        self._note(piece)
+        return piece
+
+    def rewind(self) -> None:
+        """Never: response bodies are read once."""
+        raise AssertionError("a response body is read once")
+
+    def abandon(self) -> None:
+        """Pass it on; what was not read is not kept."""
+        self._end(whole=False)
+        self._body.abandon()
+
+    def _note(self, piece: bytes) -> None:
+        if self._pieces is None:
+            return
+        self._size += len(piece)
+        self._pieces.append(piece)
+        if self._size > self._largest:
+            self._end(whole=False)
+
+    def _end(self, *, whole: bool) -> None:
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            self._recorded(b"".join(pieces) if whole else None)
