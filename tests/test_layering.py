@@ -10,7 +10,7 @@ PLUGINS = ROOT.parent / "plugins" / "proxyd_plugins"
 
 ROWS = (
     {"core"},
-    {"wire", "net", "auth"},
+    {"wire", "net", "auth", "caching", "limiting"},
     {"downstream", "upstream", "filters"},
     {"store"},
     {"telemetry"},

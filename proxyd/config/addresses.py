@@ -227,3 +227,25 @@ def _text(value: object, expected: str) -> str:
     if not value:
         raise Mistake("the text is empty", expected)
     return value
+
+
+def store_url(value: object) -> str:
+    """Read where state is kept."""
+    text = _text(value, "sqlite:PATH or redis://host:port/db")
+    if text.startswith("sqlite:"):
+        if len(text) > len("sqlite:") and "\0" not in text:
+            return text
+        raise Mistake("the path is missing", "such as sqlite:state.db")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme == "unix" and parts.path.startswith("/"):
+        return text
+    if parts.password is not None:
+        raise Mistake("a password does not belong in a URL", "password: with the name of a secret beside it")
+    database = parts.path.strip("/")
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or port == 0 or not (database or "0").isdecimal():
+        raise Mistake("not a store", "sqlite:PATH, redis://host:port/db, rediss://host:port/db or unix:///path")
+    return text

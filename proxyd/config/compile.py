@@ -28,7 +28,7 @@ from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, Overload, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
-from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, VaultKey
+from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 
 
@@ -78,6 +78,12 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         sinks=tuple(
             sink_settings(entry, tree.line(trail))
             for trail, entry in maps(child(tree.value, "telemetry", "sinks"), ("telemetry", "sinks"))
+        ),
+        store=StoreSettings(
+            document.store.url,
+            document.store.password,
+            extra_roots_pem.decode("ascii", "replace") if document.store.url.startswith("rediss:") else "",
+            tree.line(("store", "url")) if "store" in tree.value else 0,
         ),
         discoveries=tuple(found.values()),
         drain_old=document.drain_old,
@@ -138,6 +144,8 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None) ->
         pending=discovery is not None,
         priority_class=PriorityClass(section.priority_class),
         protocol=Version(section.protocol),
+        limits=tuple(limit.compiled() for limit in section.limits),
+        cache=section.cache.compiled() if section.cache is not None else None,
     )
 
 
@@ -181,6 +189,8 @@ def _secret_references(document: Document) -> Iterable[tuple[str, Trail]]:
     for index, listener in enumerate(document.listeners):
         for number, user in enumerate(listener.users or ()):
             found.setdefault(user.secret, ("listeners", index, "users", number, "secret"))
+    if document.store.password:
+        found.setdefault(document.store.password, ("store", "password"))
     for name, service in document.services.items():
         auth = service.auth
         if auth is None:

@@ -8,7 +8,9 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasChoices, ConfigDict, Field
 
 from proxyd.config import addresses, names
+from proxyd.config.caching import CacheSection
 from proxyd.config.discovery import DiscoverSection
+from proxyd.config.limiting import LimitSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
 from proxyd.config.resilience import EndpointSection, OverloadSection, ResilienceKeys
 from proxyd.config.sections import Section
@@ -245,6 +247,10 @@ class ServiceKeys(Section):
     """Bounds of the connections to the service."""
     priority_class: Literal["low", "normal", "high"] = "normal"
     """`low` is refused first when a worker cannot keep up, `high` last (`overload`)."""
+    limits: Annotated[list[LimitSection], Field(max_length=64)] = []
+    """How many requests, how fast, for whom. Those that name the caller count before the cache, others per attempt."""
+    cache: CacheSection | None = None
+    """Keep answers and give them again, as their headers allow. Without it: none."""
 
 
 class ServiceSection(ResilienceKeys, ServiceKeys):
@@ -371,6 +377,8 @@ class LimitsSection(Section):
     """TLS contexts kept for reuse."""
     mask_bytes: Annotated[int, Bytes(0, 64 * MIB)] = _LIMITS.mask_bytes
     """The largest text body that is searched for a reflected secret."""
+    cache_bytes: Annotated[int, Bytes(0, 64 * GIB)] = _LIMITS.cache_bytes
+    """Answers that are kept for services with a `cache`."""
 
 
 class UnknownSection(Section):
@@ -411,6 +419,15 @@ class TelemetrySection(Section):
     """Exchanges kept in memory for `proxyd exchanges`, within 8 MiB; 0: none."""
 
 
+class StoreSection(Section):
+    """Where state is kept; opened where a limit needs it."""
+
+    url: Annotated[str, Text(addresses.store_url, "url")] = "sqlite:state.db"
+    """`sqlite:PATH`, relative to the state folder; `redis://host:port/db`, `rediss://` with TLS, `unix:///path`."""
+    password: SecretName = ""
+    """Name of the secret that holds the password of a Redis; its user stands in the URL."""
+
+
 class Document(Section):
     """A configuration file of proxyd. Every section but `listeners` is optional."""
 
@@ -440,6 +457,8 @@ class Document(Section):
     """Policies for hosts that are no service."""
     telemetry: TelemetrySection = TelemetrySection()
     """What is reported, and where."""
+    store: StoreSection = StoreSection()
+    """Where limits keep what outlives the daemon or is shared with other hosts."""
     drain_old: TimeLimitOrNone = 300.0
     """How long a tunnel or stream goes on after a reload that forbids it."""
     drain_timeout: TimeLimitOrNone = 30.0

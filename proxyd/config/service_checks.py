@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from proxyd.config.addresses import base_url, endpoint, host_pattern
 from proxyd.config.discovery import check_discover
+from proxyd.config.limiting import check_limits
 from proxyd.config.names import header_name
 from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import duration, duration_text
@@ -35,6 +36,7 @@ def check(tree: Tree) -> None:
         _check_propagate(tree, trail, service)
         _check_resilience(tree, trail, service)
         _check_protocol(tree, trail, service)
+        check_limits(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
     _check_propagate(tree, ("unknown",), child(tree.value, "unknown"))
 

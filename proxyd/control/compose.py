@@ -48,6 +48,7 @@ def compose(
         drain_old=settings.drain_old,
         drain_timeout=settings.drain_timeout,
         workers=settings.workers,
+        shares_limits=not settings.store.url.startswith("sqlite:"),
         access_log=settings.access_log is not None or bool(settings.sinks) or settings.recent > 0,
     )
 

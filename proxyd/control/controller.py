@@ -21,10 +21,12 @@ from proxyd.control.faults import Faults
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
 from proxyd.control.jobs import BUSY, Jobs, Outcome
+from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
 from proxyd.control.overrides import Overrides
 from proxyd.control.read import SettingsError
 from proxyd.control.sinks import opened
+from proxyd.control.storage import Storage
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.tools import Tools
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
@@ -41,6 +43,7 @@ from proxyd.core.messages import (
     SetHealth,
     SetListener,
     WantLeaf,
+    WantLease,
     WorkerExited,
     WorkerStarted,
 )
@@ -88,6 +91,8 @@ class Controller:
         self.health = HealthChecks(self._tell_workers)
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)
+        self.lending = Leases(tools.log, tools.instance.pseudonym)
+        self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
         self._version = 0
         self._changed = trio.Event()
@@ -106,6 +111,8 @@ class Controller:
             nursery.start_soon(self._jobs.run)
             nursery.start_soon(self.health.run)
             nursery.start_soon(self.discovery.run)
+            nursery.start_soon(self.lending.run)
+            nursery.start_soon(self.storage.run)
             nursery.start_soon(self._follow_discovery)
             task_status.started()
             try:
@@ -278,6 +285,8 @@ class Controller:
                 raise SettingsError([self._why_draining])
         # From here on nothing fails and nothing waits.
         self.tools.reports.commit(settings, sinks)
+        self.lending.configure(settings.services)
+        self.storage.configure(settings)
         former, self.sockets = self.sockets, sockets
         self.settings, self.drained = settings, drain
         changed, gone = self.secrets.commit(prepared)
@@ -460,6 +469,9 @@ class Controller:
             if link.waiting > MAX_WAITING:
                 raise ValueError("it asks without taking answers")
             link.put(self.leaves.answer(message.host, message.caller))
+            return
+        if isinstance(message, WantLease):
+            self.lending.ask(message, str(link.pid), link.put)
             return
         self.tools.reports.take(link.index, message)
 

@@ -27,6 +27,7 @@ from proxyd.core.messages import (
     SetCredential,
     SetFaults,
     SetHealth,
+    SetLease,
     SetListener,
     SetOverrides,
 )
@@ -39,7 +40,9 @@ MAX_QUERIES: Final = 8
 WHY_CHARACTERS: Final = 1024
 """What is kept of a worker's own words."""
 
-Down = ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | Query
+Down = (
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | Query
+)
 Key = tuple[str, str]
 
 
@@ -269,6 +272,8 @@ def _key(message: Down) -> Key:
             return "SetHealth", f"{service} {host} {port}"
         case Query(number):
             return "Query", str(number)
+        case SetLease(service, limit, name):
+            return "SetLease", f"{service} {limit} {name}"
         case ApplySnapshot() | SetFaults() | SetOverrides():
             return type(message).__name__, ""
 

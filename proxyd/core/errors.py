@@ -5,6 +5,8 @@ Flags are Envoy's response flags; ``error`` is a Proxy-Status error type (RFC 92
 
 import enum
 
+from proxyd.core.headers import Headers
+
 
 class Side(enum.Enum):
     """Whose doing it was."""
@@ -64,6 +66,7 @@ class ProxyError(Exception):
         *,
         side: Side = Side.PROXYD,
         retry: Retry = Retry.NEVER,
+        headers: Headers | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -72,6 +75,8 @@ class ProxyError(Exception):
         self.detail = detail
         self.side = side
         self.retry = retry
+        self.headers: Headers = headers or []
+        """Fields of the answer that belong to this error alone."""
 
     def __repr__(self) -> str:
         return f"ProxyError({self.status}, {self.flag.value}, {self.error}, {self.detail!r})"

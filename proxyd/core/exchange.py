@@ -1,6 +1,6 @@
 """One exchange, and who asked for it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -120,9 +120,11 @@ class Exchange:
         "held",
         "id",
         "interim",
+        "lookup",
         "mode",
         "nursery",
         "peer",
+        "permits",
         "queue_seconds",
         "ready",
         "request",
@@ -197,6 +199,10 @@ class Exchange:
         """The client left."""
         self.held: Held | None = None
         """Counts the exchange among those that are under way."""
+        self.permits: Sequence[Any] = ()
+        """What is held of limits on how many at a time, until the end (limiting.gate)."""
+        self.lookup: Any = None
+        """What the cache found (filters.cache)."""
         self.retrying = False
         """``held`` counts it among those in a further attempt, too."""
 

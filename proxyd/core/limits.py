@@ -49,6 +49,8 @@ class Limits:
     """TLS contexts cached per worker."""
     mask_bytes: int = 1 * MIB
     """The largest identity-coded text body that is searched for a reflected secret."""
+    cache_bytes: int = 64 * MIB
+    """Answers that one worker keeps for services with a ``cache``."""
 
 
 @dataclass(frozen=True, slots=True)

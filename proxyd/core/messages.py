@@ -92,6 +92,27 @@ class SetFaults:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLease:
+    """What WantLease gets: ``tokens`` more, good for ``lifetime`` seconds from the question on."""
+
+    service: str
+    limit: str
+    key: str
+    tokens: int
+    lifetime: float
+    wait: float
+    """Seconds until there may be some, where there are none."""
+    left: int
+    """Tokens that nobody holds."""
+    reset: float
+    """Seconds until all of the limit is free again."""
+    members: int
+    """Hosts that share it."""
+    is_lost: bool = False
+    """The store cannot be reached: ``on_loss`` decides."""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Ask a worker for a view of itself: ``pools`` or ``connections``; answered by Answer."""
 
@@ -158,6 +179,20 @@ class WantLeaf:
 
     host: str
     caller: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantLease:
+    """The worker accounts for its lease of a limit, and wants ``want`` tokens more; answered by SetLease."""
+
+    service: str
+    limit: str
+    key: str
+    want: int
+    kept: int
+    """Tokens that it still holds."""
+    spent: list[tuple[int, float]]
+    """Tokens, and how many seconds ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +362,8 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | Drain | Query
-    | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | Answer
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | Drain
+    | Query | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | WantLease | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt

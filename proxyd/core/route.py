@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Injector, Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.message import Response
@@ -46,6 +47,10 @@ class Filter:
         """Look at or change the response; runs in reverse order where the request hook ran."""
         return None
 
+    def failed(self, exchange: Exchange, error: ProxyError) -> Response | None:
+        """The router has given up: a response stands in for the upstream's, None leaves it at that; never waits."""
+        return None
+
     def done(self, exchange: Exchange) -> None:
         """Called always, once, last; never waits."""
         return
@@ -53,17 +58,19 @@ class Filter:
 
 RequestHook = Callable[[Exchange], Awaitable[Response | None] | Response | None]
 ResponseHook = Callable[[Exchange], Awaitable[None] | None]
+FailedHook = Callable[[Exchange, ProxyError], Response | None]
 DoneHook = Callable[[Exchange], None]
 
 
 class Chain:
     """Filters compiled to hooks: ``steps`` pairs each request hook with the number of response hooks due after it."""
 
-    __slots__ = ("done_hooks", "response_hooks", "steps")
+    __slots__ = ("done_hooks", "failed_hooks", "response_hooks", "steps")
 
     def __init__(self, filters: list[Filter]) -> None:
         self.steps: list[tuple[RequestHook, int]] = []
         self.response_hooks: list[ResponseHook] = []
+        self.failed_hooks: list[FailedHook] = []
         self.done_hooks: list[DoneHook] = []
         for item in filters:
             kind = type(item)
@@ -71,6 +78,8 @@ class Chain:
                 self.response_hooks.append(item.response)
             if kind.request is not Filter.request:
                 self.steps.append((item.request, len(self.response_hooks)))
+            if kind.failed is not Filter.failed:
+                self.failed_hooks.insert(0, item.failed)
             if kind.done is not Filter.done:
                 self.done_hooks.append(item.done)
 
@@ -88,12 +97,23 @@ class Chain:
                 due = ran
                 break
         else:
-            exchange.response = await router(exchange)
+            try:
+                exchange.response = await router(exchange)
+            except ProxyError as error:
+                exchange.response = self._stand_in(exchange, error)
         for index in range(due - 1, -1, -1):
             waits = self.response_hooks[index](exchange)
             if waits is not None:
                 await waits
         return exchange.response
+
+    def _stand_in(self, exchange: Exchange, error: ProxyError) -> Response:
+        for hook in self.failed_hooks:
+            response = hook(exchange, error)
+            if response is not None:
+                exchange.error = error
+                return response
+        raise error
 
 
 class Route:
@@ -105,6 +125,7 @@ class Route:
         "chain",
         "checks_paths",
         "cluster",
+        "gates",
         "injector",
         "judge",
         "keep_own",
@@ -134,6 +155,8 @@ class Route:
         self.chain: Chain = Chain([])
         self.cluster: Any = None
         """The router's endpoints and policies of this service; None for unknown hosts."""
+        self.gates: Any = None
+        """The limits that every attempt takes from (limiting.gate.Gates); None: there are none."""
         self.attempt_fault: Callable[[Exchange], Awaitable[Response | None]] | None = None
         """Injected faults that every attempt meets; a response stands for the upstream's. None: there are none."""
         self.pools: dict[Any, Any] = {}

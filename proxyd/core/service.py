@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass, field
 
+from proxyd.core.caching import CachePolicy
+from proxyd.core.limiting import Limit
 from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import Resilience
 
@@ -141,3 +143,6 @@ class Service:
     priority_class: PriorityClass = PriorityClass.NORMAL
     protocol: Version = Version.HTTP1
     """gRPC is HTTP/2 whatever stands here, and an upgrade HTTP/1.1."""
+    limits: tuple[Limit, ...] = ()
+    cache: CachePolicy | None = None
+    """None: nothing is kept."""

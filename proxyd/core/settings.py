@@ -86,6 +86,20 @@ class SinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where state is kept that outlives the daemon or is shared with others."""
+
+    url: str = "sqlite:state.db"
+    """``sqlite:PATH`` (relative to the state folder), ``redis://host:port/db``, ``rediss://…`` or ``unix:///path``."""
+    password: str = ""
+    """Name of the secret."""
+    roots_pem: str = ""
+    """Certificates that ``rediss`` trusts; empty: the system's."""
+    line: int = 0
+    """Line in the configuration, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One valid configuration."""
 
@@ -115,6 +129,7 @@ class Settings:
     access_log: AccessLog | None = None
     vault_key: VaultKey = field(default_factory=VaultKey)
     sinks: tuple[SinkSettings, ...] = ()
+    store: StoreSettings = field(default_factory=StoreSettings)
     discoveries: tuple[Discovery, ...] = ()
     """Services whose endpoints are looked for; each has a ``source``."""
     drain_old: float = 300.0

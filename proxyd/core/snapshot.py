@@ -84,6 +84,8 @@ class Snapshot:
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)
     overload: Overload = field(default_factory=Overload)
+    shares_limits: bool = False
+    """Other hosts take part in the limits: every token is a lease."""
     unknown_timeouts: Timeouts = field(default_factory=Timeouts)
     unknown_pool: PoolLimits = field(default_factory=PoolLimits)
     extra_roots_pem: bytes = b""

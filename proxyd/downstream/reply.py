@@ -31,7 +31,9 @@ def error_response(exchange: Exchange, error: ProxyError) -> Response:
         headers.append((b"www-authenticate", b'Proxyd-Token realm="proxyd"'))
     if error.status == 407:
         headers.append((b"proxy-authenticate", b'Basic realm="proxyd"'))
-    if error.status == 503:
+    if error.headers:
+        headers += error.headers
+    elif error.status == 503:
         headers.append((b"retry-after", b"1"))
     body = BytesBody(encode.problem(error.status, error.detail, error.error, exchange.id))
     return Response(error.status, headers, body, origin=Origin.PROXYD)

@@ -54,6 +54,11 @@ class Router:
             if cluster.key_field:
                 _add_key(exchange, cluster.key_field)
         while True:
+            if route.gates is not None:
+                waits = route.gates.take(exchange, now)
+                if waits is not None:
+                    await waits
+                    now = current_time()
             if cluster is not None:
                 cluster.admit(now)
                 state = cluster.pick(exchange, now)

@@ -37,6 +37,7 @@ CONTROL_TO_WORKER: Final = frozenset(
         messages.SetHealth,
         messages.SetOverrides,
         messages.SetFaults,
+        messages.SetLease,
         messages.Drain,
         messages.Query,
     }
@@ -50,6 +51,7 @@ WORKER_TO_CONTROL: Final = frozenset(
         messages.Events,
         messages.Stats,
         messages.WantLeaf,
+        messages.WantLease,
         messages.Answer,
     }
 )

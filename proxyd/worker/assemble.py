@@ -5,28 +5,34 @@ Once per exchange: the chains below, ending in the router. Once per attempt: ups
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from trio.lowlevel import spawn_system_task
 
 from proxyd.auth.registry import compile as compile_auth
+from proxyd.caching.memory import Memory
 from proxyd.core import metrics
 from proxyd.core.counts import REQUESTS, Row
+from proxyd.core.exchange import Exchange
 from proxyd.core.fault import Fault
+from proxyd.core.headers import Headers
 from proxyd.core.route import Chain, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge
+from proxyd.filters.cache import CacheFilter, Shelf
 from proxyd.filters.concurrency import Admission, ConcurrencyFilter
 from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
 from proxyd.filters.fault import AttemptFaults, FaultFilter, Injection
 from proxyd.filters.gradient import Gradient
+from proxyd.filters.limit import LimitFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
+from proxyd.limiting.gate import Gates
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
 from proxyd.upstream.attempt import Attempts, Secrets
@@ -36,6 +42,7 @@ from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import PoolSet
 from proxyd.upstream.router import Router
 from proxyd.upstream.shared import make_pool
+from proxyd.worker.limits import Limits
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Observer
 
@@ -50,11 +57,16 @@ class Assembly:
         meter: Meter,
         row: Row | None = None,
         spawn: Spawn = spawn_system_task,
+        limits: Limits | None = None,
+        refresh: Callable[[Exchange, Headers], None] | None = None,
     ) -> None:
         """``spawn`` starts tasks of the upstream side."""
         self.pools = PoolSet(make_pool)
         self.clusters = ClusterSet(overflowed=self._overflowed, row=row)
         self.secrets = Secrets()
+        self._limits = limits or Limits(lambda _: None, lambda *_: None)
+        self.shelf = Shelf(Memory(0))
+        self._refresh = refresh
         self._resolver = Resolver()
         self._reaper = reaper
         self._observer = observer
@@ -70,6 +82,8 @@ class Assembly:
         """Compile a snapshot. ValueError when it cannot be used."""
         policy = _fingerprint(snapshot)
         self.secrets.forget_masks()
+        self._limits.apply(snapshot)
+        self._furnish(snapshot)
         if self._connector is None or self._connector[0] != policy:
             connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper)
             self._connector = (policy, connector)
@@ -160,6 +174,7 @@ class Assembly:
         route = Route(service, timeouts, pool, _judge(snapshot, service))
         if service is not None:
             route.cluster = self._clusters[service.name]
+            route.gates = self._limits.per_attempt(service) or None
         if service is not None and service.auth is not None:
             route.injector = compile_auth(service.auth)
         self._compile(snapshot, route)
@@ -179,13 +194,31 @@ class Assembly:
             filters.append(AccessFilter())
         if concerned:
             filters.append(FaultFilter(concerned, route.service is not None and route.service.encoded_slash))
+        before = self._limits.before_cache(route.service) if route.service is not None else Gates([])
+        if before:
+            filters.append(LimitFilter(before))
         if route.injector is not None:
-            masked = self._meter.counter(metrics.MASKED, route.name)
-            filters += [ReflectionFilter(snapshot.limits.mask_bytes, masked.add), CredentialFilter()]
+            filters.append(CredentialFilter())
+        policy = route.service.cache if route.service is not None else None
+        if policy is not None:
+            filters.append(CacheFilter(self.shelf, policy, snapshot.pseudonym, self._refresh))
+        after = self._limits.after_cache(route.service) if route.service is not None else Gates([])
+        if after:
+            filters.append(LimitFilter(after))
         admission = self._admissions.get(route.name)
         if admission is not None:
             filters.append(ConcurrencyFilter(route.name, admission))
+        if route.injector is not None:  # what is kept is masked already
+            masked = self._meter.counter(metrics.MASKED, route.name)
+            filters.append(ReflectionFilter(snapshot.limits.mask_bytes, masked.add))
         return filters
+
+    def _furnish(self, snapshot: Snapshot) -> None:
+        """Give the cache its room, and forget what services kept that have no cache any more."""
+        self.shelf.memory.resize(snapshot.limits.cache_bytes)
+        caching = {service.name for service in snapshot.services if service.cache is not None}
+        for name in self.shelf.memory.summary().keys() - caching:
+            self.shelf.memory.purge(name)
 
 
 def _translation(snapshot: Snapshot, service: Service | None) -> list[Filter]:

@@ -4,6 +4,7 @@ Traffic never waits here. While control is stopped or dead, events queue up to t
 control process is adopted with a fresh link and sends everything again.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -26,9 +27,11 @@ from proxyd.core.messages import (
     SetCredential,
     SetFaults,
     SetHealth,
+    SetLease,
     SetListener,
     SetOverrides,
     WantLeaf,
+    WantLease,
 )
 from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
@@ -38,7 +41,7 @@ from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
 FROM_CONTROL: Final = frozenset(
-    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, Drain, Query}
+    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, SetLease, Drain, Query}
 )
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
@@ -79,6 +82,10 @@ class Subject(Protocol):
         """Inject these faults and no others."""
         ...
 
+    def set_lease(self, message: SetLease) -> None:
+        """Spend from this lease of a limit."""
+        ...
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting and end within ``seconds``; ``gentle`` leaves idle connections their next request."""
         ...
@@ -97,7 +104,7 @@ class Links:
         self._events = events
         self._control = FrameLink(control, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
         self._adopted = trio.Event()
-        self._wants_out, self._wants_in = trio.open_memory_channel[WantLeaf](MAX_WANTS)
+        self._wants_out, self._wants_in = trio.open_memory_channel[WantLeaf | WantLease](MAX_WANTS)
 
     def want_leaf(self, host: str, caller: str) -> None:
         """Ask control for a leaf; a full queue drops the question, and the handshake that waits times out."""
@@ -105,6 +112,11 @@ class Links:
             self._wants_out.send_nowait(WantLeaf(host, caller))
         except trio.WouldBlock:
             self._events.notice("warning", "leaf_questions_full", f"no room to ask for {host}")
+
+    def want_lease(self, question: WantLease) -> None:
+        """Ask control for a part of a limit; where there is no room the question is lost, and asked again."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._wants_out.send_nowait(question)
 
     async def flush(self) -> None:
         """Send what waits, before the worker ends."""
@@ -192,6 +204,8 @@ class Links:
             subject.set_overrides(message)
         elif isinstance(message, SetFaults):
             subject.set_faults(message)
+        elif isinstance(message, SetLease):
+            subject.set_lease(message)
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):

@@ -18,7 +18,7 @@ from proxyd.core import metrics
 from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetOverrides
+from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetLease, SetOverrides
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.units import KIB
 from proxyd.core.view import View
@@ -33,7 +33,9 @@ from proxyd.net.stream import Stream
 from proxyd.upstream.pool import PoolKey
 from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
+from proxyd.worker.background import Background
 from proxyd.worker.leaves import Leaves
+from proxyd.worker.limits import Limits
 from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
@@ -94,7 +96,6 @@ class Worker:
         self.now = trio.lowlevel.current_clock().current_time
         self._observer = Observer(self._meter, self._events)
         self._shedder = Shedder(self._meter, self._events.notice)
-        self._assembly = Assembly(self.reaper, self._observer, self._meter, self._row, self._spawn)
         links = Links(self, self._meter, self._events, control)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
@@ -103,6 +104,12 @@ class Worker:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._revoker = Revoker(self._connections, nursery)
+            background = Background(nursery, self.next_id, lambda: self.view.router)
+            self._limits = Limits(links.want_lease, nursery.start_soon)
+            self._assembly = Assembly(
+                self.reaper, self._observer, self._meter, self._row, self._spawn, self._limits, background.refresh
+            )
+            nursery.start_soon(self._limits.run)
             nursery.start_soon(self.reaper.run)
             nursery.start_soon(self._keep_house)
             nursery.start_soon(self._shedder.run)
@@ -176,6 +183,10 @@ class Worker:
         """Inject these faults, and no others, into exchanges that begin from now on."""
         self._assembly.set_faults(message.faults)
 
+    def set_lease(self, message: SetLease) -> None:
+        """Spend from this lease of a limit."""
+        self._limits.answer(message)
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.
 
@@ -203,6 +214,10 @@ class Worker:
             return self._assembly.pools.view()
         if what == "endpoints":
             return self._assembly.endpoints()
+        if what == "limits":
+            return self._limits.view()
+        if what == "cache":
+            return self._assembly.shelf.view()
         if what == "faults":
             return self._assembly.faults()
         if what == "connections":
@@ -377,6 +392,7 @@ class Worker:
 
     async def _end_when_drained(self, links: Links) -> None:
         await self._drained.wait()
+        self._limits.surrender()
         with trio.move_on_after(1.0):
             await links.flush()
         self._nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@ import pytest
 
 from tests.config.conftest import LISTENERS
 
-KEYS = "listeners, admin, workers, tls, egress, services, secrets, vault, access, limits, overload, unknown, telemetry, drain_old, drain_timeout, upgrade_drain"
+KEYS = "listeners, admin, workers, tls, egress, services, secrets, vault, access, limits, overload, unknown, telemetry, store, drain_old, drain_timeout, upgrade_drain"
 
 
 @pytest.mark.parametrize(

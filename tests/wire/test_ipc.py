@@ -74,6 +74,8 @@ EXAMPLES = (
     Events([[1, 0.5, "id", b"\xff/path", None, True]]),
     Stats([["a", ["x"], 1]], [], [["h", [], [1, 2], 0.5]]),
     messages.WantLeaf("a.example", "uid:1000"),
+    messages.WantLease("tickets", "month", "uid:1000", 5, 2, [(3, 0.25)]),
+    messages.SetLease("tickets", "month", "uid:1000", 5, 5.0, 0.0, 90, 3600.0, 2),
     Answer(1, {"pools": [{"key": b"k"}]}),
     Bind(1, [("apps", "127.0.0.1:3128")], 2, 30.0),
     messages.BindAdmin(2, "127.0.0.1:0"),
