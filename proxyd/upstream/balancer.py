@@ -6,22 +6,20 @@ are left out, unless none is left, or in a group of four and more fewer than ``p
 since whoever is left would only drown. Endpoints that this exchange has tried are avoided while there are others.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from proxyd.core.resilience import Balance
 from proxyd.upstream.endpoints import EndpointState
+from proxyd.upstream.maglev import point, table
 
 OVERPROVISIONING: Final = 1.4
 """A group carries all traffic until less than 1/1.4 of it, 71 %, is available."""
 
 SMALL_GROUP: Final = 4
 """Below this many endpoints a share says little."""
-
-RING_POINTS: Final = 100
-"""Points of the hash ring per unit of weight."""
 
 
 class Balancer:
@@ -46,7 +44,8 @@ class Balancer:
         ]
         self._credit: dict[int, float] = {}
         """Smooth weighted round robin: what each endpoint is owed."""
-        self._ring: list[tuple[int, EndpointState]] = []
+        self._table: Sequence[int] = ()
+        """Whose each place of the key space is, as an index into ``states``."""
         self._pick = {
             Balance.PEAK_EWMA: self._peak_ewma,
             Balance.LEAST_REQUEST: self._least_request,
@@ -54,8 +53,10 @@ class Balancer:
             Balance.RANDOM: self._random,
             Balance.HASH: self._hash,
         }[policy]
-        if policy is Balance.HASH:
-            self._ring = _ring(states)
+        if policy is Balance.HASH and states:
+            self._table = table(
+                tuple((f"{state.endpoint.host}:{state.endpoint.port}", state.endpoint.weight) for state in states)
+            )
 
     def pick(self, now: float, key: bytes = b"", tried: Sequence[EndpointState] = ()) -> EndpointState:
         """Return the endpoint for the next attempt; ``key`` is what consistent hashing goes by."""
@@ -144,18 +145,11 @@ class Balancer:
         return best
 
     def _hash(self, usable: Sequence[EndpointState], now: float, key: bytes) -> EndpointState:
-        """Walk the ring from the key's point to the first usable endpoint: the others' keys stay where they are."""
-        ring = self._ring
-        point = _point(key)
-        low, high = 0, len(ring)
-        while low < high:
-            middle = (low + high) // 2
-            if ring[middle][0] < point:
-                low = middle + 1
-            else:
-                high = middle
-        for step in range(len(ring)):
-            state = ring[(low + step) % len(ring)][1]
+        """Walk from the key's place to one of a usable endpoint: the others' keys stay where they are."""
+        owners, states = self._table, self.states
+        start = point(key) % len(owners)
+        for place in chain(range(start, len(owners)), range(start)):
+            state = states[owners[place]]
             if state in usable:
                 return state
         return usable[0]
@@ -168,16 +162,3 @@ def _available(group: Sequence[EndpointState], now: float) -> Sequence[EndpointS
 def _panics(group: Sequence[EndpointState], available: Sequence[EndpointState], threshold: float) -> bool:
     """Whether so few are available that all are used. In a small group a single one that is left still carries on."""
     return not available or (len(group) >= SMALL_GROUP and len(available) < threshold * len(group))
-
-
-def _ring(states: Sequence[EndpointState]) -> list[tuple[int, EndpointState]]:
-    points = [
-        (_point(f"{state.endpoint.host}:{state.endpoint.port}/{number}".encode()), state)
-        for state in states
-        for number in range(RING_POINTS * state.endpoint.weight)
-    ]
-    return sorted(points, key=lambda item: item[0])
-
-
-def _point(data: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
