@@ -19,7 +19,7 @@ from proxyd.core.limits import Http2Limits
 from proxyd.core.view import View
 from proxyd.downstream.entry import Entry, Served
 from proxyd.downstream.http2_call import Call
-from proxyd.net.multiplex import Lane, Multiplex
+from proxyd.net.multiplex import Lane, Multiplex, Waiter
 from proxyd.net.stream import NEVER, Stream, StreamError
 from proxyd.wire.http2 import (
     Code,
@@ -43,11 +43,35 @@ LIMITS: Final = Http2Limits()
 GOODBYE_SECONDS: Final = 1.0
 """Between the two steps of GOAWAY, for clients that do not answer the PING between them."""
 
+REST_SECONDS: Final = 1.0
+"""Without a stream, until tasks are let go that wait for one."""
+
 BATCH: Final = 16
 """Exchanges begun before other tasks run."""
 
 _DRAIN: Final = b"draining"
 """The PING between the two steps of GOAWAY: once it is back, the client has read the first."""
+
+
+class _Spare:
+    """A task that waits for a call."""
+
+    __slots__ = ("_call", "_waiter")
+
+    def __init__(self) -> None:
+        self._waiter = Waiter()
+        self._call: Call | None = None
+
+    def begin(self, call: Call | None) -> None:
+        """Give it one; None: it is to end."""
+        self._call = call
+        self._waiter.wake()
+
+    async def next(self) -> Call | None:
+        """Wait for one."""
+        await self._waiter.wait()
+        call, self._call = self._call, None
+        return call
 
 
 class Http2Connection:
@@ -68,6 +92,10 @@ class Http2Connection:
         self._first = first
         self._opened = opened
         self._calls: dict[int, Call] = {}
+        self._spare: list[_Spare] = []
+        """Tasks without a call."""
+        self._resting = False
+        """No task is kept for a further call."""
         self._going = False
         """A first GOAWAY went out."""
         self._heard = False
@@ -207,9 +235,22 @@ class Http2Connection:
         call = self._calls[number] = Call(self, lane, view, exchange, head)
         if not self._going:
             self.deadline = NEVER
-        self._nursery.start_soon(call.run)
+        if self._spare:
+            self._spare.pop().begin(call)
+        else:
+            self._nursery.start_soon(self._work, call)
         if plane.draining:
             self.drain(gentle=True)
+
+    async def _work(self, call: Call | None) -> None:
+        """Run a call, and then others: a task that is there already costs a quarter of a new one."""
+        spare = _Spare()
+        while call is not None:
+            await call.run()
+            if self._resting:
+                return
+            self._spare.append(spare)
+            call = await spare.next()
 
     def _malformed(self, view: View, number: int, started: float, detail: str) -> None:
         """End a stream whose request is none (RFC 9113 §8.1.1); the log has the status that HTTP/1.1 would answer."""
@@ -265,13 +306,23 @@ class Http2Connection:
                 call.cut("revoked")
 
     def expire(self, reason: str) -> None:
-        """The reaper: nothing came for long, or the client did not answer our goodbye."""
-        if self.ended is None:
+        """The reaper: nothing has come for a while or for long, or the client did not answer our goodbye."""
+        if reason == "rest":
+            self._dismiss()
+            left = self.plane.view.limits.idle_timeout - REST_SECONDS
+            self.deadline, self.late = self.deadline + max(0.0, left), "idle"
+        elif self.ended is None:
             self._finish()
 
     def _rest(self) -> None:
         """Nothing is under way: idle time counts from here."""
-        self.deadline, self.late = self.plane.now() + self.plane.view.limits.idle_timeout, "idle"
+        seconds = min(REST_SECONDS, self.plane.view.limits.idle_timeout)
+        self.deadline, self.late = self.plane.now() + seconds, "rest"
+
+    def _dismiss(self) -> None:
+        """Let spare tasks end."""
+        while self._spare:
+            self._spare.pop().begin(None)
 
     def _finish(self) -> None:
         """Take no further stream, and end with the last one that was taken."""
@@ -290,6 +341,8 @@ class Http2Connection:
 
     def _abandon(self, reason: str) -> None:
         """Whatever runs is in vain."""
+        self._resting = True
+        self._dismiss()
         self.multiplex.fail(reason)
         for call in self._calls.values():
             call.exchange.abandon()

@@ -112,6 +112,7 @@ class Call:
 
     def _over(self) -> None:
         exchange, lane = self.exchange, self.lane
+        exchange.interim = None  # it leads back here
         if lane.ended is None and lane.finished:
             lane.retire()
         elif lane.ended is None:

@@ -51,8 +51,8 @@ class Engine(Protocol):
         ...
 
 
-class _Waits:
-    """One task that waits for a lane or for the writer's turn."""
+class Waiter:
+    """One task that waits: for a lane, for the writer's turn, for something to do."""
 
     __slots__ = ("task",)
 
@@ -60,11 +60,13 @@ class _Waits:
         self.task: Task | None = None
 
     async def wait(self) -> None:
+        """Wait until woken."""
         assert self.task is None, "one task waits"
         self.task = current_task()
         await wait_task_rescheduled(self._withdraw)
 
     def wake(self) -> None:
+        """Let the task go on, if one waits."""
         task, self.task = self.task, None
         if task is not None:
             reschedule(task)
@@ -101,8 +103,8 @@ class Lane:
         self._multiplex = multiplex
         self.id = number
         self._pieces: deque[tuple[bytes, int]] = deque()
-        self._arrived = _Waits()
-        self._room = _Waits()
+        self._arrived = Waiter()
+        self._room = Waiter()
         self.finished = False
         """The peer's side has ended as it should."""
         self.trailers: list[Any] = []
@@ -291,8 +293,8 @@ class Multiplex:
         """Lanes that wait for their turn, longest first."""
         self._stuck: dict[int, Lane] = {}
         """Lanes that wait for a window."""
-        self._writer = _Waits()
-        self._drained = _Waits()
+        self._writer = Waiter()
+        self._drained = Waiter()
         self._closing = False
         self._deadline = NEVER
         self._late = "idle"
