@@ -85,6 +85,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         policy=Resilience(hedge=HedgePolicy()),
     ),
     "one_errors": Scenario("one of three answers 30 % with 5xx", (WELL, WELL, _from(0, Behaviour(errors=0.3)))),
+    "one_limits": Scenario(
+        "one of three answers 429 at once from 2 s on",
+        (WELL, WELL, _from(2, Behaviour(median=0.001, errors=1.0, statuses=(429,)))),
+    ),
     "brownout": Scenario("all three answer 35 % with 503", (_from(0, Behaviour(errors=0.35, statuses=(503,))),) * 3),
     "all_down": Scenario("all three are down for 10 s, then back", (_from(3, DOWN, 13),) * 3, seconds=18, rate=100.0),
     "black_hole": Scenario(

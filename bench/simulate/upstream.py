@@ -14,7 +14,13 @@ from bench.simulate.network import Wire
 CONNECT_SECONDS = 0.001
 """Of a handshake that nothing hinders."""
 
-REASONS = {200: b"OK", 500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable"}
+REASONS = {
+    200: b"OK",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+}
 
 
 @dataclass(frozen=True, slots=True)

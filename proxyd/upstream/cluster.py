@@ -20,6 +20,7 @@ from proxyd.upstream.load import Load, Overflowed, nobody
 from proxyd.upstream.outlier import OutlierDetector
 
 SERVER_ERROR: Final = 500
+TOO_MANY: Final = 429
 ALIKE: Final = 0.5
 """An endpoint fails much less than another when its share of failures is less than this part of the other's."""
 MAX_UNHEALTHY: Final = 65_536
@@ -188,7 +189,8 @@ class Cluster:
                 state.breaker.success(began)
             if self.outlier is not None:
                 self.outlier.success(state)
-            state.observe(seconds, began + seconds)
+            # a refusal is quick, and not to be preferred for that
+            state.observe(seconds if status != TOO_MANY else max(seconds, PENALTY), began + seconds)
 
     def failed(self, state: EndpointState, error: ProxyError, now: float, began: float = math.inf) -> None:
         """An attempt that ``began`` then ended without a response head."""

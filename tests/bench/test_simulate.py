@@ -54,7 +54,13 @@ def test_no_request_that_may_be_repeated_fails_while_one_endpoint_is_well(name):
 
 @pytest.mark.parametrize(
     ("name", "availability", "amplification"),
-    [("one_errors", 0.995, 1.2), ("black_hole", 0.99, 1.05), ("backup", 0.99, 1.1), ("brownout", 0.7, 1.3)],
+    [
+        ("one_errors", 0.995, 1.2),
+        ("one_limits", 0.995, 1.01),
+        ("black_hole", 0.99, 1.05),
+        ("backup", 0.99, 1.1),
+        ("brownout", 0.7, 1.3),
+    ],
 )
 def test_the_defaults_are_worth_it(name, availability, amplification):
     document = play(name, 1)

@@ -270,6 +270,16 @@ def test_an_exchange_under_way_finds_the_latest_list_of_the_same_source():
     assert first.current() is last
 
 
+def test_an_endpoint_that_answers_429_at_once_is_not_preferred_for_being_quick():
+    made = cluster(1, 2)
+    quick, other = made.states
+    for number in range(20):
+        made.answered(quick, 429, 0.001, number / 10)
+        made.answered(other, 200, 0.1, number / 10)
+    assert quick.load(2.0) > other.load(2.0)
+    assert quick.is_available(2.0)
+
+
 class TestOverload:
     """Refusals that come before queued successes."""
 
