@@ -16,7 +16,7 @@ class QueryInjector:
     def __init__(self, auth: Auth) -> None:
         self._parts = [(part.name.encode("utf-8"), part.prefix.encode("utf-8"), part.secret) for part in auth.parts]
         self.secret_names = tuple(part[2] for part in self._parts)
-        self.query_names = tuple(part[0] for part in self._parts)
+        self.query_names: tuple[bytes, ...] = tuple(part[0] for part in self._parts)
 
     def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
         """Return the path with the credential; KeyError names a missing secret."""

@@ -58,7 +58,9 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     return Settings(
         source=tree.file,
         listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
-        services=tuple(_service(name, section, found.get(name)) for name, section in document.services.items()),
+        services=tuple(
+            _service(name, section, found.get(name), around.folder) for name, section in document.services.items()
+        ),
         secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
@@ -128,7 +130,7 @@ def _base(section: ServiceSection) -> BaseUrl:
     return section.base_url or default_base(section.hosts[0])
 
 
-def _service(name: str, section: ServiceSection, discovery: Discovery | None) -> Service:
+def _service(name: str, section: ServiceSection, discovery: Discovery | None, folder: Path) -> Service:
     return Service(
         name=name,
         hosts=tuple(section.hosts),
@@ -143,6 +145,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None) ->
         source=str(discovery.finder) if discovery is not None else "",
         pending=discovery is not None,
         priority_class=PriorityClass(section.priority_class),
+        fallback=tuple(step.compiled(folder) for step in section.fallback),
         protocol=Version(section.protocol),
         limits=tuple(limit.compiled() for limit in section.limits),
         cache=section.cache.compiled() if section.cache is not None else None,

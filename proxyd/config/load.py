@@ -7,6 +7,7 @@ from proxyd.config.checks import check
 from proxyd.config.compile import Surroundings, compile_document
 from proxyd.config.cpus import usable_cpus
 from proxyd.config.explain import validate
+from proxyd.config.fallback import check_fallbacks
 from proxyd.config.problems import ConfigError, Mistake, Problem
 from proxyd.config.roots import read_roots
 from proxyd.config.tree import MAX_BYTES, Tree, read
@@ -32,6 +33,7 @@ def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: 
     around = Surroundings(folder.absolute(), state_dir.absolute(), runtime_dir.absolute(), usable_cpus())
     document = validate(tree)
     check(tree)
+    check_fallbacks(tree, around.folder)
     roots = _extra_roots(tree, around.folder)
     if document is None or tree.problems:
         raise ConfigError(tree.problems)

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 from proxyd.config import addresses, names
 from proxyd.config.caching import CacheSection
 from proxyd.config.discovery import DiscoverSection
+from proxyd.config.fallback import FallbackSection
 from proxyd.config.limiting import LimitSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
 from proxyd.config.resilience import EndpointSection, OverloadSection, ResilienceKeys
@@ -251,6 +252,8 @@ class ServiceKeys(Section):
     """How many requests, how fast, for whom. Those that name the caller count before the cache, others per attempt."""
     cache: CacheSection | None = None
     """Keep answers and give them again, as their headers allow. Without it: none."""
+    fallback: Annotated[list[FallbackSection], Field(max_length=8)] = []
+    """What answers when all attempts have failed, in this order. Without it: the failure goes to the client."""
 
 
 class ServiceSection(ResilienceKeys, ServiceKeys):

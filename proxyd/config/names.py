@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 from proxyd.config.problems import Mistake, kind_of
+from proxyd.core.fallback import MAX_BODY
+from proxyd.core.units import KIB
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
@@ -131,4 +133,23 @@ def retry_condition(value: object) -> str:
     text = str(value) if type(value) is int else value
     if not isinstance(text, str) or not re.fullmatch(CONDITION_PATTERN, text):
         raise Mistake("no condition for a retry", "connect, reset, timeout, 408, 409, 425, 429 or a 5xx status")
+    return text
+
+
+FALLBACK_PATTERN: Final = r"^(connect|reset|timeout|open|[45][0-9]{2})$"
+
+
+def fallback_condition(value: object) -> str:
+    """Read a failure that a fallback is for: a word of core.fallback, or a status."""
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or not re.fullmatch(FALLBACK_PATTERN, text):
+        raise Mistake("no condition for a fallback", "connect, reset, timeout, open, or a status from 400 to 599")
+    return text
+
+
+def body_text(value: object) -> str:
+    """Read the body of a response."""
+    text = _text(value, "text")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BODY:
+        raise Mistake("too long", f"at most {MAX_BODY // KIB} KiB; the same holds for body_file")
     return text

@@ -68,6 +68,7 @@ _FORMS: Final = {
     "variable": "variable name",
     "argument": "text",
     "text": "text",
+    "condition": "condition",
 }
 
 

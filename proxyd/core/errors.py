@@ -42,6 +42,8 @@ class Flag(enum.Enum):
     CONFIGURATION = "NC"
     FAULT_INJECTED = "FI"
     DELAY_INJECTED = "DI"
+    FALLBACK = "FB"
+    """Ours: something else answered in the place of the service that was asked."""
 
 
 class Retry(enum.Enum):

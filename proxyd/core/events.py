@@ -141,6 +141,8 @@ ACCESS_SCHEMA: Final = Schema(
               optional=True, longest=16 * KIB, since=2),
         Field("tries", Type.TEXT, "Attempts before the last: endpoint, and status or type of the error, comma "
               "separated.", optional=True, longest=4 * KIB, since=3),
+        Field("fallback", Type.TEXT, "The service that answered in place of the one that failed, or `(response)`: a "
+              "static one.", _CONFIGURATION, optional=True, since=4),
     ),
 )  # fmt: skip
 

@@ -76,6 +76,8 @@ class Injector(Protocol):
 
     fields: frozenset[bytes]
     """Header fields that it owns, lower case."""
+    query_names: tuple[bytes, ...]
+    """Query parameters that it owns, not encoded."""
     secret_names: tuple[str, ...]
 
     def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
@@ -106,6 +108,7 @@ class Exchange:
     """One request and its response, owned by one task."""
 
     __slots__ = (
+        "alternate",
         "attempts",
         "connect_seconds",
         "credential",
@@ -203,6 +206,8 @@ class Exchange:
         """What is held of limits on how many at a time, until the end (limiting.gate)."""
         self.lookup: Any = None
         """What the cache found (filters.cache)."""
+        self.alternate: Exchange | None = None
+        """The exchange with another service that answers in this one's place (upstream.fallback)."""
         self.retrying = False
         """``held`` counts it among those in a further attempt, too."""
 
@@ -213,6 +218,8 @@ class Exchange:
             self.stream.expire("abandoned")
         elif self.scope is not None:
             self.scope.cancel()
+        elif self.alternate is not None:
+            self.alternate.abandon()
 
     def __repr__(self) -> str:
         return f"<Exchange {self.id or '-'} {self.request!r} attempts={self.attempts}>"

@@ -49,6 +49,10 @@ UPSTREAM_DIALS: Final = Metric(
 UPSTREAM_ACTIVE: Final = Metric("proxyd_upstream_connections_active", Kind.GAUGE, "Upstream connections open now.")
 UPSTREAM_IDLE: Final = Metric("proxyd_upstream_connections_idle", Kind.GAUGE, "Upstream connections idle in pools.")
 RETRIES: Final = Metric("proxyd_retries", Kind.COUNTER, "Attempts after the first.", ("service",))
+FALLBACKS: Final = Metric(
+    "proxyd_fallbacks", Kind.COUNTER, "Answered by another service, or a static response, in place of one that failed.",
+    ("service", "by"),
+)  # fmt: skip
 OVERFLOWS: Final = Metric(
     "proxyd_overflows",
     Kind.COUNTER,
@@ -73,7 +77,7 @@ METRICS: Final = {
     for metric in (
         REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
         REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
-        MASKED, FAULTS, LEAVES, OVERFLOWS, SHED, LOOP_LAG, SHED_CLASSES,
+        MASKED, FAULTS, LEAVES, OVERFLOWS, SHED, LOOP_LAG, SHED_CLASSES, FALLBACKS,
     )
 }  # fmt: skip
 """Families that workers keep, by name; counters gain ``_total`` when they are exposed."""

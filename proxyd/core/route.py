@@ -120,11 +120,13 @@ class Route:
     """One service or the unknown hosts, with everything that an exchange needs at hand."""
 
     __slots__ = (
+        "alternate",
         "attempt_fault",
         "cells",
         "chain",
         "checks_paths",
         "cluster",
+        "fallback",
         "gates",
         "injector",
         "judge",
@@ -153,6 +155,10 @@ class Route:
         """A value of Version; a string, since those are hashed and compared without a call."""
         self.keep_own = service is not None and service.auth is not None and service.auth.keep
         self.chain: Chain = Chain([])
+        self.alternate: Chain = Chain([])
+        """The chain of an exchange with this service in place of another one, where some service falls back on it."""
+        self.fallback: Any = None
+        """What answers when the router has given up (upstream.fallback); None: nothing does."""
         self.cluster: Any = None
         """The router's endpoints and policies of this service; None for unknown hosts."""
         self.gates: Any = None

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass, field
 
 from proxyd.core.caching import CachePolicy
+from proxyd.core.fallback import FallbackStep
 from proxyd.core.limiting import Limit
 from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import Resilience
@@ -141,6 +142,8 @@ class Service:
     pending: bool = False
     """Discovery has not answered yet: what is known of the same source goes on, else ``endpoints`` are used."""
     priority_class: PriorityClass = PriorityClass.NORMAL
+    fallback: tuple[FallbackStep, ...] = ()
+    """What answers in its place when its attempts are exhausted, in this order."""
     protocol: Version = Version.HTTP1
     """gRPC is HTTP/2 whatever stands here, and an upgrade HTTP/1.1."""
     limits: tuple[Limit, ...] = ()

@@ -281,7 +281,8 @@ class Connection:
             await body.stream.send(self.buffer)
             self.buffer = b""
         tally = Tally()
-        with trio.move_on_after(exchange.route.timeouts.stream or NEVER) as scope:  # one for a connection's whole life
+        longest = (exchange.alternate or exchange).route.timeouts.stream
+        with trio.move_on_after(longest or NEVER) as scope:  # one for a connection's whole life
             await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
         if scope.cancelled_caught:
             exchange.error = too_long()

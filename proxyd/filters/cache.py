@@ -236,6 +236,9 @@ class CacheFilter(Filter):
             if exchange.request.method not in SAFE:
                 self._invalidate(exchange, response)
             return
+        if exchange.alternate is not None:  # another service's answer is not kept as this one's
+            self._shelf.land(lookup, kept=False)
+            return
         if response.origin is not Origin.UPSTREAM:
             return
         entry, now = lookup.entry, self._wall()

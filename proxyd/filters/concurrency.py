@@ -52,6 +52,8 @@ class ConcurrencyFilter(Filter):
     def response(self, exchange: Exchange) -> None:
         """Learn from a head that one attempt has brought."""
         response = exchange.response
+        if exchange.alternate is not None:
+            return  # another service has answered
         admitted = self._admission.admitted.get(exchange)
         if admitted is not None and response is not None and response.status < _BAD and exchange.attempts == 1:
             began, is_calm = admitted

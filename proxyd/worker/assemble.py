@@ -15,6 +15,7 @@ from proxyd.caching.memory import Memory
 from proxyd.core import metrics
 from proxyd.core.counts import REQUESTS, Row
 from proxyd.core.exchange import Exchange
+from proxyd.core.fallback import STATIC
 from proxyd.core.fault import Fault
 from proxyd.core.headers import Headers
 from proxyd.core.route import Chain, Filter, Judge, Route
@@ -38,6 +39,7 @@ from proxyd.net.resolve import Resolver
 from proxyd.upstream.attempt import Attempts, Secrets
 from proxyd.upstream.cluster import Cluster, ClusterSet
 from proxyd.upstream.connector import Connector
+from proxyd.upstream.fallback import Fallback, FallbackChain, Step
 from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import PoolSet
 from proxyd.upstream.router import Router
@@ -107,6 +109,7 @@ class Assembly:
         }
         services = [(service, self._route(snapshot, service)) for service in snapshot.services]
         self._view = View(snapshot, services, self._route(snapshot, None), router)
+        self._set_fallbacks(self._view)
         return self._view
 
     def set_faults(self, faults: Sequence[Fault]) -> None:
@@ -185,13 +188,21 @@ class Assembly:
         concerned = [one for one in self._injections.values() if one.fault.service == route.name]
         encoded_slash = route.service is not None and route.service.encoded_slash
         route.attempt_fault = AttemptFaults(concerned, encoded_slash) or None
-        route.chain = Chain(self._filters(snapshot, route, concerned))
+        chain = FallbackChain if route.service is not None and route.service.fallback else Chain
+        route.chain = chain(self._filters(snapshot, route, concerned))
+        if any(step.service == route.name for service in snapshot.services for step in service.fallback):
+            route.alternate = Chain(self._alternate_filters(snapshot, route, concerned))
 
     def _filters(self, snapshot: Snapshot, route: Route, concerned: Sequence[Injection]) -> list[Filter]:
         filters: list[Filter] = [self._observer, LoopFilter(snapshot.pseudonym)]
         filters += _translation(snapshot, route.service)
         if route.checks_paths or not route.judge.always:
             filters.append(AccessFilter())
+        return filters + self._own_filters(snapshot, route, concerned)
+
+    def _own_filters(self, snapshot: Snapshot, route: Route, concerned: Sequence[Injection]) -> list[Filter]:
+        """Return those that are the service's own business, whichever way a request came to it."""
+        filters: list[Filter] = []
         if concerned:
             filters.append(FaultFilter(concerned, route.service is not None and route.service.encoded_slash))
         before = self._limits.before_cache(route.service) if route.service is not None else Gates([])
@@ -219,6 +230,29 @@ class Assembly:
         caching = {service.name for service in snapshot.services if service.cache is not None}
         for name in self.shelf.memory.summary().keys() - caching:
             self.shelf.memory.purge(name)
+
+    def _alternate_filters(self, snapshot: Snapshot, route: Route, concerned: Sequence[Injection]) -> list[Filter]:
+        """Return what an exchange in another service's place meets: paths are always judged, and URLs translated."""
+        gateways = [listener for listener in snapshot.listeners if listener.mode is ListenerMode.GATEWAY]
+        filters: list[Filter] = [CorsFilter()] if any(listener.origins for listener in gateways) else []
+        filters += [RewriteFilter(), AccessFilter()]
+        return filters + self._own_filters(snapshot, route, concerned)
+
+    def _set_fallbacks(self, view: View) -> None:
+        """Let routes know what they fall back on, once all of them are there."""
+        for route in view.named.values():
+            service = route.service
+            if service is None or not service.fallback:
+                continue
+            steps = [
+                Step(
+                    step,
+                    view.named[step.service] if step.service else None,
+                    self._meter.counter(metrics.FALLBACKS, service.name, step.service or STATIC).add,
+                )
+                for step in service.fallback
+            ]
+            route.fallback = Fallback(steps, is_keyed=bool(service.resilience.retry.key_header))
 
 
 def _translation(snapshot: Snapshot, service: Service | None) -> list[Filter]:

@@ -8,9 +8,10 @@ import msgpack
 import trio
 
 from proxyd.core import metrics
-from proxyd.core.errors import ProxyError
+from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.events import ACCESS, NOTICE
 from proxyd.core.exchange import Exchange
+from proxyd.core.fallback import STATIC
 from proxyd.core.route import Filter, Route
 from proxyd.worker.meter import Counter, Histogram, Meter
 
@@ -108,7 +109,7 @@ class Observer(Filter):
         self._received.value += exchange.request_bytes
         self._sent.value += exchange.response_bytes
         if exchange.attempts > 1:
-            self._meter.counter(metrics.RETRIES, exchange.route.name).value += exchange.attempts - 1
+            self._count_retries(exchange)
         if exchange.error is not None:
             self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
         if exchange.snapshot.access_log:
@@ -126,6 +127,19 @@ class Observer(Filter):
         if exchange.snapshot.access_log:
             origin = "proxyd" if exchange.endpoint is None else "upstream"
             self._events.add(self._record(exchange, "tunnel", mode, status, origin, exchange.ended - exchange.started))
+
+    def _count_retries(self, exchange: Exchange) -> None:
+        """Count each service's own further attempts."""
+        alternate = exchange.alternate
+        if alternate is None:
+            self._meter.counter(metrics.RETRIES, exchange.route.name).value += exchange.attempts - 1
+            return
+        for route, attempts in (
+            (exchange.route, exchange.attempts - alternate.attempts),
+            (alternate.route, alternate.attempts),
+        ):
+            if attempts > 1:
+                self._meter.counter(metrics.RETRIES, route.name).value += attempts - 1
 
     def _cells(self, route: Route, listener: str) -> _Cells:
         """Make the cells of a route and listener; the route keeps them."""
@@ -175,7 +189,15 @@ class Observer(Filter):
             peer.pid,
             peer.executable,
             ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
+            _fallback(exchange) if exchange.flags else None,
         ]
+
+
+def _fallback(exchange: Exchange) -> str | None:
+    """Return what answered in the service's place."""
+    if exchange.alternate is not None:
+        return exchange.alternate.route.name
+    return STATIC if Flag.FALLBACK.value in exchange.flags.split(",") else None
 
 
 def _flags(flags: str, error: ProxyError) -> str:

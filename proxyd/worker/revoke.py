@@ -99,7 +99,20 @@ def _refuses(exchange: Exchange, entry: Entry, view: View, listener: Listener) -
     if opaque:
         return not judge.tunnel(exchange.peer, authority.host, authority.port)
     target = request.authority
-    return not judge.decide(exchange.peer, target.host, target.port, request.method, request.path)
+    if not judge.decide(exchange.peer, target.host, target.port, request.method, request.path):
+        return True
+    return exchange.alternate is not None and _refuses_alternate(exchange.alternate, view)
+
+
+def _refuses_alternate(alternate: Exchange, view: View) -> bool:
+    """Whether the service that answers in another one's place is gone, elsewhere, or not for this caller."""
+    assert alternate.service is not None, "services alone stand in for others"
+    route = view.named.get(alternate.service.name)
+    if route is None or route.service is None or route.service.base != alternate.service.base:
+        return True
+    request = alternate.request
+    host, port = request.authority.host, request.authority.port
+    return not route.judge.decide(alternate.peer, host, port, request.method, request.path)
 
 
 def _uses(exchange: Exchange, secret: str) -> bool:

@@ -38,7 +38,7 @@ class Encoder:
         for (
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
-            response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries,
+            response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries, fallback,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -79,6 +79,8 @@ class Encoder:
                     fields |= {"gid": gid, "pid": pid, "executable_hint": executable}
                 if tries:
                     fields["tries"] = tries
+                if fallback:
+                    fields["fallback"] = fallback
                 line = dumps(fields, option=options)
                 if not line.isascii():
                     line = _ascii(fields)
