@@ -100,3 +100,21 @@ class Http2Limits:
     """A field section as RFC 9113 §10.5.1 counts it: names, values and 32 for each field."""
     output_bytes: int = 256 * KIB
     """What waits to be written before streams stop adding to it and no more is read."""
+    continuations: int = 8
+    """CONTINUATION frames of one field section, of twice ``head_bytes`` in all (nghttp2's default, and so Envoy's)."""
+    empty_frames: int = 1
+    """DATA frames in a row that hold nothing and end nothing (Envoy max_consecutive_inbound_frames_with_empty_payload)."""
+    priorities: int = 100
+    """PRIORITY frames per stream (Envoy max_inbound_priority_frames_per_stream)."""
+    window_updates: int = 10
+    """WINDOW_UPDATE frames per DATA frame sent (Envoy max_inbound_window_update_frames_per_data_frame_sent)."""
+    settings: int = 32
+    """Entries of one SETTINGS frame (nghttp2's default)."""
+    control_frames: int = 1000
+    """PING, SETTINGS, RST_STREAM and unknown frames in a row (Envoy max_outbound_control_frames); each frame that
+    carries a message gives one back, and each second ``calm_rate``."""
+    resets: int = 500
+    """Streams in a row that the peer resets, has us reset, or opens above the limit (Envoy's premature resets); each
+    stream that ends as it should gives one back, and each second ``calm_rate``."""
+    calm_rate: int = 33
+    """By the second (nghttp2's stream reset rate)."""

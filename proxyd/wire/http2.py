@@ -1,11 +1,15 @@
 """HTTP/2 framing, both sides, without sockets: a narrow adapter over the h2 library (RFC 9113).
 
-h2 keeps the state of streams, the windows and HPACK's tables. Here are what a proxy needs besides: GOAWAY in two steps,
-streams that go on after one (h2 ends a connection at the first), and events without h2's own types. Fields come out as
-they were sent; whether a message is well formed is for wire.http2_head to judge, stream by stream.
+h2 keeps the state of connection and streams, the windows and SETTINGS. Here is what a proxy needs besides: GOAWAY in
+two steps, streams that go on after one (h2 ends a connection at the first), streams above the limit refused one by one
+(h2 ends the connection), header compression of our own (wire.hpack: half of h2's time was hpack's), floods met before
+anything is made of them (wire.http2_guard), and events without h2's own types. Fields come out as they were sent, and
+h2 does not see them: whether a message is well formed is for wire.http2_head to judge, stream by stream.
 """
 
-from typing import Final, NamedTuple, cast
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn
 
 import h2.config
 import h2.connection
@@ -16,6 +20,8 @@ import h2.settings
 
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits
+from proxyd.wire import hpack
+from proxyd.wire.http2_guard import DATA, GOAWAY, HEADERS, PADDED, FloodError, Guard
 from proxyd.wire.http2_head import Fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -27,8 +33,9 @@ LAST_STREAM: Final = 2**31 - 1
 Code = h2.errors.ErrorCodes
 
 _HEADER: Final = 9
-_GOAWAY: Final = 7
 _DEFAULT_WINDOW: Final = 65535
+_HEADS: Final = 32
+"""Streams that begin in one go before it is looked at what became of them."""
 
 
 class Http2Error(Exception):
@@ -101,8 +108,8 @@ Event = Head | Trailers | Data | Reset | Room | Going | Settled | Pong
 class Codec:
     """One side of a connection."""
 
-    def __init__(self, *, client: bool, limits: Http2Limits) -> None:
-        self._h2 = h2.connection.H2Connection(
+    def __init__(self, *, client: bool, limits: Http2Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._h2 = _Connection(
             h2.config.H2Configuration(
                 client_side=client,
                 header_encoding=None,
@@ -112,27 +119,36 @@ class Codec:
                 normalize_outbound_headers=False,
             )
         )
+        self._encoder = _Encoder()
+        self._h2.plug(self._encoder, _Decoder(2 * limits.head_bytes))
         self._limits = limits
         self._client = client
+        self._guard = Guard(limits, clock)
+        self._flood = ""
+        """What the peer does too much of, once that was found outside ``receive``."""
         self._partial = b""
         self._preface = b"" if client else PREFACE
         """What of the preface has not come yet."""
+        self._settled = False
+        """The peer's first frame came, which must be SETTINGS."""
         self._last = 0
         """The peer's newest stream."""
         self._gone = False
         """A final GOAWAY went out."""
         self._out = b""
         """Queued before what h2 holds."""
+        self._open: dict[int, int] = {}
+        """Streams that have not ended, and which of their sides has."""
         self._owed: dict[int, int] = {}
         """Consumed bytes by stream, and in all (0), that the peer was not told of yet."""
 
     def __repr__(self) -> str:
-        return f"<Codec {'client' if self._client else 'server'} last={self._last}>"
+        return f"<Codec {'client' if self._client else 'server'} last={self._last} streams={len(self._open)}>"
 
     @property
     def streams(self) -> int:
-        """Streams that this side opened and that have not ended."""
-        return self._h2.open_outbound_streams
+        """Streams that have not ended."""
+        return len(self._open)
 
     @property
     def max_streams(self) -> int:
@@ -154,9 +170,11 @@ class Codec:
             }
         )
         conn.local_settings.acknowledge()
-        conn.decoder.max_header_list_size = limits.head_bytes
         conn.initiate_connection()
         conn.increment_flow_control_window(limits.connection_window - _DEFAULT_WINDOW)
+        # What h2 would end the connection for: those above the limit are refused one by one.
+        conn.local_settings.max_concurrent_streams = LAST_STREAM
+        conn.local_settings.acknowledge()
 
     def take(self) -> bytes:
         """Return what is to be sent and forget it."""
@@ -165,29 +183,51 @@ class Codec:
             data, self._out = self._out + data, b""
         return data
 
+    # --- in ---------------------------------------------------------------------------------------
+
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes and return what they say. Http2Error when the connection cannot go on."""
         events: list[Event] = []
+        if self._flood:
+            self._end(Code.ENHANCE_YOUR_CALM, f"too many: {self._flood}")
         if self._preface:
             data = self._skip_preface(data)
         if self._partial:
             data = self._partial + data
-        start = position = 0
+        most, count = self._limits.frame_bytes, self._guard.frame
+        start = position = heads = 0
         size = len(data)
-        while size - position >= _HEADER:
-            length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
-            if length > self._limits.frame_bytes:
-                self._end(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
-            end = position + _HEADER + length
-            if end > size:
-                break
-            if data[position + 3] == _GOAWAY:
-                self._feed(data[start:position], events)
-                start = end
-                events.append(self._going(data[position:end]))
-            position = end
-        self._partial = data[position:]
-        self._feed(data[start:position], events)
+        try:
+            while size - position >= _HEADER:
+                length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
+                kind = data[position + 3]
+                if length > most:
+                    self._end(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+                if not self._settled:
+                    self._expect_settings(kind, data[position + 4])
+                end = position + _HEADER + length
+                if end > size:
+                    break
+                flags = data[position + 4]
+                if kind == DATA and length and flags & PADDED:
+                    count(kind, flags, length - 1 - data[position + _HEADER])
+                else:
+                    count(kind, flags, length)
+                if kind == HEADERS:
+                    heads += 1
+                    if heads > _HEADS:
+                        self._feed(data[start:position], events)
+                        start, heads = position, 1
+                elif kind == GOAWAY:
+                    self._feed(data[start:position], events)
+                    start = end
+                    events.append(self._going(data[position:end]))
+                position = end
+            self._partial = data[position:]
+            if position > start:
+                self._feed(data[start:position] if start or position < size else data, events)
+        except FloodError as error:
+            self._end(Code.ENHANCE_YOUR_CALM, f"too many: {error}")
         return events
 
     def _skip_preface(self, data: bytes) -> bytes:
@@ -199,9 +239,17 @@ class Codec:
         self._h2.receive_data(taken)
         return data[len(taken) :]
 
+    def _expect_settings(self, kind: int, flags: int) -> None:
+        """The first frame is SETTINGS, and answers nothing (§3.4)."""
+        if kind != _SETTINGS or flags & _ACK:
+            self._end(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        self._settled = True
+
     def _going(self, frame: bytes) -> Going:
-        if len(frame) < _HEADER + 8 or frame[5:9] != b"\0\0\0\0":
-            self._end(Code.PROTOCOL_ERROR, "a malformed GOAWAY")
+        if frame[5:9] != b"\0\0\0\0":
+            self._end(Code.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(frame) < _HEADER + 8:
+            self._end(Code.FRAME_SIZE_ERROR, "a short GOAWAY")
         last = int.from_bytes(frame[9:13], "big") & LAST_STREAM
         return Going(last, int.from_bytes(frame[13:17], "big"))
 
@@ -214,26 +262,74 @@ class Codec:
             self._gone = True
             raise Http2Error(int(error.error_code), str(error) or type(error).__name__) from None
         for event in found:
-            if isinstance(event, h2.events.DataReceived):
-                ended = event.stream_ended is not None
-                events.append(Data(event.stream_id, event.data, event.flow_controlled_length, ended))
-            elif isinstance(event, (h2.events.RequestReceived, h2.events.ResponseReceived)):
-                self._last = max(self._last, event.stream_id)
-                events.append(Head(event.stream_id, _fields(event.headers), event.stream_ended is not None))
-            elif isinstance(event, h2.events.WindowUpdated):
-                events.append(Room(event.stream_id))
-            elif isinstance(event, h2.events.TrailersReceived):
-                events.append(Trailers(event.stream_id, _fields(event.headers)))
-            elif isinstance(event, h2.events.InformationalResponseReceived):
-                events.append(Head(event.stream_id, _fields(event.headers), ended=False))
-            elif isinstance(event, h2.events.StreamReset):
-                events.append(Reset(event.stream_id, int(event.error_code)))
-            elif isinstance(event, h2.events.RemoteSettingsChanged):
-                events += (Settled(), Room(0))
-            elif isinstance(event, h2.events.PingAckReceived):
-                events.append(Pong(event.ping_data))
+            translate = _TRANSLATORS.get(type(event))
+            if translate is not None:
+                translate(self, event, events)
 
-    def _end(self, code: int, detail: str) -> None:
+    def _data(self, event: h2.events.DataReceived, events: list[Event]) -> None:
+        stream, credit = event.stream_id, event.flow_controlled_length
+        ended = event.stream_ended is not None
+        if stream not in self._open:  # refused, or reset, within what came at once
+            self.credit(0, credit)
+            return
+        if ended:
+            self._half(stream, _THEIRS)
+        events.append(Data(stream, event.data, credit, ended))
+
+    def _request(self, event: h2.events.RequestReceived, events: list[Event]) -> None:
+        stream, ended = event.stream_id, event.stream_ended is not None
+        if self._gone or len(self._open) >= self._limits.streams:
+            self._h2.reset_stream(stream, Code.REFUSED_STREAM)
+            if not self._gone:
+                self._guard.reset()
+            return
+        self._last = stream
+        self._open[stream] = _THEIRS if ended else 0
+        events.append(Head(stream, _fields(event.headers), ended))
+
+    def _response(self, event: h2.events.ResponseReceived, events: list[Event]) -> None:
+        stream, ended = event.stream_id, event.stream_ended is not None
+        if ended:
+            self._half(stream, _THEIRS)
+        events.append(Head(stream, _fields(event.headers), ended))
+
+    def _interim(self, event: h2.events.InformationalResponseReceived, events: list[Event]) -> None:
+        events.append(Head(event.stream_id, _fields(event.headers), ended=False))
+
+    def _trailers(self, event: h2.events.TrailersReceived, events: list[Event]) -> None:
+        stream = event.stream_id
+        if stream in self._open:
+            self._half(stream, _THEIRS)
+            events.append(Trailers(stream, _fields(event.headers)))
+
+    def _window(self, event: h2.events.WindowUpdated, events: list[Event]) -> None:
+        events.append(Room(event.stream_id))
+
+    def _reset(self, event: h2.events.StreamReset, events: list[Event]) -> None:
+        stream = event.stream_id
+        if self._open.pop(stream, None) is not None:
+            events.append(Reset(stream, int(event.error_code)))
+            if not self._client:
+                self._guard.reset()
+
+    def _settings(self, event: h2.events.RemoteSettingsChanged, events: list[Event]) -> None:
+        events += (Settled(), Room(0))
+
+    def _pong(self, event: h2.events.PingAckReceived, events: list[Event]) -> None:
+        events.append(Pong(event.ping_data))
+
+    def _half(self, stream: int, side: int) -> None:
+        """One side of a stream has ended."""
+        sides = self._open.get(stream)
+        if sides is None:
+            return
+        if sides | side == _BOTH:
+            del self._open[stream]
+            self._guard.done()
+        else:
+            self._open[stream] = sides | side
+
+    def _end(self, code: int, detail: str) -> NoReturn:
         self.going(code)
         raise Http2Error(code, detail)
 
@@ -243,12 +339,19 @@ class Codec:
         """Return the number of the next stream of this side."""
         return self._h2.get_next_available_stream_id()
 
-    def head(self, stream: int, fields: Headers | Fields, *, ended: bool) -> None:
+    def head(self, stream: int, fields: Fields, *, ended: bool) -> None:
         """Queue a head. KeyError when the stream is over."""
+        interim = not self._client and fields[0][1][:1] == b"1" and fields[0][0] == b":status"
+        self._encoder.next = fields
+        if self._client:
+            self._open.setdefault(stream, 0)
         try:
-            self._h2.send_headers(stream, cast("Headers", fields), end_stream=ended)
+            self._h2.send_headers(stream, _INTERIM if interim else _FINAL, end_stream=ended)
         except h2.exceptions.StreamClosedError:
+            self._open.pop(stream, None)
             raise KeyError(stream) from None
+        if ended:
+            self._half(stream, _OURS)
 
     def data(self, stream: int, data: bytes | memoryview, *, ended: bool) -> None:
         """Queue a piece of a body, no longer than ``room``. KeyError when the stream is over."""
@@ -256,8 +359,11 @@ class Codec:
             self._h2.send_data(stream, data, end_stream=ended)
         except h2.exceptions.StreamClosedError:
             raise KeyError(stream) from None
+        self._guard.sent += 1
+        if ended:
+            self._half(stream, _OURS)
 
-    def trailers(self, stream: int, fields: Headers | Fields) -> None:
+    def trailers(self, stream: int, fields: Fields) -> None:
         """Queue trailer fields, which end the stream. KeyError when the stream is over."""
         self.head(stream, fields, ended=True)
 
@@ -278,6 +384,8 @@ class Codec:
             self._h2.increment_flow_control_window(owed)
             owed, queued = 0, True
         self._owed[0] = owed
+        if not stream or stream not in self._open:
+            return queued
         owed = self._owed.get(stream, 0) + size
         if owed >= limits.stream_window // 2:
             try:
@@ -294,11 +402,17 @@ class Codec:
         self._owed.pop(stream, None)
 
     def reset(self, stream: int, code: int) -> None:
-        """Queue RST_STREAM; nothing where the stream is over."""
+        """Queue RST_STREAM; nothing where the stream is over. PROTOCOL_ERROR is the peer's doing, and counts."""
+        self._open.pop(stream, None)
         try:
             self._h2.reset_stream(stream, code)
         except h2.exceptions.StreamClosedError:
             return
+        if code == Code.PROTOCOL_ERROR:
+            try:
+                self._guard.reset()
+            except FloodError as error:
+                self._flood = str(error)
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING of eight bytes."""
@@ -311,8 +425,72 @@ class Codec:
         self._gone = final
         last = self._last if final else LAST_STREAM
         body = last.to_bytes(4, "big") + int(code).to_bytes(4, "big") + detail
-        self._out += self._h2.data_to_send() + len(body).to_bytes(3, "big") + bytes((_GOAWAY, 0, 0, 0, 0, 0)) + body
+        self._out += self._h2.data_to_send() + len(body).to_bytes(3, "big") + bytes((GOAWAY, 0, 0, 0, 0, 0)) + body
 
 
-def _fields(headers: object) -> Headers:
-    return cast("Headers", headers)  # bytes, since no encoding is configured
+_SETTINGS: Final = 4
+_ACK: Final = 0x1
+_OURS, _THEIRS, _BOTH = 1, 2, 3
+_TRANSLATORS: Final[dict[type, Callable[[Codec, Any, list[Event]], None]]] = {
+    h2.events.DataReceived: Codec._data,
+    h2.events.RequestReceived: Codec._request,
+    h2.events.ResponseReceived: Codec._response,
+    h2.events.InformationalResponseReceived: Codec._interim,
+    h2.events.TrailersReceived: Codec._trailers,
+    h2.events.WindowUpdated: Codec._window,
+    h2.events.StreamReset: Codec._reset,
+    h2.events.RemoteSettingsChanged: Codec._settings,
+    h2.events.PingAckReceived: Codec._pong,
+}
+
+
+# --- h2, and what it is not told ------------------------------------------------------------------
+
+_FINAL: Final = [(b"", b"")]
+_INTERIM: Final = [(b":status", b"1")]
+"""All that h2 needs to know of a head that is sent."""
+
+
+class _Connection(h2.connection.H2Connection):
+    MAX_CLOSED_STREAMS = 1024  # how each ended is kept, to tell late frames from wrong ones
+
+    def plug(self, encoder: Any, decoder: Any) -> None:
+        """Compress by these."""
+        self.encoder, self.decoder = encoder, decoder
+
+
+class _CompressionError(h2.exceptions.ProtocolError):
+    error_code = Code.COMPRESSION_ERROR
+
+
+class _Encoder(hpack.Encoder):
+    """h2 asks for a block once it has let the stream's state agree; only then may the table change."""
+
+    __slots__ = ("next",)
+
+    next: Fields
+
+    def encode(self, _: object) -> bytes:
+        return super().encode(self.next)
+
+
+class _Decoder(hpack.Decoder):
+    """h2 hears whether a response is interim, and hands the rest on unread."""
+
+    __slots__ = ()
+
+    def decode(self, block: bytes, raw: bool = True) -> list[tuple[bytes, Any]]:
+        try:
+            fields = super().decode(block)
+        except hpack.CompressionError as error:
+            raise _CompressionError(str(error)) from None
+        except hpack.BombError as error:
+            raise h2.exceptions.DenialOfServiceError(str(error)) from None
+        if fields and fields[0][0] == b":status":
+            return [fields[0], (b"", fields)]
+        return [(b"", fields)]
+
+
+def _fields(headers: Any) -> Headers:
+    fields: Headers = headers[-1][1]
+    return fields

@@ -21,6 +21,8 @@ from proxyd.wire.http2 import (
 
 REQUEST = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"a.test"), (b":path", b"/x")]
 RESPONSE = [(b":status", b"200"), (b"x", b"y")]
+SENT = [(*field, False) for field in REQUEST]
+ANSWER = [(*field, False) for field in RESPONSE]
 
 
 class Pair:
@@ -49,17 +51,17 @@ class Pair:
 def test_an_exchange_with_bodies_and_trailers_both_ways() -> None:
     pair = Pair()
     stream = pair.client.open()
-    pair.client.head(stream, REQUEST, ended=False)
+    pair.client.head(stream, SENT, ended=False)
     pair.client.data(stream, b"hello", ended=False)
-    pair.client.trailers(stream, [(b"t", b"1")])
+    pair.client.trailers(stream, [(b"t", b"1", False)])
     assert pair.up() == [
         Head(stream, REQUEST, ended=False),
         Data(stream, b"hello", 5, ended=False),
         Trailers(stream, [(b"t", b"1")]),
     ]
     assert pair.client.streams == 1
-    pair.server.head(stream, [(b":status", b"103")], ended=False)
-    pair.server.head(stream, RESPONSE, ended=False)
+    pair.server.head(stream, [(b":status", b"103", False)], ended=False)
+    pair.server.head(stream, ANSWER, ended=False)
     pair.server.data(stream, b"bye", ended=True)
     assert pair.down() == [
         Head(stream, [(b":status", b"103")], ended=False),
@@ -72,7 +74,7 @@ def test_an_exchange_with_bodies_and_trailers_both_ways() -> None:
 def test_bytes_may_come_one_by_one() -> None:
     client, server = Codec(client=True, limits=Http2Limits()), Codec(client=False, limits=Http2Limits())
     client.begin()
-    client.head(client.open(), REQUEST, ended=True)
+    client.head(client.open(), SENT, ended=True)
     events = []
     for byte in client.take():
         events += server.receive(bytes([byte]))
@@ -92,7 +94,7 @@ def test_what_is_no_preface_ends_the_connection() -> None:
 def test_room_is_the_smaller_window_and_one_frame_at_most() -> None:
     pair = Pair(Http2Limits(stream_window=20_000, connection_window=70_000))
     stream = pair.client.open()
-    pair.client.head(stream, REQUEST, ended=False)
+    pair.client.head(stream, SENT, ended=False)
     assert pair.client.room(stream) == 16_384
     pair.client.data(stream, bytes(16_384), ended=False)
     assert pair.client.room(stream) == 20_000 - 16_384
@@ -110,11 +112,11 @@ def test_the_connections_window_is_given_back_for_streams_that_are_over() -> Non
     pair = Pair(Http2Limits(stream_window=16_000, connection_window=66_000))
     for _ in range(20):
         stream = pair.client.open()
-        pair.client.head(stream, REQUEST, ended=False)
+        pair.client.head(stream, SENT, ended=False)
         assert pair.client.room(stream) == 16_000
         pair.client.data(stream, bytes(16_000), ended=True)
         pair.up()
-        pair.server.head(stream, RESPONSE, ended=True)
+        pair.server.head(stream, ANSWER, ended=True)
         pair.server.forget(stream)
         pair.server.credit(stream, 16_000)
         pair.down()
@@ -123,15 +125,15 @@ def test_the_connections_window_is_given_back_for_streams_that_are_over() -> Non
 def test_streams_go_on_after_a_goaway_from_the_peer() -> None:
     pair = Pair()
     first, second = pair.client.open(), pair.client.open()
-    pair.client.head(first, REQUEST, ended=True)
+    pair.client.head(first, SENT, ended=True)
     pair.up()
     second = pair.client.open()
-    pair.client.head(second, REQUEST, ended=False)
+    pair.client.head(second, SENT, ended=False)
     pair.server.going(final=False)
     assert pair.down() == [Going(LAST_STREAM, 0)]
     pair.up()
     pair.server.going()
-    pair.server.head(first, RESPONSE, ended=True)
+    pair.server.head(first, ANSWER, ended=True)
     assert pair.down() == [Going(second, 0), Head(first, RESPONSE, ended=True)]
     pair.client.data(second, b"more", ended=True)
     assert pair.up() == [Data(second, b"more", 4, ended=True)]
@@ -147,9 +149,9 @@ def test_a_final_goaway_goes_out_once() -> None:
 def test_a_goaway_within_other_frames_is_found_in_its_place() -> None:
     pair = Pair()
     stream = pair.client.open()
-    pair.client.head(stream, REQUEST, ended=True)
+    pair.client.head(stream, SENT, ended=True)
     pair.up()
-    pair.server.head(stream, RESPONSE, ended=False)
+    pair.server.head(stream, ANSWER, ended=False)
     pair.server.going(Code.ENHANCE_YOUR_CALM, detail=b"calm")
     pair.server.data(stream, b"x", ended=True)
     assert pair.down() == [
@@ -162,14 +164,14 @@ def test_a_goaway_within_other_frames_is_found_in_its_place() -> None:
 def test_resets_and_pings_come_through() -> None:
     pair = Pair()
     stream = pair.client.open()
-    pair.client.head(stream, REQUEST, ended=False)
+    pair.client.head(stream, SENT, ended=False)
     pair.up()
     pair.client.reset(stream, Code.CANCEL)
     pair.client.ping(b"01234567")
     assert pair.up() == [Reset(stream, Code.CANCEL)]
     assert pair.down() == [Pong(b"01234567")]
     with pytest.raises(KeyError):
-        pair.server.head(stream, RESPONSE, ended=True)
+        pair.server.head(stream, ANSWER, ended=True)
     with pytest.raises(KeyError):
         pair.server.data(stream, b"x", ended=True)
     pair.server.reset(stream, Code.CANCEL)
@@ -178,7 +180,7 @@ def test_resets_and_pings_come_through() -> None:
 
 def test_a_frame_longer_than_promised_ends_the_connection() -> None:
     server = Codec(client=False, limits=Http2Limits())
-    server.receive(PREFACE)
+    server.receive(PREFACE + b"\0\0\0\x04\0\0\0\0\0")
     with pytest.raises(Http2Error) as caught:
         server.receive(b"\x00\x40\x01\x00\x00\x00\x00\x00\x01")
     assert caught.value.code == Code.FRAME_SIZE_ERROR
