@@ -103,7 +103,7 @@ class Http2Limits:
     continuations: int = 8
     """CONTINUATION frames of one field section, of twice ``head_bytes`` in all (nghttp2's default, and so Envoy's)."""
     empty_frames: int = 1
-    """DATA frames in a row that hold nothing and end nothing (Envoy max_consecutive_inbound_frames_with_empty_payload)."""
+    """DATA frames in a row that hold and end nothing (Envoy max_consecutive_inbound_frames_with_empty_payload)."""
     priorities: int = 100
     """PRIORITY frames per stream (Envoy max_inbound_priority_frames_per_stream)."""
     window_updates: int = 10
