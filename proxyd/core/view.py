@@ -47,6 +47,7 @@ class View:
         "snapshot",
         "unknown",
         "via",
+        "via_http2",
     )
 
     def __init__(
@@ -67,6 +68,8 @@ class View:
         self.router = router
         self.via = f"via: 1.1 {snapshot.pseudonym}\r\n".encode("ascii")
         """Field line for responses that are passed on."""
+        self.via_http2 = f"via: 2 {snapshot.pseudonym}\r\n".encode("ascii")
+        """The same for those that came by HTTP/2."""
         self.bindings: dict[object, Binding] = {}
         """Bindings that were made before under this view; the server side fills it up to MAX_BINDINGS."""
         self._exact: dict[tuple[str, int], Route] = {}

@@ -239,7 +239,8 @@ class Connection:
             if isinstance(body, RequestBody) and not body.ended and response.status >= 300:
                 keep = False
             keep = keep and not self.plane.draining  # a drain may have begun meanwhile
-            return await reply.write(stream, exchange, response, view.via, keep=keep)
+            via = view.via if response.version < 20 else view.via_http2
+            return await reply.write(stream, exchange, response, via, keep=keep)
         except ProxyError as error:
             exchange.error = exchange.error or error
             self._cut()

@@ -1,6 +1,6 @@
 """One stream of a downstream HTTP/2 connection: its exchange, from the head to the last frame of the answer."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -19,6 +19,9 @@ from proxyd.wire.request_head import RequestHead
 
 if TYPE_CHECKING:
     from proxyd.downstream.http2 import Http2Connection
+
+
+_VIA: Final = len("via: ")
 
 
 class Call:
@@ -42,7 +45,7 @@ class Call:
 
     async def run(self) -> None:
         """Serve the exchange; nothing of it is left then."""
-        exchange, lane, head = self.exchange, self.lane, self._head
+        lane, head = self.lane, self._head
         try:
             if head is None:
                 await self._write()
@@ -51,15 +54,7 @@ class Call:
             elif head.length == 0:
                 await self._serve()
             else:
-                body = exchange.request.body = body_of(
-                    lane, head.length, self._view.limits, invited=head.expects_continue
-                )
-                await (self._stream(body) if isinstance(body, Http2Body) else self._serve())
-        except ProxyError as error:
-            exchange.error = exchange.error or error
-            lane.expire("cut", Code.INTERNAL_ERROR)
-        except StreamError:
-            pass  # the lane says why, below
+                await self._serve_with_body(head)
         finally:
             self._over()
 
@@ -72,6 +67,16 @@ class Call:
         """End it from our side."""
         self.exchange.abandon()
         self.lane.expire(reason, code)
+
+    async def _serve_with_body(self, head: RequestHead) -> None:
+        try:
+            body = body_of(self.lane, head.length, self._view.limits, invited=head.expects_continue)
+        except ProxyError as error:
+            self.exchange.response = reply.error_response(self.exchange, error)  # for the record alone
+            self._cut(error, Code.PROTOCOL_ERROR)
+            return
+        self.exchange.request.body = body
+        await (self._stream(body) if isinstance(body, Http2Body) else self._serve())
 
     async def _stream(self, body: Http2Body) -> None:
         """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
@@ -101,7 +106,18 @@ class Call:
     async def _write(self) -> None:
         response = self.exchange.response
         assert response is not None
-        await write(self._connection.codec, self.lane, self.exchange, response, self._view.via[5:-2])
+        via = self._view.via if response.version < 20 else self._view.via_http2
+        try:
+            await write(self._connection.codec, self.lane, self.exchange, response, via[_VIA:-2])
+        except ProxyError as error:  # within the body
+            self._cut(error, Code.INTERNAL_ERROR)
+        except StreamError:
+            return  # the lane says why, in the end
+
+    def _cut(self, error: ProxyError, code: int) -> None:
+        """End the stream in a way that cannot be taken for the body's end."""
+        self.exchange.error = self.exchange.error or error
+        self.lane.expire("cut", code)
 
     async def _interim(self, status: int, headers: Headers) -> None:
         """Pass a 1xx response on."""

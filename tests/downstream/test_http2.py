@@ -346,6 +346,18 @@ async def test_an_answer_that_breaks_off_resets_its_stream(connect: Open) -> Non
         assert (event["status"], event["flags"]) == (200, "UC")
 
 
+async def test_an_answer_that_breaks_off_while_the_request_is_on_its_way_resets_its_stream(connect: Open) -> None:
+    async def broken(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nonly this")
+
+    async with open_both(broken) as (_, plane):
+        client = await connect(plane)
+        answer = await client.answer(await client.ask(b"/", method=b"POST", ended=False))
+        assert (answer.status, answer.reset) == (200, INTERNAL_ERROR)
+        assert (await client.get(b"/")).reset == INTERNAL_ERROR
+
+
 async def test_an_unreachable_upstream_is_an_error_on_its_stream(connect: Open) -> None:
     async with open_both() as (origin, plane):
         origin.answer = lambda _, wire: wire.aclose()

@@ -53,6 +53,7 @@ class Http2Client:
         """Last stream and code of every GOAWAY."""
         self.events: list[h2.events.Event] = []
         self._partial = b""
+        self._sending = trio.Lock()
 
     async def start(self, settings: dict[h2.settings.SettingCodes, int] | None = None) -> "Http2Client":
         self.h2.local_settings.update(settings or {})
@@ -61,9 +62,10 @@ class Http2Client:
         return self
 
     async def flush(self) -> None:
-        data = self.h2.data_to_send()
-        if data:
-            await self.client.send(data)
+        async with self._sending:
+            data = self.h2.data_to_send()
+            if data:
+                await self.client.send(data)
 
     async def ask(
         self,
