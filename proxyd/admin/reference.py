@@ -75,7 +75,7 @@ ignores fields that it does not know. What goes, or changes its meaning, raises 
 | a parameter of kind bytes | {VALUE_BYTES // KIB} KiB |
 
 Error codes: `unknown_method`, `invalid_params`, `forbidden` (it needs the full role), `not_found`, `not_kept`, `busy`,
-`refused`, `vault`, `timeout`, `internal` (the daemon's log says where).
+`unavailable`, `refused`, `vault`, `timeout`, `internal` (the daemon's log says where).
 
 `proxyd ctl METHOD [JSON]` makes one call and prints the result as JSON. [cli.md](cli.md) has the commands for people.
 

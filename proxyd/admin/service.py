@@ -44,6 +44,38 @@ class Vault(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """Limits, quotas and caches. Every method raises Refusal in words for whoever called."""
+
+    async def limits(self) -> list[Any]:
+        """A row for each limit."""
+        ...
+
+    async def quotas(self) -> list[Any]:
+        """A row for each quota."""
+        ...
+
+    async def set_used(self, service: str, limit: str, used: int, key: str = "") -> dict[str, Any]:
+        """Say how much is used."""
+        ...
+
+    async def reset(self, service: str, limit: str, key: str = "") -> dict[str, Any]:
+        """Begin anew."""
+        ...
+
+    async def grant(self, service: str, limit: str, tokens: int, key: str = "") -> dict[str, Any]:
+        """Allow more."""
+        ...
+
+    async def caches(self) -> list[Any]:
+        """A row for each service and worker."""
+        ...
+
+    async def purge(self, service: str, path: str = "", tag: str = "") -> dict[str, Any]:
+        """Forget entries."""
+        ...
+
+
 class Faults(Protocol):
     """Faults that are injected on purpose. Every method raises Refusal in words for whoever called."""
 
@@ -69,6 +101,11 @@ class Service(Protocol):
     @property
     def vault(self) -> Vault:
         """Secrets at rest."""
+        ...
+
+    @property
+    def accounts(self) -> Accounts:
+        """Limits, quotas and caches."""
         ...
 
     @property

@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 import proxyd
+from proxyd.admin.accounts import ACCOUNT_METHODS
 from proxyd.admin.faults import FAULT_METHODS
 from proxyd.admin.method import Kind, Method, Param
 from proxyd.admin.role import Role
@@ -154,6 +155,7 @@ _TABLE: Final = (
            lambda session: session.service.certificates()),
     *SECRET_METHODS,
     *FAULT_METHODS,
+    *ACCOUNT_METHODS,
     Method("config", "the configuration in use, secrets as names", "a map: every setting, defaults included",
            lambda session: session.service.config()),
     Method("workers", "the workers in detail",

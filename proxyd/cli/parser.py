@@ -22,11 +22,17 @@ def command(commands: Commands, name: str, text: str, function: Function) -> arg
     return parser
 
 
-def group(commands: Commands, name: str, text: str) -> Commands:
-    """Add a command that has commands of its own, such as ``ca export``; return what they are added to."""
+def group(commands: Commands, name: str, text: str, default: Function | None = None) -> Commands:
+    """Add a command that has commands of its own, such as ``ca export``; return what they are added to.
+
+    With ``default`` it does that without a verb, and takes ``--json``.
+    """
     parser = commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False)
     admin_option(parser, argparse.SUPPRESS)
-    return parser.add_subparsers(metavar="VERB", required=True)
+    if default is not None:
+        parser.set_defaults(function=default)
+        json_option(parser)
+    return parser.add_subparsers(metavar="VERB", required=default is None)
 
 
 def admin_option(parser: argparse.ArgumentParser, default: str) -> None:

@@ -1,5 +1,6 @@
 """What workers answer to questions, made safe: rows of scalars, whatever a worker sent."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -15,12 +16,12 @@ TEXT_CHARACTERS: Final = 256
 Scalar = str | int | float | bool | None
 
 
-async def ask_all(links: list[WorkerLink], what: str) -> dict[int, Any]:
+async def ask_all(links: list[WorkerLink], what: str, about: Sequence[str] = ()) -> dict[int, Any]:
     """Ask every worker at once; return what came, by pid, not checked yet."""
     answers: dict[int, Any] = {}
 
     async def one(link: WorkerLink) -> None:
-        answers[link.pid] = await link.ask(what, ASK_SECONDS)
+        answers[link.pid] = await link.ask(what, ASK_SECONDS, about)
 
     async with trio.open_nursery() as nursery:
         for link in links:

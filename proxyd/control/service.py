@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import proxyd
 from proxyd.control import certificates, processes, services
+from proxyd.control.accounts import AccountDesk
 from proxyd.control.controller import Controller
 from proxyd.control.inject import FaultDesk
 from proxyd.control.reach import reach
@@ -56,6 +57,8 @@ class ControlService:
         """Secrets at rest."""
         self.faults = FaultDesk(controller)
         """Faults that are injected."""
+        self.accounts = AccountDesk(controller)
+        """Limits, quotas and caches."""
 
     async def status(self) -> dict[str, Any]:
         """Return the daemon at a glance."""

@@ -134,14 +134,14 @@ class WorkerLink:
         self._outbox.put(message, fd)
         self._wake.set()
 
-    async def ask(self, what: str, seconds: float) -> Any:
+    async def ask(self, what: str, seconds: float, about: Sequence[str] = ()) -> Any:
         """Return the worker's answer, None when it does not come within ``seconds``. The answer is not validated."""
         if not self.is_open or len(self._answers) >= MAX_QUERIES:
             return None
         self._next_query += 1
         number = self._next_query
         event, answer = self._answers[number] = trio.Event(), []
-        self.put(Query(number, what))
+        self.put(Query(number, what, list(about)))
         try:
             with trio.move_on_after(seconds):
                 await event.wait()

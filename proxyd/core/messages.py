@@ -118,6 +118,8 @@ class Query:
 
     id: int
     what: str
+    about: list[str] = field(default_factory=list)
+    """What the question goes on with."""
 
 
 # --- worker -> control ----------------------------------------------------------------------------

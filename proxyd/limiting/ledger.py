@@ -31,6 +31,9 @@ PATIENCE: Final = 1.0
 FORGET: Final = 60.0
 """Seconds after which a key without tokens is forgotten."""
 
+RECHECK: Final = 1.0
+"""Seconds after which control is asked again even where there should be none: somebody may have granted more."""
+
 GRAIN: Final = 0.01
 """Seconds within which spending is one entry of a report."""
 
@@ -67,8 +70,10 @@ class _Lease:
 
     __slots__ = (
         "asked",
+        "asked_for",
         "is_lent",
         "left",
+        "more_at",
         "next_ask",
         "reset_at",
         "spent",
@@ -84,8 +89,12 @@ class _Lease:
         self.until = 0.0
         self.asked = 0.0
         """When control was asked and has not answered; 0: it has."""
+        self.asked_for = 0
+        """Tokens that the last question wanted."""
         self.next_ask = 0.0
-        """Before that there will be none."""
+        """No question before that: there are none."""
+        self.more_at = 0.0
+        """When there will be some."""
         self.spent: list[tuple[float, int]] = []
         self.used = now
         self.taken = 0
@@ -136,7 +145,7 @@ class Ledger:
             return self._alone(key, cost, now)
         if not lease.asked and now >= lease.next_ask:
             self._ask(key, lease, now)
-        return UNKNOWN if lease.asked or lease.is_lent else max(0.001, lease.next_ask - now)
+        return UNKNOWN if lease.asked or lease.is_lent else max(0.001, lease.more_at - now)
 
     def expect(self, key: str, tokens: int) -> None:
         """So many are waited for."""
@@ -177,8 +186,10 @@ class Ledger:
             self._members = max(1, reply.members)
             lease.tokens = (lease.tokens if now < lease.until else 0) + reply.tokens
             lease.until = began + reply.lifetime
-            lease.next_ask = now + reply.wait if not reply.tokens else 0.0
-            lease.is_lent = not reply.tokens and reply.wait <= AGAIN
+            is_out = lease.asked_for > 0 and not reply.tokens
+            lease.more_at = now + reply.wait if is_out else 0.0
+            lease.next_ask = now + min(reply.wait, RECHECK) if is_out else 0.0
+            lease.is_lent = is_out and reply.wait <= AGAIN
             lease.left, lease.reset_at = reply.left, now + reply.reset
         self._arrived(reply.key)
 
@@ -221,6 +232,7 @@ class Ledger:
         lease.spent.clear()
         lease.taken = lease.wanted = 0
         lease.asked = self._asked_last = now
+        lease.asked_for = want
         self._ask_control(Question(key, want, kept, spent))
 
     def _is_lost(self, lease: _Lease, now: float) -> bool:

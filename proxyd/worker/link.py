@@ -90,7 +90,7 @@ class Subject(Protocol):
         """Stop accepting and end within ``seconds``; ``gentle`` leaves idle connections their next request."""
         ...
 
-    def answer(self, what: str) -> object:
+    def answer(self, what: str, about: list[str]) -> object:
         """Describe a part of the worker in plain values."""
         ...
 
@@ -209,7 +209,7 @@ class Links:
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):
-            return Answer(message.id, subject.answer(message.what))
+            return Answer(message.id, subject.answer(message.what, message.about))
         return None
 
     async def _send_events(self, link: FrameLink) -> None:

@@ -208,7 +208,7 @@ class Worker:
             self._drained.set()
         self._nursery.start_soon(self._exit_after, seconds)
 
-    def answer(self, what: str) -> object:
+    def answer(self, what: str, about: list[str]) -> object:
         """Describe pools, connections or memory in plain values. ValueError for anything else."""
         if what == "pools":
             return self._assembly.pools.view()
@@ -218,6 +218,9 @@ class Worker:
             return self._limits.view()
         if what == "cache":
             return self._assembly.shelf.view()
+        if what == "purge" and len(about) == 3:
+            service, path, tag = about
+            return {"purged": self._assembly.shelf.memory.purge(service, path.encode(), tag.encode())}
         if what == "faults":
             return self._assembly.faults()
         if what == "connections":

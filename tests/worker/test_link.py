@@ -64,7 +64,7 @@ class Subject:
     def drain(self, seconds, *, gentle):
         self.done.append(("drain", seconds, gentle))
 
-    def answer(self, what):
+    def answer(self, what, about):
         return {"what": what}
 
 
