@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from proxyd.core.exchange import Exchange
 from proxyd.core.limits import PoolLimits
@@ -20,6 +21,16 @@ MAX_TOLD = 20
 """Violations that one simulation lists."""
 
 Report = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a service came to, under all lists of its endpoints."""
+
+    attempts: int = 0
+    hedges: int = 0
+    panics: int = 0
+    """Picks of an endpoint that was not available."""
 
 
 class WatchedBudget(RetryBudget):
@@ -53,19 +64,18 @@ class WatchedBudget(RetryBudget):
 class WatchedBalancer(Balancer):
     """Holds each pick against what could be used just before it."""
 
-    def __init__(self, cluster: Cluster, rng: random.Random, report: Report) -> None:
+    def __init__(self, cluster: Cluster, rng: random.Random, report: Report, tally: Tally) -> None:
         policy = cluster.policy
         super().__init__(policy.balance, cluster.states, slow_start=policy.slow_start, panic=policy.panic, rng=rng)
         self._share = policy.panic
         self._report = report
-        self.panics = 0
-        """Picks of an endpoint that was not available."""
+        self._tally = tally
 
     def pick(self, now: float, key: bytes = b"", tried: Sequence[EndpointState] = ()) -> EndpointState:
         available = [state for state in self.states if state.is_available(now)]
         state = super().pick(now, key, tried)
         if state not in available:
-            self.panics += 1
+            self._tally.panics += 1
             group = [one for one in self.states if one.endpoint.priority == state.endpoint.priority]
             left = sum(1 for one in group if one in available)
             few = len(group) >= SMALL_GROUP and left < self._share * len(group)
@@ -123,30 +133,32 @@ class WatchedPools(PoolSet):
 class WatchedCluster(Cluster):
     """A cluster whose balancer and budget are watched, and whose attempts are counted."""
 
-    def __init__(self, service: Service, now: float, rng: random.Random, report: Report) -> None:
-        super().__init__(service, None, now, rng)
+    def __init__(
+        self, service: Service, former: WatchedCluster | None, now: float, rng: random.Random, report: Report
+    ) -> None:
+        super().__init__(service, former, now, rng)
         retry = service.resilience.retry
         self._report = report
-        self.watched_budget = WatchedBudget(retry.ratio, retry.min_per_second, report)
+        self.tally = former.tally if former is not None else Tally()
+        budget = former.watched_budget if former is not None else None
+        self.watched_budget = budget or WatchedBudget(retry.ratio, retry.min_per_second, report)
         self.budget = self.watched_budget
-        self.watched_balancer = WatchedBalancer(self, rng, report)
-        self.balancer = self.watched_balancer
-        self.attempts = 0
-        self.hedges = 0
+        self.balancer = WatchedBalancer(self, rng, report, self.tally)
         hedge = service.resilience.hedge
-        if self.hedge is not None and hedge is not None:
+        if self.hedge is not None and hedge is not None and former is None:
             self.hedge._budget = WatchedBudget(hedge.budget, 0.0, report)
 
     def pick(self, exchange: Exchange, now: float) -> EndpointState:
         state = super().pick(exchange, now)
-        self.attempts += 1
+        tally = self.tally
+        tally.attempts += 1
         budget = self.watched_budget
         asked, granted = len(budget.requested), len(budget.retried)
-        if self.attempts - self.hedges > asked + granted:
-            self._report(f"{self.attempts} attempts for {asked} requests and {granted} grants")
+        if tally.attempts - tally.hedges > asked + granted:
+            self._report(f"{tally.attempts} attempts for {asked} requests and {granted} grants")
         return state
 
     def second(self, exchange: Exchange, first: EndpointState, now: float) -> EndpointState:
-        self.attempts += 1
-        self.hedges += 1
+        self.tally.attempts += 1
+        self.tally.hedges += 1
         return super().second(exchange, first, now)

@@ -35,6 +35,10 @@ class Scenario:
     servers: tuple[tuple[Phase, ...], ...] = (WELL, WELL, WELL)
     weights: tuple[int, ...] = ()
     priorities: tuple[int, ...] = ()
+    listed: tuple[int, ...] = ()
+    """The servers that are endpoints at the start, by their place above; all where it is empty."""
+    moves: tuple[tuple[float, tuple[int, ...]], ...] = ()
+    """When discovery finds which others in their place."""
     slots: int = 64
     """Requests that a server works on at a time ..."""
     queue: int = 1024
@@ -47,6 +51,8 @@ class Scenario:
     """Share of the requests that come in bursts of ten."""
     posts: float = 0.1
     """Share of POST among them."""
+    uploads: float = 0.0
+    """Share of POSTs whose bodies come within a second, and cannot be sent twice."""
     leavers: float = 0.0
     """Share of clients that leave within 0.1 s without an answer; as many exchanges are cancelled."""
     held: float = 0.0
@@ -69,6 +75,7 @@ def _from(begin: float, behaviour: Behaviour, end: float | None = None) -> tuple
     return (*WELL, Phase(begin, behaviour), *(() if end is None else (Phase(end, FINE),)))
 
 
+_TLS = Behaviour(median=0.01, handshake=0.04)
 _BUSY = _from(0, Behaviour(median=0.04))
 _CAPACITY = 4 / (0.04 * math.exp(0.08))
 """Requests per second of a busy server with four slots: 92, by the mean of its distribution."""
@@ -145,6 +152,24 @@ SCENARIOS: Mapping[str, Scenario] = {
         (_from(0, Behaviour(stale=0.05, lost=0.03, cuts=0.01)),) * 3,
         posts=0.4,
     ),
+    "streams": Scenario(
+        "bodies come and go byte by byte, while connections break, one server is killed, and answers are cut",
+        (*(_from(0, Behaviour(trickle=0.3, lost=0.02, cuts=0.01)),) * 2, _from(3, DOWN, 8)),
+        posts=0.5,
+        uploads=0.5,
+    ),
+    "handshakes": Scenario(
+        "a single server restarts; a handshake costs it as much as four requests",
+        ((*_from(0, _TLS), Phase(3, DOWN), Phase(4, _TLS)),),
+        slots=4,
+        rate=200.0,
+    ),
+    "moved": Scenario(
+        "the name's address changes at 5 s, and the former server ends a second later",
+        (_from(6, DOWN), WELL),
+        listed=(0,),
+        moves=((5.0, (1,)),),
+    ),
     "unavailable": Scenario(
         "a single server answers 503 with Retry-After for a second, again and again",
         (
@@ -186,6 +211,7 @@ def brief(scenario: Scenario, requests: int, rng: random.Random) -> Scenario:
         bursts=rng.choice((0.0, 0.5, 0.9)),
         posts=rng.choice((0.1, 0.5)),
         leavers=rng.choice((0.0, 0.1)),
+        uploads=rng.choice((0.0, 0.3)),
         held=rng.choice((0.0, 0.2)),
         weights=tuple(rng.randint(1, 3) for _ in range(count)),
         slots=rng.choice((1, 4, 64)),

@@ -44,6 +44,10 @@ class Behaviour:
     statuses: tuple[int, ...] = (500, 502, 503)
     retry_after: str = ""
     """Goes with an error."""
+    handshake: float = 0.0
+    """Seconds of work that a new connection costs (TLS), in one of the slots."""
+    trickle: float = 0.0
+    """Seconds that the body of a good response takes, byte by byte."""
     cuts: float = 0.0
     """Responses that break off within their body."""
 
@@ -123,6 +127,11 @@ class Server:
             await trio.sleep_forever()
         if self.behaviour.is_down:
             raise ConnectionRefusedError("Connection refused")
+        if self.behaviour.handshake:
+            async with self._slots:
+                await trio.sleep(self.behaviour.handshake)
+            if self.behaviour.is_down:
+                raise ConnectionResetError("Connection reset by peer")
         wire = Wire()
         assert self._nursery is not None, "the server runs"
         scope = self._scopes[wire] = trio.CancelScope()
@@ -187,11 +196,21 @@ class Server:
             await trio.sleep(0.001)
             wire.reset()
             return
+        if behaviour.trickle:
+            await self._trickle(wire, whole, behaviour.trickle)
+            return
         cut = rng.randrange(len(whole)) if rng.random() < 0.2 else 0
         if cut:
             self._send(wire, whole[:cut])
             await trio.sleep(0.001)
         self._send(wire, whole[cut:])
+
+    async def _trickle(self, wire: Wire, whole: bytes, seconds: float) -> None:
+        head, _, body = whole.partition(b"\r\n\r\n")
+        self._send(wire, head + b"\r\n\r\n")
+        for number in range(len(body)):
+            await trio.sleep(seconds / len(body))
+            self._send(wire, body[number : number + 1])
 
     def _send(self, wire: Wire, data: bytes) -> None:
         if not self.behaviour.is_silent:

@@ -8,7 +8,7 @@ seed gives the same result to the byte.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,7 +24,8 @@ from proxyd.core.authority import Authority
 from proxyd.core.counts import PENDING, REQUESTS, RETRIES
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.message import BytesBody, Request
+from proxyd.core.headers import Headers
+from proxyd.core.message import Body, BytesBody, Request
 from proxyd.core.route import Chain, Route
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Snapshot
@@ -66,6 +67,39 @@ class Answer:
     def is_good(self) -> bool:
         """Whether the client has what it asked for."""
         return self.status == 200 and not self.is_error
+
+
+class PacedBody:
+    """A request body that is still on its way, and cannot be had twice."""
+
+    replayable = False
+
+    def __init__(self, data: bytes, seconds: float) -> None:
+        self.length: int | None = len(data)
+        self.trailers: Headers = []
+        self._left = data
+        self._seconds = seconds / len(data)
+
+    async def read(self) -> bytes:
+        """Return the next byte when it has come."""
+        if self._left:
+            await trio.sleep(self._seconds)
+        piece, self._left = self._left[:1], self._left[1:]
+        return piece
+
+    def take_ready(self) -> bytes | None:
+        """It is not in memory."""
+        return None
+
+    def take_pending(self) -> bytes:
+        """Nothing has come that was not read."""
+        return b""
+
+    def abandon(self) -> None:
+        """Nothing to release."""
+
+    def rewind(self) -> None:
+        """What nobody read is at its start."""
 
 
 @dataclass(slots=True)
@@ -127,30 +161,31 @@ class World:
             )
             for port, phases in zip(ports, scenario.servers, strict=True)
         }
-        self._service = Service(
+        self._addresses = [*self._servers]
+        self._service = self._listing(scenario.listed or range(len(self._addresses)))
+        self._snapshot = Snapshot(1, "simulated", 0, services=(self._service,))
+
+    def _listing(self, numbers: Iterable[int]) -> Service:
+        """Return the service with these of the servers as its endpoints."""
+        scenario = self.scenario
+        count = len(self._addresses)
+        weights, priorities = scenario.weights or (1,) * count, scenario.priorities or (0,) * count
+        return Service(
             "api",
             (HostPattern(HOST),),
             BaseUrl("http", HOST, 80),
-            tuple(
-                Endpoint(host, port, weight, priority)
-                for (host, port), weight, priority in zip(
-                    self._servers,
-                    scenario.weights or (1,) * len(self._servers),
-                    scenario.priorities or (0,) * len(self._servers),
-                    strict=True,
-                )
-            ),
+            tuple(Endpoint(*self._addresses[number], weights[number], priorities[number]) for number in numbers),
             timeouts=scenario.timeouts,
             pool=scenario.pool,
             resilience=scenario.policy,
+            source="dns api.example",
         )
-        self._snapshot = Snapshot(1, "simulated", 0, services=(self._service,))
 
     async def run(self) -> None:
         """Run until the last client has its answer, then look at what is left."""
         self._start = now = trio.current_time()
         scenario = self.scenario
-        cluster = WatchedCluster(self._service, now, random.Random(self._rng.random()), self.outcome.report)
+        cluster = WatchedCluster(self._service, None, now, random.Random(self._rng.random()), self.outcome.report)
         connector = MemoryConnector(dict(self._servers), self._reaper)
         attempts = Attempts(connector, self._pools, Secrets(), self._snapshot.limits, "simulated", "simulated")
         router = Router(attempts, rng=random.Random(self._rng.random()))
@@ -166,15 +201,28 @@ class World:
                 await background.start(server.run)
             background.start_soon(self._reaper.run)
             background.start_soon(self._sweep_pools)
+            moves = dict(scenario.moves)
             with trio.move_on_after(scenario.seconds + PATIENCE) as patience:
                 async with trio.open_nursery() as clients:
                     for number, at in enumerate(self._arrivals()):
                         await trio.sleep_until(now + at)
+                        for due in [due for due in moves if due <= at]:
+                            route = self._moved(route, moves.pop(due))
                         clients.start_soon(self._client, number, router, route, clients)
             if patience.cancelled_caught:
                 self.outcome.report("some exchange never ended")
-            self._look_back(cluster)
+            self._look_back(route.cluster)
             background.cancel_scope.cancel()
+
+    def _moved(self, route: Route, numbers: Sequence[int]) -> Route:
+        """Return a route to the same service with another list of endpoints."""
+        cluster: WatchedCluster = route.cluster
+        rng = random.Random(self._rng.random())
+        self._service = self._listing(numbers)
+        made = Route(self._service, self.scenario.timeouts, self.scenario.pool, OpenJudge())
+        made.chain = route.chain
+        made.cluster = WatchedCluster(self._service, cluster, trio.current_time(), rng, self.outcome.report)
+        return made
 
     def _arrivals(self) -> list[float]:
         """Return the times of all requests."""
@@ -190,7 +238,9 @@ class World:
     async def _client(self, number: int, router: Router, route: Route, nursery: trio.Nursery) -> None:
         rng, scenario = self._rng, self.scenario
         method = b"POST" if rng.random() < scenario.posts else b"GET"
-        body = BytesBody(b"order" if method == b"POST" else b"")
+        body: Body = BytesBody(b"order" if method == b"POST" else b"")
+        if method == b"POST" and scenario.uploads and rng.random() < scenario.uploads:
+            body = PacedBody(b"order", rng.random())
         now = trio.current_time()
         request = Request(method, b"http", Authority(HOST, 80, False), b"/%d" % number, [], body)
         exchange = Exchange(Peer("apps", "127.0.0.1", uid=number % 7), self._snapshot, request, now, "plain")
@@ -207,7 +257,9 @@ class World:
         with trio.CancelScope() as scope:
             if scenario.leavers <= fate < 2 * scenario.leavers:
                 scope.deadline = trio.current_time() + rng.random() * 0.1
-            await self._exchange(exchange, answer, router)
+            async with trio.open_nursery() as exchange.nursery:
+                await self._exchange(exchange, answer, router)
+                exchange.nursery.cancel_scope.cancel()
         if scope.cancelled_caught:
             answer.status, answer.is_error = GONE, True
         answer.attempts = exchange.attempts
@@ -257,10 +309,10 @@ class World:
         """Check what must hold when all is over."""
         outcome = self.outcome
         outcome.seconds = trio.current_time() - self._start
-        outcome.attempts = cluster.attempts
+        outcome.attempts = cluster.tally.attempts
         outcome.retries = len(cluster.watched_budget.retried)
-        outcome.hedges = cluster.hedges
-        outcome.panics = cluster.watched_balancer.panics
+        outcome.hedges = cluster.tally.hedges
+        outcome.panics = cluster.tally.panics
         for answer in outcome.answers:
             self._judge(answer)
         for state in cluster.states:

@@ -44,7 +44,7 @@ def test_a_seed_gives_the_same_document_in_another_process():
     assert play("resets", 7, 40) != {**play("resets", 8, 40), "seed": 7}
 
 
-@pytest.mark.parametrize("name", ["steady", "kill_one", "two_down", "one_slow", "hedged", "flapping"])
+@pytest.mark.parametrize("name", ["steady", "kill_one", "two_down", "one_slow", "hedged", "flapping", "moved"])
 def test_no_request_that_may_be_repeated_fails_while_one_endpoint_is_well(name):
     document = play(name, 1)
     assert document["failed"] == document["failed_posts"] <= 3
@@ -66,6 +66,19 @@ def test_the_defaults_are_worth_it(name, availability, amplification):
     document = play(name, 1)
     assert document["availability"] >= availability
     assert document["amplification"] <= amplification
+    assert not document["violations"]
+
+
+def test_bodies_that_cannot_be_sent_twice_fail_at_most_and_others_are_repeated():
+    document = play("streams", 1)
+    assert document["failed"] == document["failed_posts"]
+    assert document["availability"] >= 0.97
+    assert not document["violations"]
+
+
+def test_after_a_restart_handshakes_do_not_keep_a_server_from_working():
+    document = play("handshakes", 1)
+    assert document["failed_until_s"] < 4 + 2
     assert not document["violations"]
 
 
