@@ -23,7 +23,7 @@ from proxyd.downstream.entry import Entry, Served
 from proxyd.downstream.http2 import Http2Connection
 from proxyd.downstream.plane import Detachable
 from proxyd.net.relay import Tally, relay
-from proxyd.net.stream import NEVER, SMALL_READ, Late, Stream, StreamError
+from proxyd.net.stream import NEVER, NO_GOODBYE, SMALL_READ, Late, Stream, StreamError
 from proxyd.wire import encode
 from proxyd.wire.decode import ChunkedDecoder, LengthDecoder
 from proxyd.wire.fields import END, Framing
@@ -277,14 +277,17 @@ class Connection:
         stream.busy_since = NEVER
         extra = view.via + b"connection: upgrade\r\nupgrade: " + (exchange.request.upgrade or b"") + b"\r\n"
         exchange.response_started = True
+        tally = Tally()
+        tally.down, tally.up = len(body.surplus), len(self.buffer)
         await stream.send(encode.response_head(101, response.reason, response.headers, extra) + body.surplus)
         if self.buffer:
             await body.stream.send(self.buffer)
             self.buffer = b""
-        tally = Tally()
         longest = (exchange.alternate or exchange).route.timeouts.stream
         with trio.move_on_after(longest or NEVER) as scope:  # one for a connection's whole life
-            await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
+            why = await relay(stream, body.stream, view.limits.tunnel_idle, self.plane.pipes, tally)
+            if why != NO_GOODBYE:  # usual, and harmless: WebSocket says by a frame of its own that all has come
+                exchange.error = tunnel.cut_short("the upgraded connection", why)
         if scope.cancelled_caught:
             exchange.error = too_long()
         exchange.request_bytes, exchange.response_bytes = tally.up, tally.down

@@ -149,14 +149,20 @@ async def _carry(connection: "Connection", view: View, exchange: Exchange, upstr
             tally.up += len(data)
             await upstream.send(data)
         why = await relay(connection.stream, upstream, view.limits.tunnel_idle, connection.plane.pipes, tally)
-        if why not in ("eof", "closed"):
-            flag = Flag.IDLE_TIMEOUT if why == "idle" else Flag.UPSTREAM_DISCONNECT
-            error = ProxyError(200, flag, "connection_terminated", f"the tunnel ended: {why}")
+        error = cut_short("the tunnel", why)
     except StreamError as failure:
         error = ProxyError(200, Flag.UPSTREAM_DISCONNECT, "connection_terminated", f"the tunnel ended: {failure}")
     finally:
         exchange.request_bytes, exchange.response_bytes = tally.up, tally.down
         _report(connection, exchange, 200, error)
+
+
+def cut_short(what: str, why: str) -> ProxyError | None:
+    """Return the error of a relay that ended for ``why``; None where both sides were done."""
+    if why in ("eof", "closed"):
+        return None
+    flag = Flag.IDLE_TIMEOUT if why == "idle" else Flag.UPSTREAM_DISCONNECT
+    return ProxyError(200, flag, "connection_terminated", f"{what} ended: {why}")
 
 
 async def _intercept(connection: "Connection", view: View, exchange: Exchange, hello: ClientHello) -> bool:

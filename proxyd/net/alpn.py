@@ -15,7 +15,7 @@ import trio
 from OpenSSL import SSL
 
 from proxyd.core.units import KIB
-from proxyd.net.stream import LARGE_READ, Broken, StreamError
+from proxyd.net.stream import LARGE_READ, NO_GOODBYE, Broken, StreamError
 from proxyd.net.tls import MemoryTlsStream, TlsStream
 
 HTTP2: Final = "h2"
@@ -138,7 +138,7 @@ class _Words(OSError):
     def __init__(self, error: ssl.SSLError) -> None:
         ended = isinstance(error, (ssl.SSLEOFError, ssl.SSLSyscallError))
         reason = (error.reason or "failed").lower().replace("_", " ")
-        super().__init__(0, "the stream ended without close_notify" if ended else f"TLS: {reason}")
+        super().__init__(0, NO_GOODBYE if ended else f"TLS: {reason}")
 
 
 class AlpnStream(_Alpn):

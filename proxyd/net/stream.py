@@ -41,6 +41,10 @@ BURST: Final = 16
 """Calls that a task makes without a wait before it lets others run (HOUSE: fairness)."""
 
 
+NO_GOODBYE: Final = "the stream ended without close_notify"
+"""Why a TLS stream broke that its peer just closed: an error where nothing else says that all has come."""
+
+
 class StreamError(Exception):
     """A stream that carries nothing more."""
 

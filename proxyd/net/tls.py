@@ -19,7 +19,7 @@ from OpenSSL.crypto import X509
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from trio.lowlevel import checkpoint, wait_writable
 
-from proxyd.net.stream import BURST, GONE, LARGE_READ, SMALL_READ, Broken, Late, Stream, StreamError
+from proxyd.net.stream import BURST, GONE, LARGE_READ, NO_GOODBYE, SMALL_READ, Broken, Late, Stream, StreamError
 
 ALERT_UNRECOGNIZED_NAME: Final = b"\x15\x03\x03\x00\x02\x02\x70"
 """A fatal unrecognized_name alert in the clear, for refusals before a handshake (RFC 8446 §6, RFC 6066 §3)."""
@@ -384,7 +384,7 @@ def server_context(chain_pem: bytes, key_pem: bytes) -> SSL.Context:
 
 def _words(error: Exception) -> str:
     if isinstance(error, SSL.SysCallError):
-        return "the stream ended without close_notify"
+        return NO_GOODBYE
     if isinstance(error, SSL.Error):
         reasons = [str(item[2]) for item in (error.args[0] if error.args else ()) if len(item) > 2]
         return "TLS: " + ("; ".join(filter(None, reasons)) or "failed")

@@ -523,6 +523,50 @@ async def test_websocket_with_bytes_that_came_with_the_heads() -> None:
         assert event["response_bytes"] >= 17
 
 
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+
+
+async def test_an_upgraded_connection_in_which_nothing_moves_is_ended_and_reported() -> None:
+    limits = Limits(tunnel_idle=0.4)
+    async with open_origin(scripted(SWITCHED)) as origin, open_plane(limits=limits) as plane:
+        client = await plane.connect()
+        await client.send(get(origin, b"/ws", *UPGRADE))
+        await client.head()
+        assert await client.rest() == b""
+        event = await plane.event()
+        assert (event["status"], event["flags"]) == (101, "SI")
+        assert event["detail"] == "the upgraded connection ended: idle"
+
+
+async def test_an_upgraded_connection_lives_while_one_side_sends() -> None:
+    async def tick(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(SWITCHED)
+        for _ in range(8):
+            await trio.sleep(0.1)
+            await wire.send(b".")
+
+    async with open_origin(tick) as origin, open_plane(limits=Limits(tunnel_idle=0.5)) as plane:
+        client = await plane.connect()
+        await client.send(get(origin, b"/ws", *UPGRADE))
+        await client.head()
+        assert await client.exactly(8) == b"." * 8
+        await client.finish_writing()
+        await client.rest()
+        assert (await plane.event())["flags"] == ""
+
+
+async def test_bytes_that_came_with_the_heads_are_counted() -> None:
+    async with open_origin(switch) as origin, open_plane() as plane:
+        client = await plane.connect()
+        await client.send(get(origin, b"/ws", *UPGRADE) + b"from client")
+        await client.head()
+        await client.finish_writing()
+        assert await client.rest() == b"from originlast words"
+        event = await plane.event()
+        assert (event["request_bytes"], event["response_bytes"]) == (11, 21)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
