@@ -58,6 +58,8 @@ BARS = (
     Bar("intercept-new", "requests_per_second", Bound.AT_LEAST, 8.0, "mitmproxy"),
     Bar("idle", "pss_mib", Bound.AT_MOST, 1.5, "envoy"),
     Bar("idle", "per_connection_kib", Bound.AT_MOST, 12.0),
+    Bar("stream", "p99_ms", Bound.AT_MOST, 5.0),
+    Bar("stream-intercept", "p99_ms", Bound.AT_MOST, 5.0),
     Bar("start", "seconds", Bound.AT_MOST, 1.0),
 )
 

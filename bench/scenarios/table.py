@@ -5,12 +5,14 @@ from bench.scenarios.base import Scenario
 from bench.scenarios.idle import Idle
 from bench.scenarios.requests import Forward, Intercept
 from bench.scenarios.start import Start
+from bench.scenarios.stream import Stream
 from bench.scenarios.tunnel import Tunnel
 
 CONNECTIONS = 32
 
 PROXIES = ("proxyd", "envoy", "haproxy", "squid", "proxy.py", "mitmproxy")
 WITH_DIRECT = (*PROXIES, "direct")
+STREAMS = ("proxyd", "envoy", "squid", "mitmproxy")
 TUNNELS = ("proxyd", "haproxy", "haproxy-splice", "envoy", "direct")
 INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
 
@@ -26,6 +28,8 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Intercept("intercept-new", "HTTPS, each request on a new connection, 8 at a time", INTERCEPTORS, 8, new=True),
         Idle("idle", "memory of all processes, and with 1,000 idle plain connections", PROXIES),
+        Stream("stream", "server-sent events, one each 20 ms: origin write to client read", STREAMS),
+        Stream("stream-intercept", "the same, intercepted", ("proxyd", "mitmproxy"), secure=True),
         Start("start", "from exec to the first byte served, empty state folder", PROXIES),
     )
 }

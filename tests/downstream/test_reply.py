@@ -1,0 +1,119 @@
+"""Bodies on their way: each piece is handed on before the next one is written, whatever stands in between."""
+
+import zlib
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from tests.lab.plane import Client, Origin, Wire, open_origin, open_plane, parse_head, server_context, service
+
+HOST = "api.tickets.example"
+PIECES = [b"data: one\n\n", b"data: two\n\n", b"x" * 100_000, b"data: three\n\n"]
+TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def zipped() -> Callable[[bytes], bytes]:
+    coder = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    return lambda piece: chunk(coder.compress(piece) + coder.flush(zlib.Z_SYNC_FLUSH))
+
+
+FRAMINGS: dict[str, tuple[bytes, Callable[[], Callable[[bytes], bytes]]]] = {
+    "chunked": (b"transfer-encoding: chunked\r\n", lambda: chunk),
+    "length": (b"content-length: %d\r\n" % len(b"".join(PIECES)), lambda: bytes),
+    "close": (b"", lambda: bytes),
+    "gzip": (b"transfer-encoding: chunked\r\ncontent-encoding: gzip\r\n", zipped),
+}
+
+
+class Stepwise:
+    """An origin that writes a piece of its answer when it is told that the one before has arrived."""
+
+    def __init__(self, framing: str) -> None:
+        fields, make = FRAMINGS[framing]
+        self.head = TEXT + fields + b"\r\n"
+        self.code = make()
+        self.arrived, self._wait = trio.open_memory_channel[None](0)
+
+    async def __call__(self, origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(self.head)
+        async with self._wait:
+            for piece in PIECES:
+                await self._wait.receive()
+                await wire.send(self.code(piece))
+            await self._wait.receive()
+
+
+async def read_in_steps(client: Client, steps: Stepwise, decode: Callable[[bytes], bytes]) -> None:
+    """Read the answer; each piece is asked for when the one before is there in whole."""
+    head = parse_head(await client.head())
+    assert head.status == 200
+    is_chunked = head.first(b"transfer-encoding") is not None
+    for piece in PIECES:
+        await steps.arrived.send(None)
+        came = b""
+        while len(came) < len(piece):
+            if is_chunked:
+                size = int(await client.until(b"\r\n"), 16)
+                came += decode(await client.exactly(size))
+                await client.until(b"\r\n")
+            else:
+                came += await client.exactly(len(piece))
+        assert came == piece
+    await steps.arrived.send(None)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("masked", [False, True], ids=["unmasked", "masked"])
+@pytest.mark.parametrize("way", ["plain", "intercepted"])
+async def test_a_piece_of_a_response_arrives_before_the_next_is_written(framing: str, masked: bool, way: str) -> None:
+    steps = Stepwise(framing)
+    scheme = "https" if way == "intercepted" else "http"
+    tls = server_context(HOST) if way == "intercepted" else None
+    async with open_origin(steps, tls=tls) as origin:
+        tickets = service("tickets", HOST, scheme, origin.port, auth=masked)
+        async with open_plane(services=(tickets,), leaves=(HOST,)) as plane:
+            client = await plane.connect()
+            target = b"/" if way == "intercepted" else b"http://%b/" % HOST.encode()
+            if way == "intercepted":
+                await client.tunnel(b"%b:443" % HOST.encode())
+                client = await client.start_tls(HOST)
+            await client.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, HOST.encode()))
+            is_decoded = masked and framing == "gzip"
+            await read_in_steps(client, steps, (lambda piece: piece) if is_decoded or framing != "gzip" else unzipped())
+
+
+def unzipped() -> Callable[[bytes], bytes]:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
+
+
+async def test_a_piece_of_a_request_arrives_before_the_next_is_written() -> None:
+    arrived, wait = trio.open_memory_channel[None](0)
+
+    async def listen(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        for piece in PIECES:
+            came = b""
+            while len(came) < len(piece):
+                size = int(await wire.until(b"\r\n"), 16)
+                came += await wire.exactly(size)
+                await wire.until(b"\r\n")
+            assert came == piece
+            await arrived.send(None)
+        await wire.until(b"0\r\n\r\n")
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with open_origin(listen) as origin, open_plane() as plane:
+        client = await plane.connect()
+        head = b"POST http://%b/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await client.send(head % origin.authority)
+        for piece in PIECES:
+            await client.send(chunk(piece))
+            await wait.receive()
+        await client.send(b"0\r\n\r\n")
+        assert (await client.reply()).status == 200
