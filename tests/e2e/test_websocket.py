@@ -62,6 +62,8 @@ class Place:
     def reach(self, way: str, **options: Any) -> Iterator[ClientConnection]:
         """Connect to the service in one of four ways."""
         trusting = ssl.create_default_context(cafile=str(self.daemon.ca))
+        # This client reads in one thread and writes in another: tickets of TLS 1.3 make it lose its request at times
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
         options = {"open_timeout": PATIENCE, "close_timeout": PATIENCE, "max_size": None, **options}
         if way == "intercepted":
             made = connect(f"wss://{HOST}/v2/chat", ssl=trusting, proxy=self.daemon.url, **options)
