@@ -69,6 +69,7 @@ class ProxyError(Exception):
         side: Side = Side.PROXYD,
         retry: Retry = Retry.NEVER,
         headers: Headers | None = None,
+        stale: bool = False,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -79,6 +80,8 @@ class ProxyError(Exception):
         self.retry = retry
         self.headers: Headers = headers or []
         """Fields of the answer that belong to this error alone."""
+        self.stale = stale
+        """A kept connection had been closed meanwhile: nothing is said of the upstream."""
 
     def __repr__(self) -> str:
         return f"ProxyError({self.status}, {self.flag.value}, {self.error}, {self.detail!r})"

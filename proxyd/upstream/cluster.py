@@ -194,7 +194,7 @@ class Cluster:
 
     def failed(self, state: EndpointState, error: ProxyError, now: float, began: float = math.inf) -> None:
         """An attempt that ``began`` then ended without a response head."""
-        if error.flag in _OURS:
+        if error.stale or error.flag in _OURS:
             self.withdraw(state, began)
             return
         self._failed(state, 0, 0.0, now, began)
@@ -289,6 +289,15 @@ class ClusterSet:
             cluster.load.share(row, position)
         if row is not None:
             row.publish()
+
+    def endpoints(self) -> set[tuple[str, int]]:
+        """Return host and port of every endpoint that is not an address which a name resolves to."""
+        return {
+            (state.endpoint.host, state.endpoint.port)
+            for cluster in self._clusters.values()
+            if not cluster.is_resolved
+            for state in cluster.states
+        }
 
     def set_health(self, service: str, host: str, port: int, is_healthy: bool, now: float) -> None:
         """Take in what active checks say of an endpoint, known already or not yet."""

@@ -21,6 +21,10 @@ from proxyd.wire.response_head import ResponseHead, parse_response
 
 _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
+_STALE: Final = 1.0
+"""A connection that was idle for so long and dies without an answer was closed by the upstream's keep-alive timeout, of
+which servers have one of some seconds. One that dies amid traffic says that the upstream is in trouble."""
+
 
 class Connection:
     """A connection of one pool. The pool owns it; the router borrows it for one exchange."""
@@ -60,15 +64,15 @@ class Connection:
         """
         stream = self.stream
         sent_before = stream.sent
+        buffer = self.buffer
+        since = now = exchange.ready if exchange.reused and exchange.attempts == 1 else current_time()
         try:
-            since = now = exchange.ready if exchange.reused and exchange.attempts == 1 else current_time()
             message = self._begin(exchange, now, host, headers, path, via)
             rest = stream.send_nowait(message)
             if rest:
                 await stream.send(rest)
             if self.uploading:
                 exchange.nursery.start_soon(self._upload, exchange)
-            buffer = self.buffer
             interim = searched = 0
             while True:
                 end = buffer.find(END, searched) if buffer else -1
@@ -107,7 +111,9 @@ class Connection:
                     await exchange.interim(head.status, head.headers)
         except StreamError as error:
             self.drop()
-            raise self._failed(exchange, error, untouched=stream.sent == sent_before) from error
+            untouched = stream.sent == sent_before
+            idle = NEVER if untouched else now - self.idle_since
+            raise self._failed(exchange, error, untouched=untouched, idle=0.0 if buffer else idle) from error
         except BaseException:
             self.drop()
             raise
@@ -215,7 +221,8 @@ class Connection:
         except StreamError:
             return  # the upstream takes no more; its response, or its absence, tells the rest
 
-    def _failed(self, exchange: Exchange, error: StreamError, *, untouched: bool) -> ProxyError:
+    def _failed(self, exchange: Exchange, error: StreamError, *, untouched: bool, idle: float) -> ProxyError:
+        """``idle``: for how long the connection had carried nothing before; 0 where an answer had begun."""
         if isinstance(error, Late):
             return late_error(exchange, error.reason)
         otherwise = Retry.IF_REUSED if self.requests > 1 else Retry.NEVER
@@ -226,6 +233,7 @@ class Connection:
             f"the upstream connection failed: {error}",
             side=Side.UPSTREAM,
             retry=Retry.ALWAYS if untouched else otherwise,
+            stale=self.requests > 1 and idle >= _STALE,
         )
 
 

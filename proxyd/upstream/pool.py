@@ -5,7 +5,7 @@ connection goes to the longest waiter first; else it becomes idle, the latest us
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 import trio
@@ -263,6 +263,13 @@ class PoolSet:
         """Retire every pool that was made under another policy."""
         for key, pool in list(self._pools.items()):
             if key.policy != policy:
+                pool.retire()
+                del self._pools[key]
+
+    def retire_left(self, endpoints: Collection[tuple[str, int]]) -> None:
+        """Retire every pool to an endpoint that is none any more; ``endpoints`` are host and port of those that are."""
+        for key, pool in list(self._pools.items()):
+            if key.configured and (key.address, key.port) not in endpoints:
                 pool.retire()
                 del self._pools[key]
 

@@ -102,6 +102,7 @@ class Assembly:
         router = Router(attempts)
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
+        self.pools.retire_left(self.clusters.endpoints())
         self._admissions = {
             service.name: self._admission(service)
             for service in snapshot.services

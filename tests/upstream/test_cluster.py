@@ -56,6 +56,25 @@ def test_what_is_nobodys_fault_upstream_opens_nothing():
     made.admit(0.0)
 
 
+def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_endpoint():
+    made = cluster(1, 2)
+    state = made.pick(exchange(), 0.0)
+    before = state.load(0.0)
+    for _ in range(9):
+        made.admit(0.0)
+        stale = ProxyError(502, Flag.UPSTREAM_DISCONNECT, "connection_terminated", "x", stale=True)
+        made.failed(state, stale, 0.0, 0.0)
+    assert state.is_available(0.0)
+    assert state.load(0.0) == before
+
+
+def test_endpoints_are_those_that_are_not_resolved_from_a_name():
+    clusters = ClusterSet()
+    named = dataclasses.replace(service(), name="named")
+    clusters.apply([service(1, 2), named], 0.0)
+    assert clusters.endpoints() == {("10.0.0.1", 1), ("10.0.0.1", 2)}
+
+
 def test_a_slow_call_counts_as_a_failure_where_that_is_said():
     made = cluster(policy=Resilience(breaker=BreakerPolicy(consecutive_failures=1, slow=1.0)))
     made.answered(made.states[0], 200, 1.5, 0.0)

@@ -293,6 +293,22 @@ async def test_an_end_before_the_response_may_be_retried_where_the_connection_wa
     assert line.state == "closed"
 
 
+@pytest.mark.parametrize(
+    ("requests", "idle", "begun", "stale"),
+    [(1, 2.0, b"", True), (1, 0.1, b"", False), (0, 2.0, b"", False), (1, 2.0, b"HTTP/1.1", False)],
+    ids=["kept alive", "amid traffic", "new", "an answer had begun"],
+)
+async def test_the_death_of_a_kept_connection_is_not_the_upstreams_trouble(line, requests, idle, begun, stale):
+    line.connection.requests = requests
+    line.connection.idle_since = trio.current_time() - idle
+    if begun:
+        line.far.send(begun)
+    line.far.shutdown(socket.SHUT_WR)
+    with pytest.raises(ProxyError) as caught:
+        await line.ask(line.exchange())
+    assert caught.value.stale is stale
+
+
 async def test_a_request_of_which_no_byte_went_out_may_always_be_retried(line):
     line.far.close()
     with pytest.raises(ProxyError) as caught:

@@ -31,8 +31,8 @@ class Line:
         self.closed += 1
 
 
-def key(address="192.0.2.1", policy="p"):
-    return PoolKey(address, 443, "origin.example", False, policy)
+def key(address="192.0.2.1", policy="p", configured=False):
+    return PoolKey(address, 443, "origin.example", configured, policy)
 
 
 def make_pool(**limits):
@@ -386,6 +386,20 @@ def test_another_policy_retires_the_pools_of_the_former():
     pools.retire_others("new")
     assert (old.retired, idle.closed, same.retired) == (True, 1, False)
     assert pools.get(key(policy="old"), LIMITS) is not old
+
+
+def test_connections_to_an_endpoint_that_left_are_closed_at_once_and_those_in_use_when_they_come_back():
+    pools = PoolSet()
+    left = pools.get(key("192.0.2.1", configured=True), LIMITS)
+    stays = pools.get(key("192.0.2.2", configured=True), LIMITS)
+    resolved = pools.get(key("192.0.2.1", configured=False), LIMITS)
+    idle, busy = lent(left), lent(left)
+    left.release(idle, 1.0)
+    pools.retire_left({("192.0.2.2", left.key.port)})
+    assert (left.retired, stays.retired, resolved.retired) == (True, False, False)
+    assert (idle.closed, busy.closed) == (1, 0)
+    left.release(busy, 2.0)
+    assert (busy.closed, left.open) == (1, 0)
 
 
 def test_pruning_forgets_only_pools_that_hold_nothing():

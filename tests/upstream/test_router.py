@@ -838,3 +838,15 @@ async def test_no_further_attempt_begins_beyond_the_threshold_of_retries() -> No
             assert (await ask(client)).status == 503
             assert (await plane.event())["attempts"] == 1
             assert (await ask(client)).status == 200
+
+
+async def test_an_endpoint_that_leaves_is_let_go_of_at_once() -> None:
+    async with open_origin() as leaving, open_origin() as staying:
+        async with open_plane(services=plain(leaving.port)) as plane:
+            client = await plane.connect()
+            assert (await ask(client)).status == 200
+            await plane.apply(services=plain(staying.port))
+            with trio.fail_after(5):
+                await leaving.wires[0].ended.wait()
+            assert (await ask(client)).status == 200
+            assert len(staying.requests) == 1
