@@ -20,6 +20,14 @@ import trio
 
 from tests.lab.plane import PATIENCE, Origin, Wire, authority, open_origin
 
+CONFIG = h2.config.H2Configuration(
+    client_side=False,
+    header_encoding=None,
+    normalize_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_outbound_headers=False,
+)
+
 Fields = list[tuple[bytes, bytes]]
 Settings = dict[h2.settings.SettingCodes, int]
 
@@ -60,19 +68,20 @@ class Session:
     def __init__(self, site: "Http2Site", wire: Wire) -> None:
         self.site = site
         self.wire = wire
-        self.h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None, validate_outbound_headers=False)
-        )
+        self.h2 = h2.connection.H2Connection(CONFIG)
         self.asked: dict[int, Asked] = {}
         self.events: list[h2.events.Event] = []
         self.goodbyes: list[tuple[int, int]] = []
         self.windows = trio.lowlevel.ParkingLot()
         self.grants = site.grants
+        self._sending = trio.Lock()
 
-    async def flush(self) -> None:
-        data = self.h2.data_to_send()
-        if data:
-            await self.wire.send(data)
+    async def flush(self, raw: bytes = b"") -> None:
+        """Send what the library has queued, then ``raw``."""
+        async with self._sending:
+            data = self.h2.data_to_send() + raw
+            if data:
+                await self.wire.send(data)
 
     async def head(self, stream: int, status: int = 200, *fields: tuple[bytes, bytes], ended: bool = False) -> None:
         self.h2.send_headers(stream, [(b":status", b"%d" % status), *fields], end_stream=ended)
@@ -107,12 +116,12 @@ class Session:
 
     async def goodbye(self, last: int, code: int = 0) -> None:
         """Send GOAWAY and go on."""
-        await self.flush()
         payload = last.to_bytes(4, "big") + code.to_bytes(4, "big")
-        await self.wire.send(len(payload).to_bytes(3, "big") + b"\x07\0\0\0\0\0" + payload)
+        await self.flush(len(payload).to_bytes(3, "big") + b"\x07\0\0\0\0\0" + payload)
 
     async def serve(self, nursery: trio.Nursery) -> None:
         self.h2.local_settings.update(self.site.settings)
+        self.h2.local_settings.acknowledge()  # else the library sends its defaults
         self.h2.initiate_connection()
         if self.site.is_prompt:
             await self.flush()
