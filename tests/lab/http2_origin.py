@@ -73,6 +73,7 @@ class Session:
         self.events: list[h2.events.Event] = []
         self.goodbyes: list[tuple[int, int]] = []
         self.windows = trio.lowlevel.ParkingLot()
+        self.news = trio.lowlevel.ParkingLot()
         self.grants = site.grants
         self._sending = trio.Lock()
 
@@ -82,6 +83,12 @@ class Session:
             data = self.h2.data_to_send() + raw
             if data:
                 await self.wire.send(data)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until it holds; looked at whenever something comes."""
+        with trio.fail_after(PATIENCE):
+            while not condition():
+                await self.news.park()
 
     async def head(self, stream: int, status: int = 200, *fields: tuple[bytes, bytes], ended: bool = False) -> None:
         self.h2.send_headers(stream, [(b":status", b"%d" % status), *fields], end_stream=ended)
@@ -138,6 +145,7 @@ class Session:
 
     async def _take(self, event: h2.events.Event, nursery: trio.Nursery) -> None:
         self.events.append(event)
+        self.news.unpark_all()
         if isinstance(event, h2.events.ConnectionTerminated):
             self.goodbyes.append((event.last_stream_id or 0, int(event.error_code or 0)))
             return
