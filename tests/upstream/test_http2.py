@@ -61,7 +61,7 @@ async def test_a_request_goes_to_an_upstream_of_http2_by_prior_knowledge() -> No
         for _ in range(3):
             reply = await ask(client)
             assert (reply.status, reply.body) == (200, b"ok")
-        assert reply.first(b"via") == b"1.1 proxyd-lab"
+        assert reply.first(b"via") == b"2 proxyd-lab"
         assert len(site.sessions) == 1
         assert site.asked[0].headers == [
             (b":method", b"GET"),
