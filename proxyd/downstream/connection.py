@@ -201,14 +201,14 @@ class Connection:
 
     async def _serve_streaming(self, exchange: Exchange, view: View, head: RequestHead, body: RequestBody) -> bool:
         """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
-        body.read_size = self.plane.streaming_started()
+        body.read_size = self.plane.buffers.streaming_started()
         try:
             async with trio.open_nursery() as nursery:
                 exchange.nursery = nursery
                 keep = await self._serve(exchange, view, head)
                 nursery.cancel_scope.cancel()
         finally:
-            self.plane.streaming_ended()
+            self.plane.buffers.streaming_ended()
         if body.ended:
             return keep
         if not head.expects_continue:

@@ -84,7 +84,7 @@ class Http2Connection:
         self.plane = entry.plane
         self.codec = Codec(client=False, limits=LIMITS)
         self.multiplex = Multiplex(stream, self.codec, LIMITS.output_bytes, self.plane.reaper.add)
-        self.deadline = current_time() + self.plane.view.limits.head_timeout
+        self.deadline = self._idle = current_time() + self.plane.view.limits.head_timeout
         self.late = "preface"
         self.busy_since = NEVER
         self.ended: str | None = None
@@ -94,6 +94,8 @@ class Http2Connection:
         self._calls: dict[int, Call] = {}
         self._spare: list[_Spare] = []
         """Tasks without a call."""
+        self._wide = False
+        """It has a large window of its own: a request brought a body."""
         self._resting = False
         """No task is kept for a further call."""
         self._going = False
@@ -114,7 +116,7 @@ class Http2Connection:
     async def serve(self) -> Served | None:
         """Serve until the end; the stream is closed then."""
         self.plane.reaper.add(self)
-        self.codec.begin()
+        self.codec.begin(wide=False)
         self.multiplex.touch(0)
         try:
             async with trio.open_nursery() as nursery:
@@ -125,6 +127,8 @@ class Http2Connection:
         finally:
             self.ended = self.ended or "closed"
             self.stream.close()
+            if self._wide:
+                self.plane.buffers.narrow()
             if self._opened is not None and not self.plane.draining:
                 self.entry.unused(self._opened)
         return None
@@ -167,7 +171,18 @@ class Http2Connection:
                     await checkpoint()
         if self._heard and not self._gone:  # streams that came with the PING are served
             self._finish()
+        elif not self._calls and not self._going:
+            self._wait_for_more()
         self.multiplex.touch(0)
+
+    def _wait_for_more(self) -> None:
+        """Nothing is under way: what has begun to come has as long as a head may take, else there is idle time."""
+        if not self.codec.is_midway:
+            if self.late == "head":
+                self.deadline, self.late = self._idle, "idle"
+        elif self.late != "head":
+            head_timeout = self.plane.view.limits.head_timeout
+            self.deadline, self.late = min(self._idle, self.plane.now() + head_timeout), "head"
 
     def _sort(self, event: Event, started: float) -> None:
         match event:
@@ -191,7 +206,7 @@ class Http2Connection:
             case Pong(payload):
                 self._heard = self._heard or (payload == _DRAIN and self._going)
             case Settled():
-                if self.late == "preface":
+                if self.late == "preface" and not self._calls:
                     self._rest()
             case Going():
                 pass  # a client that says goodbye is served on until it leaves
@@ -201,9 +216,6 @@ class Http2Connection:
     def _begin(self, event: Head, started: float) -> None:
         """A request came: start its exchange, or the answer that refuses it."""
         number = event.stream
-        if self._gone:  # RFC 9113 §6.8; REFUSED_STREAM says besides that it may be tried elsewhere
-            self.codec.reset(number, Code.REFUSED_STREAM)
-            return
         plane, entry = self.plane, self.entry
         view = plane.view
         limits = view.limits
@@ -235,6 +247,9 @@ class Http2Connection:
         call = self._calls[number] = Call(self, lane, view, exchange, head)
         if not self._going:
             self.deadline = NEVER
+        if not event.ended and not self._wide and plane.buffers.widen():
+            self._wide = True
+            self.codec.widen()
         if self._spare:
             self._spare.pop().begin(call)
         else:
@@ -307,17 +322,17 @@ class Http2Connection:
 
     def expire(self, reason: str) -> None:
         """The reaper: nothing has come for a while or for long, or the client did not answer our goodbye."""
-        if reason == "rest":
+        if reason == "rest" and self._spare:
             self._dismiss()
-            left = self.plane.view.limits.idle_timeout - REST_SECONDS
-            self.deadline, self.late = self.deadline + max(0.0, left), "idle"
+            self.deadline, self.late = self._idle, "idle"
         elif self.ended is None:
             self._finish()
 
     def _rest(self) -> None:
         """Nothing is under way: idle time counts from here."""
-        seconds = min(REST_SECONDS, self.plane.view.limits.idle_timeout)
-        self.deadline, self.late = self.plane.now() + seconds, "rest"
+        now = self.plane.now()
+        self._idle = now + self.plane.view.limits.idle_timeout
+        self.deadline, self.late = min(now + REST_SECONDS, self._idle), "rest"
 
     def _dismiss(self) -> None:
         """Let spare tasks end."""

@@ -81,14 +81,14 @@ class Call:
     async def _stream(self, body: Http2Body) -> None:
         """Serve an exchange whose body is still on its way: it is sent on while the response may come already."""
         plane = self._connection.plane
-        body.read_size = plane.streaming_started()
+        body.read_size = plane.buffers.streaming_started()
         try:
             async with trio.open_nursery() as nursery:
                 self.exchange.nursery = nursery
                 await self._serve()
                 nursery.cancel_scope.cancel()
         finally:
-            plane.streaming_ended()
+            plane.buffers.streaming_ended()
 
     async def _serve(self) -> None:
         """Run the chain and send the response."""

@@ -29,6 +29,26 @@ class Detachable(Protocol):
         ...
 
 
+class Buffers(Protocol):
+    """What bodies on their way may hold."""
+
+    def streaming_started(self) -> int:
+        """Count one more streaming body; return how many bytes it may hold at a time."""
+        ...
+
+    def streaming_ended(self) -> None:
+        """Count one streaming body less."""
+        ...
+
+    def widen(self) -> bool:
+        """Count one more HTTP/2 connection whose client may send much ahead; False where there are many."""
+        ...
+
+    def narrow(self) -> None:
+        """Count one such connection less."""
+        ...
+
+
 class Plane(Protocol):
     """A data plane."""
 
@@ -41,6 +61,11 @@ class Plane(Protocol):
     """Nothing more is accepted: every response says ``Connection: close``."""
     closing: bool
     """Besides, no connection is left to wait for its next request."""
+
+    @property
+    def buffers(self) -> Buffers:
+        """The shares of this process."""
+        ...
 
     @property
     def gateway_token(self) -> bytes | None:
@@ -77,12 +102,4 @@ class Plane(Protocol):
 
     def tunnel_finished(self, exchange: Exchange, mode: str, status: int) -> None:
         """Report a tunnel."""
-        ...
-
-    def streaming_started(self) -> int:
-        """Count one more streaming body; return how many bytes it may hold at a time."""
-        ...
-
-    def streaming_ended(self) -> None:
-        """Count one streaming body less."""
         ...

@@ -139,6 +139,8 @@ class Codec:
         """Queued before what h2 holds."""
         self._open: dict[int, int] = {}
         """Streams that have not ended, and which of their sides has."""
+        self._granted = _DEFAULT_WINDOW
+        """What all streams of the peer may have on the way or unconsumed."""
         self._owed: dict[int, int] = {}
         """Consumed bytes by stream, and in all (0), that the peer was not told of yet."""
 
@@ -155,8 +157,8 @@ class Codec:
         """Streams that the peer lets this side have open at a time."""
         return self._h2.remote_settings.max_concurrent_streams
 
-    def begin(self) -> None:
-        """Queue the preface and SETTINGS."""
+    def begin(self, *, wide: bool = True) -> None:
+        """Queue the preface and SETTINGS; without ``wide``, all streams share the protocol's own window for now."""
         limits = self._limits
         settings = h2.settings.SettingCodes
         conn = self._h2
@@ -171,10 +173,23 @@ class Codec:
         )
         conn.local_settings.acknowledge()
         conn.initiate_connection()
-        conn.increment_flow_control_window(limits.connection_window - _DEFAULT_WINDOW)
+        if wide:
+            self.widen()
         # What h2 would end the connection for: those above the limit are refused one by one.
         conn.local_settings.max_concurrent_streams = LAST_STREAM
         conn.local_settings.acknowledge()
+
+    def widen(self) -> None:
+        """Let the streams together have ``connection_window``, once."""
+        more = self._limits.connection_window - self._granted
+        if more > 0:
+            self._h2.increment_flow_control_window(more)
+            self._granted += more
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether part of a frame, or of a field section, has come."""
+        return bool(self._partial or self._preface) or self._h2.is_within_head
 
     def take(self) -> bytes:
         """Return what is to be sent and forget it."""
@@ -380,7 +395,7 @@ class Codec:
         limits = self._limits
         queued = False
         owed = self._owed.get(0, 0) + size
-        if owed >= limits.connection_window // 2:
+        if owed >= self._granted // 2:
             self._h2.increment_flow_control_window(owed)
             owed, queued = 0, True
         self._owed[0] = owed
@@ -457,6 +472,11 @@ class _Connection(h2.connection.H2Connection):
     def plug(self, encoder: Any, decoder: Any) -> None:
         """Compress by these."""
         self.encoder, self.decoder = encoder, decoder
+
+    @property
+    def is_within_head(self) -> bool:
+        """Whether CONTINUATION is due."""
+        return bool(self.incoming_buffer._headers_buffer)
 
 
 class _CompressionError(h2.exceptions.ProtocolError):

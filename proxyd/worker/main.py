@@ -20,7 +20,6 @@ from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetLease, SetOverrides
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
-from proxyd.core.units import KIB
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
 from proxyd.downstream.entry import Entry, Served
@@ -34,6 +33,7 @@ from proxyd.upstream.pool import PoolKey
 from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
 from proxyd.worker.background import Background
+from proxyd.worker.buffers import Buffers
 from proxyd.worker.leaves import Leaves
 from proxyd.worker.limits import Limits
 from proxyd.worker.link import Links
@@ -42,7 +42,6 @@ from proxyd.worker.observe import Events, Observer
 from proxyd.worker.overload import Shedder
 from proxyd.worker.revoke import Revoker
 
-SMALLEST_READ: Final = 4 * KIB
 UNIX_ADDRESS: Final = "unix"
 """Stands for the address of a caller on a Unix socket."""
 HOUSEKEEPING_SECONDS: Final = 1.0
@@ -83,7 +82,7 @@ class Worker:
         self._events = Events(self._meter)
         self._prefix = secrets.token_hex(4)
         self._serial = 0
-        self._streaming = 0
+        self.buffers = Buffers()
         self._connections: set[Served] = set()
         self._callers: Tally[str] = Tally()
         self._accepting: dict[str, socket.socket] = {}
@@ -132,6 +131,7 @@ class Worker:
             raise ValueError(f"no socket came for the listener {missing[0]}")
         self.view = view = self._assembly.view(snapshot)
         self._shedder.apply(view)
+        self.buffers.limits = view.limits
         self._version = snapshot.version
         self.draining = self._ending or not snapshot.listeners
         self._leaves.limit = snapshot.limits.contexts
@@ -299,16 +299,6 @@ class Worker:
     def tunnel_finished(self, exchange: Exchange, mode: str, status: int) -> None:
         """Count and report a tunnel."""
         self._observer.tunnel(exchange, mode, status)
-
-    def streaming_started(self) -> int:
-        """Count a streaming body; the more there are, the less each may hold."""
-        self._streaming += 1
-        limits = self.view.limits
-        return max(SMALLEST_READ, min(limits.read_bytes, limits.buffered_bytes // self._streaming))
-
-    def streaming_ended(self) -> None:
-        """Count one streaming body less."""
-        self._streaming -= 1
 
     # --- connections ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from h2.events import PingAckReceived
 
 from proxyd.core.access import Access
 from proxyd.core.limits import Limits
@@ -384,6 +385,29 @@ async def test_a_client_that_does_not_get_further_than_its_preface_is_ended() ->
             assert (await client.rest())[3] == SETTINGS
 
 
+async def test_a_frame_that_does_not_come_to_its_end_has_as_long_as_a_head(connect: Open) -> None:
+    async with open_both(limits=Limits(head_timeout=0.3)) as (_, plane):
+        client = await connect(plane)
+        assert (await client.get(b"/")).status == 200
+        await client.client.send(b"\0\0\x08\x06\0\0\0\0\0half")
+        with trio.fail_after(5):
+            await client.rest()
+        assert client.goodbyes == [(1, NO_ERROR)]
+
+
+async def test_many_uploads_that_stand_still_hold_no_more_than_their_share(connect: Open) -> None:
+    async with open_both(hang, limits=Limits(buffered_bytes=2_200_000)) as (_, plane):
+        windows = []
+        for _ in range(4):
+            client = await connect(plane)
+            await client.ask(b"/", method=b"POST", ended=False)
+            client.h2.ping(b"01234567")
+            await client.flush()
+            await client.until(lambda: any(isinstance(one, PingAckReceived) for one in client.events))  # noqa: B023
+            windows.append(client.h2.outbound_flow_control_window)
+        assert windows == [1 << 20, 1 << 20, 65535, 65535]
+
+
 async def test_a_stalled_body_is_a_408() -> None:
     limits = Limits(body_rate=1000, body_rate_grace=0.2)
     async with open_both(hang, limits=limits) as (_, plane):
@@ -474,3 +498,14 @@ async def test_an_intercepted_connection_without_a_stream_is_reported() -> None:
         event = await plane.event()
         assert (event["kind"], event["status"]) == ("tunnel", 499)
         assert "ca export" in event["detail"]
+
+
+async def test_a_wrong_length_is_malformed(connect: Open) -> None:
+    async with open_both() as (_, plane):
+        client = await connect(plane)
+        for told, size in ((5, 3), (3, 5), (200_000, 100_000)):
+            stream = await client.ask(b"/", (b"content-length", b"%d" % told), method=b"POST", ended=False)
+            await client.upload(stream, bytes(size))
+            answer = await client.answer(stream)
+            assert answer.reset == PROTOCOL_ERROR or answer.status == 400
+        assert (await client.get(b"/")).status == 200

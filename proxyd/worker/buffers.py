@@ -1,0 +1,40 @@
+"""What bodies on their way may hold in this worker: shares of ``buffered_bytes``, counted and not measured."""
+
+from typing import Final
+
+from proxyd.core.limits import Http2Limits, Limits
+from proxyd.core.units import KIB
+
+SMALLEST_READ: Final = 4 * KIB
+
+_WIDE: Final = Http2Limits().connection_window
+
+
+class Buffers:
+    """The shares that are out."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+        self._streaming = 0
+        self._wide = 0
+
+    def streaming_started(self) -> int:
+        """Count one more streaming body; the more there are, the less each may hold. Returns how many bytes."""
+        self._streaming += 1
+        limits = self.limits
+        return max(SMALLEST_READ, min(limits.read_bytes, limits.buffered_bytes // self._streaming))
+
+    def streaming_ended(self) -> None:
+        """Count one streaming body less."""
+        self._streaming -= 1
+
+    def widen(self) -> bool:
+        """Count one more HTTP/2 connection whose client may send a large window ahead; False where none is left."""
+        if (self._wide + 1) * _WIDE > self.limits.buffered_bytes:
+            return False
+        self._wide += 1
+        return True
+
+    def narrow(self) -> None:
+        """Count one such connection less."""
+        self._wide -= 1
