@@ -21,7 +21,17 @@ import h2.settings
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits
 from proxyd.wire import hpack
-from proxyd.wire.http2_guard import DATA, GOAWAY, HEADERS, PADDED, FloodError, Guard
+from proxyd.wire.http2_guard import (
+    DATA,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    FloodError,
+    Guard,
+)
 from proxyd.wire.http2_head import Fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -33,6 +43,9 @@ LAST_STREAM: Final = 2**31 - 1
 Code = h2.errors.ErrorCodes
 
 _HEADER: Final = 9
+_ACK: Final = 0x1
+_ON_STREAMS: Final = frozenset({DATA, HEADERS, RST_STREAM})
+_INCREMENT: Final = 4
 _DEFAULT_WINDOW: Final = 65535
 _HEADS: Final = 32
 """Streams that begin in one go before it is looked at what became of them."""
@@ -224,6 +237,8 @@ class Codec:
                 if end > size:
                     break
                 flags = data[position + 4]
+                if self._client and kind in _ON_STREAMS:
+                    self._expect_ours(int.from_bytes(data[position + 5 : position + 9], "big") & LAST_STREAM)
                 if kind == DATA and length and flags & PADDED:
                     count(kind, flags, length - 1 - data[position + _HEADER])
                 else:
@@ -237,6 +252,12 @@ class Codec:
                     self._feed(data[start:position], events)
                     start = end
                     events.append(self._going(data[position:end]))
+                elif kind == SETTINGS and length and flags & _ACK:
+                    self._end(Code.FRAME_SIZE_ERROR, "an ACK of SETTINGS that says something (§6.5)")
+                elif kind == WINDOW_UPDATE and length == _INCREMENT and data[position + _HEADER] & 0x80:
+                    self._feed(data[start:position], events)
+                    start = end
+                    self._feed(_without_reserved_bit(data[position:end]), events)
                 position = end
             self._partial = data[position:]
             if position > start:
@@ -256,9 +277,14 @@ class Codec:
 
     def _expect_settings(self, kind: int, flags: int) -> None:
         """The first frame is SETTINGS, and answers nothing (§3.4)."""
-        if kind != _SETTINGS or flags & _ACK:
+        if kind != SETTINGS or flags & _ACK:
             self._end(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         self._settled = True
+
+    def _expect_ours(self, stream: int) -> None:
+        """A server speaks on streams that this side opened (§5.1): h2 lets some pass."""
+        if stream and (stream > self._h2.highest_outbound_stream_id or not stream & 1):
+            self._end(Code.PROTOCOL_ERROR, f"a frame on stream {stream}, which is idle")
 
     def _going(self, frame: bytes) -> Going:
         if frame[5:9] != b"\0\0\0\0":
@@ -443,8 +469,6 @@ class Codec:
         self._out += self._h2.data_to_send() + len(body).to_bytes(3, "big") + bytes((GOAWAY, 0, 0, 0, 0, 0)) + body
 
 
-_SETTINGS: Final = 4
-_ACK: Final = 0x1
 _OURS, _THEIRS, _BOTH = 1, 2, 3
 _TRANSLATORS: Final[dict[type, Callable[[Codec, Any, list[Event]], None]]] = {
     h2.events.DataReceived: Codec._data,
@@ -509,6 +533,11 @@ class _Decoder(hpack.Decoder):
         if fields and fields[0][0] == b":status":
             return [fields[0], (b"", fields)]
         return [(b"", fields)]
+
+
+def _without_reserved_bit(frame: bytes) -> bytes:
+    """Return a WINDOW_UPDATE as h2 takes it (§6.9 has the bit ignored)."""
+    return frame[:_HEADER] + bytes((frame[_HEADER] & 0x7F,)) + frame[_HEADER + 1 :]
 
 
 def _fields(headers: Any) -> Headers:
