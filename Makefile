@@ -14,7 +14,7 @@ PYTEST ?= -n 2
 TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
 IMAGE_TOOLS := buildah mmdebstrap
 
-.PHONY: demo test test-all lint typecheck bench soak-upgrade clean help
+.PHONY: demo test test-all lint typecheck bench bench-faults soak-upgrade clean help
 
 help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
 	@echo 'make crash      1,000 rounds of writers of a vault, killed at random moments'
 	@echo 'make bench      proxyd beside its peers'
+	@echo 'make bench-faults  proxyd and Envoy while upstreams die, slow down, fail and vanish (root for all of it)'
 	@echo 'make soak-upgrade  upgrades under 1,000 open tunnels and 2,000 requests a second: no error'
 	@echo 'make dist       wheel and sdist'
 	@echo 'make deb        Debian package, for the release whose Python this is'
@@ -62,6 +63,10 @@ crash: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN) -m bench --setup
 	$(RUN) -m bench
+
+bench-faults: $(VENV)/.installed
+	$(RUN) -m bench --setup
+	$(RUN) -m bench.faults
 
 .PHONY: dist deb image test-packaging
 dist: $(VENV)/.installed

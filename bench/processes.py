@@ -80,6 +80,12 @@ class Tree:
         """Proportional set size of the tree: shared pages count once, divided among those who share them."""
         return sum(_pss(pid) for pid in self.pids())
 
+    def kill(self) -> None:
+        """SIGKILL for every member, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._root.pid, signal.SIGKILL)
+        self._root.wait()
+
     def stop(self) -> None:
         """End the tree, politely first; returns when no member is left."""
         members = self.pids()

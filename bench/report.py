@@ -32,9 +32,9 @@ def table(outcome: Outcome) -> str:
     rows = [header]
     for name, figure in figures.items():
         own = ratio(figures.get(OURS, {}).get(main), figure.get(main)) if name != OURS else None
-        cells = [_number(figure.get(column)) for column in scenario.columns]
-        rows.append([name, *cells, _percent(spread(outcome.samples[name], main)), _number(own)])
-    lines = [f"{scenario.name}: {scenario.about}", *_aligned(rows)]
+        cells = [number(figure.get(column)) for column in scenario.columns]
+        rows.append([name, *cells, _percent(spread(outcome.samples[name], main)), number(own)])
+    lines = [f"{scenario.name}: {scenario.about}", *aligned(rows)]
     lines += [_sentence(verdict) for verdict in judge(scenario.name, figures)]
     lines += [f"  left out: {name}: {reason}" for name, reason in outcome.missing.items()]
     return "\n".join(lines) + "\n"
@@ -72,10 +72,11 @@ def _bar(verdict: Verdict) -> dict[str, Any]:
 
 def _sentence(verdict: Verdict) -> str:
     word = {None: "not measured", True: "met", False: "NOT MET"}[verdict.met]
-    return f"  bar {verdict.bar.text}: {_number(verdict.value)}: {word}"
+    return f"  bar {verdict.bar.text}: {number(verdict.value)}: {word}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A figure in three digits, a dash where there is none."""
     if value is None:
         return "-"
     if value == 0 or abs(value) >= 1000:
@@ -87,7 +88,8 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value * 100:.0f} %"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first column is text and the others numbers."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  "

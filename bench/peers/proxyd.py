@@ -76,7 +76,7 @@ class Proxyd(Peer):
 
     def command(self) -> list[str]:
         folders = ["--state-dir", str(self.folder / "state"), "--runtime-dir", str(self.folder / "run")]
-        return [*_program(), "run", "-c", str(self.folder / "proxyd.yaml"), *folders]
+        return [*program(), "run", "-c", str(self.folder / "proxyd.yaml"), *folders]
 
     def environment(self) -> dict[str, str]:
         # Dumpable: else nobody may read what memory its processes use
@@ -101,14 +101,14 @@ class Proxyd(Peer):
         commit = subprocess.run(
             ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
         )
-        done = subprocess.run([*_program(), "--version"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*program(), "--version"], capture_output=True, text=True, check=False)
         return " ".join(filter(None, [done.stdout.strip().split(" ")[-1], commit.stdout.strip()]))
 
     @cached_property
     def _root(self) -> Path:
         """The root that clients must trust; asked once the daemon runs."""
         done = subprocess.run(
-            [*_program(), "ca", "export", "--admin", str(self.folder / "admin.sock")],
+            [*program(), "ca", "export", "--admin", str(self.folder / "admin.sock")],
             capture_output=True,
             env=plain_environment(),
             timeout=30,
@@ -119,6 +119,7 @@ class Proxyd(Peer):
         return path
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
+    """The words that run proxyd of this checkout."""
     script = Path(sys.executable).with_name("proxyd")
     return [str(script)] if script.exists() else [sys.executable, "-m", "proxyd.cli.main"]

@@ -1,0 +1,1 @@
+"""proxyd and Envoy under the same faults: ``python -m bench.faults``."""
