@@ -17,6 +17,7 @@ import trio
 
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
 from proxyd.control.discovery.desk import Discoveries
+from proxyd.control.discovery.memory import Memory
 from proxyd.control.faults import Faults
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
@@ -87,7 +88,8 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
-        self.discovery = Discoveries(tools.log)
+        state_dir = tools.reports.services.state_dir
+        self.discovery = Discoveries(tools.log, memory=Memory(state_dir) if state_dir.is_absolute() else None)
         self.health = HealthChecks(self._tell_workers)
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)

@@ -117,13 +117,27 @@ def test_traffic_goes_on_while_the_resolver_fails_even_under_a_new_control_proce
             assert control_pid(daemon) != former
             load.wait_for_more(40)
             assert known(daemon) == [(f"127.0.0.1:{port}", f"dns {BACKEND}:{port}")]
-            assert any("no endpoint is known" in text for text in daemon.status()["problems"])
+            assert any("the endpoints found" in text for text in daemon.status()["problems"])
             nameserver.zone[BACKEND, "A"] = (1, ["127.0.0.2"])
             nameserver.rcode = None
             wait_until(lambda: known(daemon) == [(f"127.0.0.2:{port}", f"dns {BACKEND}:{port}")], "the new address")
             load.wait_for_more(40)
         assert (load.tally.errors, set(load.tally.statuses)) == ([], {200})
         assert daemon.status()["problems"] == []
+
+
+def test_a_restart_while_the_resolver_fails_goes_on_with_the_list_of_before(
+    tmp_path: Path, nameserver: NameServer, port: int
+) -> None:
+    with Daemon(tmp_path, by_dns(tmp_path, nameserver, port), {}) as daemon:
+        assert ask(daemon) == (200, "127.0.0.1")
+        wait_until(lambda: [*tmp_path.rglob("discovery.json")], "the list on disk")
+    nameserver.rcode = dns.rcode.SERVFAIL
+    with Daemon(tmp_path, by_dns(tmp_path, nameserver, port), {}) as daemon:
+        assert ask(daemon) == (200, "127.0.0.1")
+        assert any("ago go on" in text for text in daemon.status()["problems"])
+        nameserver.rcode = None
+        wait_until(lambda: daemon.status()["problems"] == [], "the answer")
 
 
 def test_a_service_whose_list_is_missing_answers_503_until_it_appears(tmp_path: Path, port: int) -> None:

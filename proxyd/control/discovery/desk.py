@@ -11,14 +11,17 @@ from typing import Final, assert_never
 import trio
 
 from proxyd.control.discovery import files, kubernetes, names
+from proxyd.control.discovery.memory import REFRESH_SECONDS, Memory
 from proxyd.control.discovery.records import Records
-from proxyd.control.discovery.watch import Watch
+from proxyd.control.discovery.watch import Watch, age_words
 from proxyd.core.discovery import Discovery, Dns, ListFile, Slices, Srv
 from proxyd.core.service import Endpoint
 from proxyd.telemetry.log import Log
 
 FIRST_SECONDS: Final = 3.0
 """How long a new configuration waits for the first lists."""
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at whether there is something to write down."""
 DEBOUNCE: Final = 0.1
 """Seconds between the first change and what is made of all that came by then; up to half of it more is jitter."""
 
@@ -26,11 +29,21 @@ DEBOUNCE: Final = 0.1
 class Discoveries:
     """The lists of the configuration in use, and of one that is about to be."""
 
-    def __init__(self, log: Log, rng: random.Random | None = None, records: Records | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        rng: random.Random | None = None,
+        records: Records | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """``memory`` keeps lists beyond this process; None: nothing does."""
         self._log = log
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._watches: dict[Discovery, Watch] = {}
         self._records = records if records is not None else Records()
+        self._memory = memory
+        self._written: dict[Discovery, tuple[tuple[Endpoint, ...] | None, float]] = {}
+        """What stands on the disk."""
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -43,6 +56,8 @@ class Discoveries:
             self._nursery = nursery
             for watch in self:
                 nursery.start_soon(self._follow, watch)
+            if self._memory is not None:
+                await self._keep_writing(self._memory)
             await trio.sleep_forever()
 
     async def prime(self, discoveries: Iterable[Discovery]) -> None:
@@ -80,7 +95,9 @@ class Discoveries:
     def problems(self) -> Iterator[str]:
         """Say what is wrong, for ``status``."""
         for watch in self:
-            state = "no endpoint is known" if watch.endpoints is None else "the endpoints found before go on"
+            state = "no endpoint is known"
+            if watch.endpoints is not None:
+                state = f"the endpoints found {age_words(watch.age)} ago go on"
             problems = watch.problems if watch.heard.is_set() else ("no answer has come yet",)
             for text in problems:
                 yield f"{watch.discovery.service}: discovery by {watch.discovery.finder}: {text} ({state})"
@@ -90,9 +107,42 @@ class Discoveries:
         if watch is None:
             watch = self._watches[discovery] = Watch(discovery, self._changed, self._rng)
             watch.told = self._tell
+            self._recall(watch)
             if self._nursery is not None:
                 self._nursery.start_soon(self._follow, watch)
         return watch
+
+    def _recall(self, watch: Watch) -> None:
+        """Begin with what a former process found."""
+        if self._memory is None:
+            return
+        kept = self._memory.recall(watch.discovery)
+        if self._memory.problem:
+            self._log.warning("discovery_memory", detail=self._memory.problem)
+            self._memory.problem = ""
+        if kept is not None:
+            watch.endpoints, watch.found_at = kept
+
+    async def _keep_writing(self, memory: Memory) -> None:
+        """Have the disk follow: what changed at once, what was merely confirmed now and then."""
+        while True:
+            wanted = {watch.discovery: (watch.endpoints, watch.found_at) for watch in self}
+            if self._is_due(wanted):
+                try:
+                    await trio.to_thread.run_sync(memory.keep, [*self])
+                except OSError as error:
+                    self._log.warning("discovery_memory", detail=f"the lists cannot be kept: {error}")
+                self._written = wanted  # after a failure too: the next change, or REFRESH_SECONDS, tries again
+            await trio.sleep(_LOOK_SECONDS)
+
+    def _is_due(self, wanted: dict[Discovery, tuple[tuple[Endpoint, ...] | None, float]]) -> bool:
+        written = self._written
+        if not wanted and not written:
+            return False
+        return wanted.keys() != written.keys() or any(
+            endpoints != written[discovery][0] or moment - written[discovery][1] >= REFRESH_SECONDS
+            for discovery, (endpoints, moment) in wanted.items()
+        )
 
     def _tell(self, watch: Watch) -> None:
         service, finder = watch.discovery.service, str(watch.discovery.finder)

@@ -5,6 +5,7 @@ cancelled.
 """
 
 import random
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -12,6 +13,7 @@ import trio
 
 from proxyd.core.discovery import MAX_ENDPOINTS, Discovery
 from proxyd.core.service import Endpoint
+from proxyd.core.units import DAY, HOUR, MINUTE
 
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 30.0
@@ -27,11 +29,19 @@ class DiscoveryError(Exception):
 class Watch:
     """What a finder tells. ``changed`` is set, and replaced by its owner, whenever the list is another one."""
 
-    def __init__(self, discovery: Discovery, changed: trio.Event, rng: random.Random) -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        changed: trio.Event,
+        rng: random.Random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.discovery = discovery
         self.changed = changed
         self.endpoints: tuple[Endpoint, ...] | None = None
         """None: nothing was found yet."""
+        self.found_at = 0.0
+        """Unix time at which they were found, or found again, last."""
         self.problems: tuple[str, ...] = ()
         self.told: Callable[[Watch], None] = _nobody
         """Called when ``problems`` are others than before."""
@@ -39,6 +49,7 @@ class Watch:
         """Set by the first word, good or bad."""
         self.scope = trio.CancelScope()
         self._rng = rng
+        self._clock = clock
         self._failures = 0
 
     def __repr__(self) -> str:
@@ -56,9 +67,15 @@ class Watch:
         self._tell(told)
         if not told:
             self._failures = 0
+        self.found_at = self._clock()
         if listed != self.endpoints:
             self.endpoints = listed
             self.changed.set()
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the list was found last."""
+        return max(0.0, self._clock() - self.found_at)
 
     def failed(self, *problems: str) -> None:
         """Keep what there is and say what is wrong."""
@@ -80,6 +97,14 @@ class Watch:
         self.heard.set()
         if self.problems != former:
             self.told(self)
+
+
+def age_words(seconds: float) -> str:
+    """Return an age as a person would say it."""
+    for unit, length in (("days", DAY), ("h", HOUR), ("min", MINUTE)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _nobody(watch: Watch) -> None:

@@ -1,10 +1,12 @@
 import json
+import re
 
 import pytest
 import trio
 
 from proxyd.control.discovery import names
 from proxyd.control.discovery.desk import DEBOUNCE, FIRST_SECONDS, Discoveries
+from proxyd.control.discovery.memory import FILE, Memory
 from proxyd.control.discovery.records import Records
 from proxyd.control.discovery.watch import DiscoveryError
 from proxyd.core.discovery import Discovery, Dns
@@ -99,8 +101,8 @@ async def test_problems_say_what_goes_on(desk, zone, autojump_clock):
     await desk.prime([ONE, TWO])
     zone["one.example"] = DiscoveryError("SERVFAIL")
     await trio.sleep(TTL + 1)
-    assert [*desk.problems] == [
-        "one: discovery by dns one.example:443: SERVFAIL (the endpoints found before go on)",
+    assert [re.sub("[0-9]+ s ago", "N s ago", text) for text in desk.problems] == [
+        "one: discovery by dns one.example:443: SERVFAIL (the endpoints found N s ago go on)",
         "two: discovery by dns two.example:443: SERVFAIL (no endpoint is known)",
     ]
 
@@ -123,3 +125,50 @@ async def test_a_finder_that_crashes_is_told_and_begun_again(desk, zone, autojum
     await trio.sleep(2)
     assert desk.found([ONE]) == {"one": at("192.0.2.1")}
     assert not [*desk.problems]
+
+
+async def until(path, text):
+    while not path.exists() or text not in path.read_text():  # noqa: ASYNC110 - a file says nothing
+        await trio.sleep(0.5)
+
+
+async def test_a_new_process_goes_on_with_what_the_former_found(zone, log, tmp_path, nursery, autojump_clock):
+    async with trio.open_nursery() as inner:
+        former = Discoveries(log, records=Records(zone), memory=Memory(tmp_path))
+        inner.start_soon(former.run)
+        await former.prime([ONE])
+        await until(tmp_path / FILE, "192.0.2.1")
+        inner.cancel_scope.cancel()
+    zone["one.example"] = DiscoveryError("SERVFAIL")
+    desk = Discoveries(log, records=Records(zone), memory=Memory(tmp_path))
+    nursery.start_soon(desk.run)
+    await desk.prime([ONE])
+    assert desk.found([ONE]) == {"one": at("192.0.2.1")}
+    (problem,) = desk.problems
+    assert "(the endpoints found" in problem
+    assert problem.endswith("ago go on)")
+
+
+async def test_a_list_that_changes_is_written_down(zone, log, tmp_path, nursery, autojump_clock):
+    desk = Discoveries(log, records=Records(zone), memory=Memory(tmp_path))
+    nursery.start_soon(desk.run)
+    await desk.prime([ONE])
+    await until(tmp_path / FILE, "192.0.2.1")
+    zone["one.example"] = "192.0.2.9"
+    await until(tmp_path / FILE, "192.0.2.9")
+
+
+async def test_a_disk_that_is_full_is_told_and_stops_nothing(zone, log, tmp_path, nursery, autojump_clock):
+    desk = Discoveries(log, records=Records(zone), memory=Memory(tmp_path / "missing"))
+    nursery.start_soon(desk.run)
+    await desk.prime([ONE])
+    await until(tmp_path / "log", "discovery_memory")
+    assert desk.found([ONE]) == {"one": at("192.0.2.1")}
+
+
+async def test_without_discoveries_nothing_is_written(log, tmp_path, nursery, autojump_clock):
+    desk = Discoveries(log, memory=Memory(tmp_path))
+    nursery.start_soon(desk.run)
+    await desk.prime([])
+    await trio.sleep(5)
+    assert not (tmp_path / FILE).exists()
