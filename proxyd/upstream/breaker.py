@@ -46,7 +46,9 @@ class Breaker:
 
     __slots__ = (
         "_calls",
+        "_counted",
         "_credit",
+        "_failed",
         "_failures",
         "_in_a_row",
         "_look",
@@ -85,6 +87,9 @@ class Breaker:
         self._in_a_row = 0
         self._calls = [0.0] * SLICES
         self._failures = [0] * SLICES
+        self._counted = 0.0
+        self._failed = 0
+        """Sums of these two."""
         self._successes = 0
         """Not in ``_calls`` yet."""
         self._slice = 0
@@ -167,8 +172,8 @@ class Breaker:
 
     def failure_share(self, more: int = 0) -> float:
         """Return the share of the failures among the calls of late, and after so many ``more`` failures."""
-        calls = sum(self._calls) + self._successes + more
-        return (sum(self._failures) + more) / calls if calls else 0.0
+        calls = self._counted + self._successes + more
+        return (self._failed + more) / calls if calls else 0.0
 
     def retry_after(self, now: float) -> float:
         """Return the seconds until a probe may pass."""
@@ -181,15 +186,13 @@ class Breaker:
         run = self._in_a_row
         if run < self._policy.consecutive_failures:
             return False
-        calls, failures = sum(self._calls) - run, sum(self._failures) - run
+        calls, failures = self._counted - run, self._failed - run
         return failures >= calls or not is_accident(run, calls, failures)
 
     def _is_rate_exceeded(self, overtaken: int) -> bool:
         policy = self._policy
-        calls = sum(self._calls) + overtaken
-        return (
-            0 < policy.error_rate <= 1 and calls >= policy.volume and (sum(self._failures) >= policy.error_rate * calls)
-        )
+        calls = self._counted + overtaken
+        return 0 < policy.error_rate <= 1 and calls >= policy.volume and self._failed >= policy.error_rate * calls
 
     def _count_failure(self, now: float) -> None:
         """Count a failure, and the successes since the last one as if they were spread evenly over the time between."""
@@ -206,6 +209,7 @@ class Breaker:
         self._slice = number
         self._calls[number % SLICES] += 1
         self._failures[number % SLICES] += 1
+        self._counted, self._failed = sum(self._calls), sum(self._failures)
         self._step_failures += 1
 
     def _open(self, now: float) -> None:
@@ -263,3 +267,4 @@ class Breaker:
         self._calls = [0.0] * SLICES
         self._successes = 0
         self._failures = [0] * SLICES
+        self._counted, self._failed = 0.0, 0

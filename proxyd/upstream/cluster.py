@@ -206,10 +206,10 @@ class Cluster:
                 guard.withdraw(began)
 
     def _failed(self, state: EndpointState, status: int, seconds: float, now: float, began: float) -> None:
-        others = [one for one in self.states if one is not state and one.is_available(now)] if self._several else []
+        is_left, is_better = self._elsewhere(state, now) if self._several else (False, False)
         overtaken = state.overtaken(began, now)
         is_probe = self.breaker is not None and self.breaker.state is State.HALF_OPEN
-        is_everywhere = bool(others) and not is_probe and not self._is_better(others, state)
+        is_everywhere = is_left and not is_probe and not is_better
         if self._several:
             if state.breaker is not None:
                 state.breaker.failure(now, began, overtaken, is_everywhere=is_everywhere)
@@ -218,18 +218,21 @@ class Cluster:
                 self.outlier.failure(state, status, self.states, now, is_ahead=overtaken > 0)
         if self.breaker is None:
             return
-        if others and not is_everywhere:
+        if is_left and not is_everywhere:
             self.breaker.withdraw(began)  # the endpoint's failure; the next probe meets another one
         else:
             self.breaker.failure(now, began, sum(one.overtaken(began, now) for one in self.states))
 
-    @staticmethod
-    def _is_better(others: Sequence[EndpointState], state: EndpointState) -> bool:
-        """Whether one of ``others`` fails much less than ``state``, which has failed once more."""
-        if state.breaker is None:
-            return True
-        bound = ALIKE * state.breaker.failure_share(1)
-        return any(one.breaker is None or one.breaker.failure_share() < bound for one in others)
+    def _elsewhere(self, state: EndpointState, now: float) -> tuple[bool, bool]:
+        """Whether another endpoint can be used, and whether one fails much less than ``state``, with this failure."""
+        bound = ALIKE * state.breaker.failure_share(1) if state.breaker is not None else math.inf
+        is_left = False
+        for one in self.states:
+            if one is not state and one.is_available(now):
+                is_left = True
+                if one.breaker is None or one.breaker.failure_share() < bound:
+                    return True, True
+        return is_left, False
 
 
 _OURS: Final = frozenset(

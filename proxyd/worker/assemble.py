@@ -130,9 +130,9 @@ class Assembly:
         return {name: injection.hits for name, injection in self._injections.items()}
 
     def endpoints(self) -> list[dict[str, object]]:
-        """Describe every endpoint, and how many requests its service may have under way."""
+        """Describe every endpoint, and where some service adapts, how many requests its service may have under way."""
         rows = self.clusters.view(trio.current_time())
-        for row in rows:
+        for row in rows if self._admissions else ():
             admission = self._admissions.get(str(row["service"]))
             gradient = admission.gradient if admission is not None else None
             row["concurrency_limit"] = None if gradient is None else int(gradient.bound)
