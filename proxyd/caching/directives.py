@@ -1,7 +1,7 @@
 """Cache-Control and dates, read as RFC 9111 §4.2.1 and §5.2 say: what cannot be understood makes an answer stale."""
 
 import re
-from calendar import timegm
+from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from typing import Final
 
@@ -75,6 +75,6 @@ def parse_date(value: bytes) -> float | None:
     if parts is None or parts[0] < 1 or parts[9] not in (0, None):
         return None
     try:
-        return float(timegm((*parts[:6], 0, 0, 0)))
+        return datetime(*parts[:6], tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return None
