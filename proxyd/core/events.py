@@ -143,6 +143,8 @@ ACCESS_SCHEMA: Final = Schema(
               "separated.", optional=True, longest=4 * KIB, since=3),
         Field("fallback", Type.TEXT, "The service that answered in place of the one that failed, or `(response)`: a "
               "static one.", _CONFIGURATION, optional=True, since=4),
+        Field("version", Type.TEXT, "Which HTTP the client spoke: `1.0`, `1.1` or `2`. The access log leaves `1.1` "
+              "out.", optional=True, since=5),
     ),
 )  # fmt: skip
 

@@ -21,6 +21,8 @@ MAX_EVENTS = 20_000
 EVENTS_PER_FRAME = 200
 """About 64 KiB of access records."""
 
+_VERSIONS = {10: "1.0", 11: "1.1", 20: "2"}
+
 DROPPED_STATUS = 499
 """Logged where the client left before a response (nginx's number)."""
 
@@ -190,6 +192,7 @@ class Observer(Filter):
             peer.executable,
             ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
             _fallback(exchange) if exchange.flags else None,
+            _VERSIONS[request.version],
         ]
 
 

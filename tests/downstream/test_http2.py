@@ -73,7 +73,7 @@ async def test_a_request_gets_the_credential_and_its_answer(connect: Open) -> No
         assert seen.first(b"x-mine") == b"1"
         assert seen.first(b"authorization") == b"Bearer " + SECRET
         event = await plane.event()
-        assert (event["status"], event["service"]) == (200, "tickets")
+        assert (event["status"], event["service"], event["version"]) == (200, "tickets", "2")
 
 
 async def test_many_streams_share_a_connection(connect: Open) -> None:

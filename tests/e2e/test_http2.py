@@ -77,7 +77,7 @@ def test_curl_gets_the_credential(served: Served, way: str) -> None:
     fields = dict(answer["headers"])
     assert (fields["x-mine"], fields["cookie"]) == ("1", "c=d")
     record = served.daemon.wait_for_log(mark + 1)[mark]
-    assert (record["status"], record["mode"], record["service"]) == (200, way, "tickets")
+    assert (record["status"], record["mode"], record["service"], record["version"]) == (200, way, "tickets", "2")
 
 
 def test_curl_sends_and_receives_large_bodies(served: Served, way: str, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Encoder:
         for (
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
-            response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries, fallback,
+            response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries, fallback, version,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -81,6 +81,8 @@ class Encoder:
                     fields["tries"] = tries
                 if fallback:
                     fields["fallback"] = fallback
+                if version is not None and version != "1.1":
+                    fields["version"] = version
                 line = dumps(fields, option=options)
                 if not line.isascii():
                     line = _ascii(fields)

@@ -28,7 +28,15 @@ def test_a_line_carries_every_field_by_name():
 
 def test_a_line_says_which_process_called_on_a_unix_socket_which_attempts_failed_and_who_answered():
     line = json.loads(
-        encode(caller="unix", gid=100, pid=4711, executable_hint="/usr/bin/curl\n", tries="a 503", fallback="other")
+        encode(
+            caller="unix",
+            gid=100,
+            pid=4711,
+            executable_hint="/usr/bin/curl\n",
+            tries="a 503",
+            fallback="other",
+            version="2",
+        )
     )
     assert tuple(line) == ACCESS_FIELDS
     assert (line["gid"], line["pid"], line["executable_hint"]) == (100, 4711, "/usr/bin/curl\n")
