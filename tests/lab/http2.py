@@ -179,8 +179,10 @@ async def open_h2c(plane: Plane, authority: bytes, listener: str = "local", *, g
     return await Http2Client(client, authority, b"http", grants=grants).start()
 
 
-async def open_h2(plane: Plane, host: str, listener: str = "apps", *, grants: bool = True) -> Http2Client:
-    """Connect through an intercepted tunnel, by ALPN."""
+async def open_h2(
+    plane: Plane, host: str, listener: str = "apps", *, grants: bool = True, start: bool = True
+) -> Http2Client:
+    """Connect through an intercepted tunnel, by ALPN; without ``start`` nothing was said in it yet."""
     client = await plane.connect(listener)
     assert (await client.tunnel(host.encode() + b":443")).status == 200
     context = client_context()
@@ -188,4 +190,5 @@ async def open_h2(plane: Plane, host: str, listener: str = "apps", *, grants: bo
     await client.start_tls(host, context)
     assert isinstance(client.stream, trio.SSLStream)
     assert client.stream.selected_alpn_protocol() == "h2"
-    return await Http2Client(client, host.encode(), b"https", grants=grants).start()
+    opened = Http2Client(client, host.encode(), b"https", grants=grants)
+    return await opened.start() if start else opened

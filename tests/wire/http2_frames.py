@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from proxyd.wire.hpack import Decoder
 from proxyd.wire.http2 import Code
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -96,11 +97,14 @@ class Case:
 def outcome_of(sent: bytes) -> Outcome:
     """What an endpoint has said, from its frames."""
     found: Outcome = "ok"
+    decoder = Decoder(1 << 20)
     for kind, _, stream_id, payload in frames(sent):
         if kind == GOAWAY and payload[4:8] != b"\0\0\0\0":
             return f"goaway:{Code(int.from_bytes(payload[4:8], 'big')).name}"
         if kind == RST_STREAM and not found.startswith("rst") and payload != b"\0\0\0\0":
             found = f"rst:{Code(int.from_bytes(payload, 'big')).name}"
-        elif kind == HEADERS and stream_id == 1 and found == "ok":
-            found = "answer:200"
+        elif kind == HEADERS:
+            status = dict(decoder.decode(payload)).get(b":status", b"")
+            if stream_id == 1 and found == "ok" and status[:1] != b"1":
+                found = f"answer:{status.decode()}"
     return found
