@@ -44,19 +44,21 @@ class StaticSection(Section):
 
 
 class FallbackSection(Section):
-    """One thing to fall back on: exactly one of `service` and `response`."""
+    """One thing to fall back on: exactly one of `service`, `response` and `stale`."""
 
     service: Annotated[str, Text(names.name, "name", names.NAME_PATTERN)] = ""
     """Another service, which is asked with its own base URL, credential, access rules, timeouts and policies."""
     response: StaticSection | None = None
     """A static response."""
+    stale: bool = False
+    """`true`: what the service's `cache` kept, as far as its rules let that stand in for a failure."""
     on: list[Condition] = list(DEFAULT_ON)
     """What it is for: `connect`, `reset`, `timeout`, `open` (refused here: breaker, threshold), or statuses."""
 
     def compiled(self, folder: Path) -> FallbackStep:
         """Return the noun."""
         response = self.response.compiled(folder) if self.response is not None else None
-        return FallbackStep(self.service, response, tuple(self.on))
+        return FallbackStep(self.service, response, self.stale, tuple(self.on))
 
 
 def read_body(path: Path) -> bytes:
@@ -80,15 +82,18 @@ def check_fallbacks(tree: Tree, folder: Path) -> None:
         ended: set[str] = set()
         seen: set[str] = set()
         for step_trail, step in maps(service.get("fallback"), (*trail, "fallback")):
-            given = [key for key in ("service", "response") if key in step]
+            given = [key for key in ("service", "response", "stale") if step.get(key) not in (None, False)]
             if len(given) != 1:
-                found = "both are given" if given else "neither is given"
-                tree.add(step_trail, describe(found, "exactly one of service and response"))
+                found = f"{' and '.join(given)} are given" if given else "none is given"
+                tree.add(step_trail, describe(found, "exactly one of service, response and stale"))
                 continue
             conditions = _conditions(step)
             if conditions <= ended:
                 tree.add(step_trail, "never reached: a response before it answers for all that this one is for")
-            if given == ["response"]:
+            if given == ["stale"]:
+                if "cache" not in service:
+                    tree.add((*step_trail, "stale"), describe("nothing is kept", "cache beside fallback"), at_key=True)
+            elif given == ["response"]:
                 ended |= conditions
                 _check_response(tree, (*step_trail, "response"), step["response"], folder)
             else:

@@ -142,7 +142,7 @@ ACCESS_SCHEMA: Final = Schema(
         Field("tries", Type.TEXT, "Attempts before the last: endpoint, and status or type of the error, comma "
               "separated.", optional=True, longest=4 * KIB, since=3),
         Field("fallback", Type.TEXT, "The service that answered in place of the one that failed, or `(response)`: a "
-              "static one.", _CONFIGURATION, optional=True, since=4),
+              "static one, or `(stale)`: the cache's.", _CONFIGURATION, optional=True, since=4),
         Field("version", Type.TEXT, "Which HTTP the client spoke: `1.0`, `1.1` or `2`. The access log leaves `1.1` "
               "out.", optional=True, since=5),
     ),

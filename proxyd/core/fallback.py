@@ -13,7 +13,8 @@ DEFAULT_ON: Final = (CONNECT, RESET, TIMEOUT, OPEN, "502", "503", "504")
 MAX_BODY: Final = 64 * KIB
 """Bytes of a static response's body: it stands in every worker's snapshot."""
 STATIC: Final = "(response)"
-"""What the access log calls a static response; no service has such a name."""
+STALE: Final = "(stale)"
+"""What the access log calls a static response, and a stale one of the cache; no service has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,17 @@ class StaticResponse:
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """One thing to fall back on: another service, or a static response."""
+    """One thing to fall back on: exactly one of ``service``, ``response`` and ``stale``."""
 
     service: str = ""
-    """Its name; empty: ``response`` is given."""
+    """Another service's name."""
     response: StaticResponse | None = None
+    stale: bool = False
+    """What the service's cache has, as far as its rules let that stand in for a failure (RFC 5861 §4)."""
     on: tuple[str, ...] = DEFAULT_ON
     """Failures of the service that it is for: ``connect``, ``reset``, ``timeout``, ``open``, or statuses."""
+
+    @property
+    def name(self) -> str:
+        """What the access log and metrics call it."""
+        return self.service or (STALE if self.stale else STATIC)

@@ -1,4 +1,4 @@
-"""What happens when a service's attempts are exhausted: another service answers, or a static response does.
+"""What happens when a service's attempts are exhausted: another service answers, the cache, or a static response.
 
 The steps are tried in the order of the configuration, each for the failures that it is for. Another service is asked by
 an exchange of its own, with its own access rules, credential, timeouts, endpoints and policies; its fallback is not
@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 from trio import current_time
 
 from proxyd.core.authority import Authority, normalise_host
-from proxyd.core.errors import Flag, ProxyError, Retry
+from proxyd.core.errors import Flag, ProxyError, Retry, bad_response
 from proxyd.core.exchange import Exchange, Try
 from proxyd.core.facade import Facade
 from proxyd.core.fallback import OPEN, FallbackStep, StaticResponse
@@ -28,7 +28,7 @@ from proxyd.core.resilience import CONNECT, RESET, TIMEOUT
 from proxyd.core.route import Chain, Filter, Route
 from proxyd.core.service import Service
 from proxyd.upstream.retry import IDEMPOTENT, KEYED
-from proxyd.wire.encode import proxy_status_of_fallback
+from proxyd.wire.encode import proxy_status, proxy_status_of_attempt
 
 PRIVATE: Final = frozenset(
     {
@@ -70,6 +70,8 @@ _CONDITION: Final = {
 _UNSENT: Final = frozenset({Flag.UPSTREAM_CONNECT, Flag.NO_RESOLUTION, Flag.UPSTREAM_OVERFLOW, Flag.NO_HEALTHY})
 """Failures before a byte of the request was sent."""
 
+StandIn = Callable[[Exchange, ProxyError], Response | None]
+"""What the chain's filters have for a service that gives no answer."""
 Send = Callable[[Exchange], Awaitable[Response]]
 
 
@@ -79,7 +81,7 @@ class Step:
 
     policy: FallbackStep
     route: Route | None
-    """Of the service that is asked; None for a static response."""
+    """Of the service that is asked; None where none is."""
     count: Callable[[int], None]
     """Told of each answer."""
 
@@ -98,9 +100,13 @@ class FallbackChain(Chain):
         fallback: Fallback = exchange.route.fallback
 
         async def routed(exchange: Exchange) -> Response:
-            return await fallback.route(exchange, router)
+            return await fallback.route(exchange, router, self._stale)
 
         return await super().run(exchange, routed)
+
+    def _stale(self, exchange: Exchange, error: ProxyError) -> Response | None:
+        answers = (hook(exchange, error) for hook in self.failed_hooks)
+        return next((answer for answer in answers if answer is not None), None)
 
 
 class Fallback:
@@ -115,7 +121,7 @@ class Fallback:
     def __repr__(self) -> str:
         return f"<Fallback steps={len(self._steps)}>"
 
-    async def route(self, exchange: Exchange, router: Send) -> Response:
+    async def route(self, exchange: Exchange, router: Send, stale: StandIn) -> Response:
         """Return the router's response, or that of the first step which has one. ProxyError: the router's."""
         try:
             response = await router(exchange)
@@ -123,7 +129,7 @@ class Fallback:
             condition = _CONDITION.get(error.flag, "")
             if condition not in self._conditions or exchange.gone:
                 raise
-            answer = await self._answer(exchange, router, condition, error)
+            answer = await self._answer(exchange, router, condition, error, stale)
             if answer is None:
                 raise
             return answer
@@ -132,7 +138,7 @@ class Fallback:
             return response
         answer = None
         try:
-            answer = await self._answer(exchange, router, condition, None)
+            answer = await self._answer(exchange, router, condition, None, stale)
         except BaseException:
             response.body.abandon()
             raise
@@ -142,26 +148,29 @@ class Fallback:
         return answer
 
     async def _answer(
-        self, exchange: Exchange, router: Send, condition: str, failure: ProxyError | None
+        self, exchange: Exchange, router: Send, condition: str, failure: ProxyError | None, stale: StandIn
     ) -> Response | None:
         """Return what the first step answers that has an answer. ``condition`` is what happened."""
         outcome = failure.error if failure is not None else condition
-        mark = exchange.snapshot.pseudonym, outcome, failure.detail if failure is not None else ""
+        last = Try(exchange.endpoint or "-", outcome, None)
+        told = _told(exchange, last, failure)
         for step in self._steps:
-            if condition not in step.policy.on:
+            policy = step.policy
+            if condition not in policy.on:
                 continue
-            if step.policy.response is not None:
-                answer = _static(exchange, step.policy.response, failure)
-                answer.headers.append((b"proxy-status", proxy_status_of_fallback(*mark, "")))
+            answer: Response | None = None
+            if policy.response is not None:
+                answer = _static(exchange, policy.response)
+            elif policy.stale:
+                answer = stale(exchange, failure or bad_response(f"it answered {condition}"))
             elif step.route is not None and self._may_repeat(exchange, failure):
-                answered = await _ask(exchange, step, step.route, router, Try(exchange.endpoint or "-", outcome, None))
-                if answered is None:
-                    continue
-                answer = answered
-                status = proxy_status_of_fallback(*mark, step.policy.service)
-                answer.headers = [*without(answer.headers, OF_ITS_OWN), (b"proxy-status", status)]
-            else:
+                answer = await _ask(exchange, step, step.route, router, last)
+            if answer is None:
                 continue
+            if step.route is None:
+                exchange.error = failure
+            by = f'"{policy.service}"' if policy.service else "stale" if policy.stale else "response"
+            answer.headers = [*answer.headers, (b"proxy-status", told + f"; fallback={by}".encode("ascii"))]
             step.count(1)
             flags = [failure.flag.value] if failure is not None and step.route is not None else []
             exchange.flags = ",".join(filter(None, [exchange.flags, *flags, Flag.FALLBACK.value]))
@@ -204,6 +213,7 @@ async def _ask(exchange: Exchange, step: Step, route: Route, router: Send, befor
         answered = str(response.status) not in step.policy.on
         if answered:
             _adopt(exchange, twin, before)
+            response.headers = without(response.headers, OF_ITS_OWN)
             return response
         response.body.abandon()
         outcome = str(response.status)
@@ -315,8 +325,18 @@ _TAKEN_OVER: Final = (
 )
 
 
-def _static(exchange: Exchange, written: StaticResponse, failure: ProxyError | None) -> Response:
-    exchange.error = failure
+def _told(exchange: Exchange, last: Try, failure: ProxyError | None) -> bytes:
+    """Return the members of Proxy-Status for the service's attempts, of which ``last`` was the last."""
+    pseudonym = exchange.snapshot.pseudonym
+    members = [proxy_status_of_attempt(pseudonym, one.endpoint, one.outcome) for one in exchange.tries]
+    if failure is not None:
+        members.append(proxy_status(pseudonym, failure.error, failure.detail))
+    else:
+        members.append(proxy_status_of_attempt(pseudonym, last.endpoint, last.outcome))
+    return b", ".join(members)
+
+
+def _static(exchange: Exchange, written: StaticResponse) -> Response:
     headers: Headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in written.headers]
     headers.append((b"x-request-id", exchange.id.encode("ascii")))
     if first(headers, b"cache-control") is None:

@@ -62,17 +62,6 @@ def proxy_status(pseudonym: str, error: str, detail: str) -> bytes:
     return f'{pseudonym}; error={error}; details="{words}"'.encode("ascii")
 
 
-def proxy_status_of_fallback(pseudonym: str, outcome: str, detail: str, service: str) -> bytes:
-    """Return the member for a service's failure that something else answered for: ``service``, empty for a response.
-
-    ``fallback`` is a parameter of ours: a string names a service, the token ``response`` is a static one.
-    """
-    failure = f"{pseudonym}; received-status={outcome}".encode("ascii")
-    if not outcome.isdigit():
-        failure = proxy_status(pseudonym, outcome, detail)
-    return failure + (f'; fallback="{service}"'.encode("ascii") if service else b"; fallback=response")
-
-
 def proxy_status_of_attempt(pseudonym: str, endpoint: str, outcome: str) -> bytes:
     """Return the member for an attempt that was not the last: ``outcome`` is a status or an error type."""
     if outcome == "hedged":

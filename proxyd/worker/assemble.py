@@ -15,7 +15,6 @@ from proxyd.caching.memory import Memory
 from proxyd.core import metrics
 from proxyd.core.counts import REQUESTS, Row
 from proxyd.core.exchange import Exchange
-from proxyd.core.fallback import STATIC
 from proxyd.core.fault import Fault
 from proxyd.core.headers import Headers
 from proxyd.core.route import Chain, Filter, Judge, Route
@@ -249,7 +248,7 @@ class Assembly:
                 Step(
                     step,
                     view.named[step.service] if step.service else None,
-                    self._meter.counter(metrics.FALLBACKS, service.name, step.service or STATIC).add,
+                    self._meter.counter(metrics.FALLBACKS, service.name, step.name).add,
                 )
                 for step in service.fallback
             ]

@@ -11,7 +11,8 @@ from proxyd.core import metrics
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.events import ACCESS, NOTICE
 from proxyd.core.exchange import Exchange
-from proxyd.core.fallback import STATIC
+from proxyd.core.fallback import STALE, STATIC
+from proxyd.core.message import Origin
 from proxyd.core.route import Filter, Route
 from proxyd.worker.meter import Counter, Histogram, Meter
 
@@ -200,7 +201,9 @@ def _fallback(exchange: Exchange) -> str | None:
     """Return what answered in the service's place."""
     if exchange.alternate is not None:
         return exchange.alternate.route.name
-    return STATIC if Flag.FALLBACK.value in exchange.flags.split(",") else None
+    if Flag.FALLBACK.value not in exchange.flags.split(","):
+        return None
+    return STALE if exchange.response is not None and exchange.response.origin is Origin.CACHE else STATIC
 
 
 def _flags(flags: str, error: ProxyError) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from proxyd.core.fallback import DEFAULT_ON, MAX_BODY, FallbackStep, StaticResponse
+from proxyd.core.fallback import MAX_BODY, FallbackStep, StaticResponse
 from tests.config.conftest import LISTENERS
 
 
@@ -29,8 +29,8 @@ def test_the_steps_are_read_in_order(settings_of):
     )
     written = StaticResponse(200, (("x-a", "b"), ("content-type", "text/plain; charset=utf-8")), b"down")
     assert steps_of(settings_of(text)) == (
-        FallbackStep("other", None, ("open", "503")),
-        FallbackStep("", written, DEFAULT_ON),
+        FallbackStep("other", on=("open", "503")),
+        FallbackStep("", written),
     )
 
 
@@ -71,15 +71,20 @@ def test_a_type_that_is_written_stays(settings_of):
         ),
         (
             [one("{service: other, response: {}}"), OTHER],
-            "3: services.one.fallback[0]: both are given; expected exactly one of service and response",
+            "3: services.one.fallback[0]: service and response are given; "
+            "expected exactly one of service, response and stale",
         ),
         (
             [one("{on: [503]}")],
-            "3: services.one.fallback[0]: neither is given; expected exactly one of service and response",
+            "3: services.one.fallback[0]: none is given; expected exactly one of service, response and stale",
         ),
         (
             [one("{response: {}}", "{service: other, on: [503]}"), OTHER],
             "3: services.one.fallback[1]: never reached: a response before it answers for all that this one is for",
+        ),
+        (
+            [one("{stale: true}")],
+            "3: services.one.fallback[0].stale: nothing is kept; expected cache beside fallback",
         ),
         (
             [one("{response: {body: a, body_file: b}}")],
@@ -128,6 +133,11 @@ def test_two_services_may_share_one_that_they_fall_back_on(settings_of):
         "third: {hosts: [third.example]}",
     )
     assert [step.service for step in steps_of(settings_of(text), "other")] == ["one", "third"]
+
+
+def test_what_is_kept_may_be_a_step_where_there_is_a_cache(settings_of):
+    text = services("one: {hosts: [one.example], cache: {stale_if_error: 1h}, fallback: [{stale: true}]}")
+    assert steps_of(settings_of(text)) == (FallbackStep(stale=True),)
 
 
 def test_a_step_after_a_response_for_other_failures_stands(settings_of):

@@ -563,3 +563,28 @@ async def test_a_place_within_the_others_adaptive_limit_is_given_back(nobody: in
         await plane.event(7)
         assert plane.worker._assembly._admissions["other"].gradient.under_way == 0
         assert len(origin.wires) == (1 if answer is polite else 5), "then its breaker is open"
+
+
+async def test_what_the_cache_kept_answers_in_its_turn() -> None:
+    fresh = b'HTTP/1.1 200 OK\r\ncache-control: max-age=0\r\ncontent-length: 5\r\netag: "1"\r\n\r\nfirst'
+    steps = (FallbackStep(stale=True), FallbackStep(response=MAINTENANCE))
+    async with open_origin(scripted(fresh, BUSY)) as broken:
+        services = (one(broken.port, *steps, cache=CachePolicy(stale_if_error=60.0)),)
+        async with open_plane(services=services) as plane:
+            client = await plane.connect()
+            assert (await ask(client)).body == b"first"
+            reply = await ask(client)
+            assert (reply.status, reply.body) == (200, b"first")
+            assert b"received-status=503" in member(reply, b"; fallback=stale")
+            event = await plane.event(1)
+            assert (event["origin"], event["fallback"], event["flags"]) == ("cache", "(stale)", "FB")
+            assert (await ask(client, b"GET", b"/other")).body == b'{"state":"down"}'
+            await plane.wait_for(lambda: plane.counters.get(("proxyd_fallbacks", "one", "(stale)")) == 1)
+
+
+async def test_all_attempts_stand_in_proxy_status() -> None:
+    async with open_origin(scripted(BUSY)) as broken:
+        policy = Resilience(retry=RetryPolicy(attempts=2, base=0.001))
+        async with failing(broken.port, of_one={"resilience": policy}) as (plane, _):
+            reply = await ask(await plane.connect())
+            assert (reply.first(b"proxy-status") or b"").count(b"received-status=503") == 2
