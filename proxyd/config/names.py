@@ -125,14 +125,18 @@ def _text(value: object, expected: str) -> str:
     return value
 
 
-CONDITION_PATTERN: Final = r"^(connect|reset|timeout|4(08|09|25|29)|5[0-9]{2})$"
+_GRPC_CONDITIONS: Final = "cancelled|deadline-exceeded|internal|resource-exhausted|unavailable"
+CONDITION_PATTERN: Final = rf"^(connect|reset|timeout|4(08|09|25|29)|5[0-9]{{2}}|{_GRPC_CONDITIONS})$"
 
 
 def retry_condition(value: object) -> str:
     """Read a condition of retries: a word of core.resilience, or a status that says that trying again may help."""
     text = str(value) if type(value) is int else value
     if not isinstance(text, str) or not re.fullmatch(CONDITION_PATTERN, text):
-        raise Mistake("no condition for a retry", "connect, reset, timeout, 408, 409, 425, 429 or a 5xx status")
+        raise Mistake(
+            "no condition for a retry",
+            "connect, reset, timeout, 408, 409, 425, 429, a 5xx status, or a word of gRPC such as unavailable",
+        )
     return text
 
 

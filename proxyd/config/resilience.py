@@ -87,7 +87,9 @@ class RetrySection(Section):
     attempts: Annotated[int, Whole(1, 10)] = _RETRY.attempts
     """In all, the first included; 1: no retries."""
     on: list[Condition] = list(_RETRY.on)
-    """`connect`, `reset`, `timeout` (first byte or per try), or statuses."""
+    """`connect`, `reset`, `timeout` (first byte or per try), statuses, or ends of gRPC calls.
+
+    Those are `cancelled`, `deadline-exceeded`, `internal`, `resource-exhausted` and `unavailable`."""
     backoff: BackoffSection = BackoffSection()
     """How long the wait is."""
     budget: BudgetSection = BudgetSection()
@@ -96,6 +98,8 @@ class RetrySection(Section):
     """The longest Retry-After that is waited for; a longer one goes to the client with its answer."""
     idempotency_key: Annotated[str, Text(names.header_name, "header", names.FIELD_NAME_PATTERN)] = ""
     """The vendor's header for idempotency keys: POST and PATCH carry one and may be repeated."""
+    grpc_idempotent: list[Annotated[str, Text(addresses.url_path, "path")]] = []
+    """gRPC methods that may be repeated: `/package.Service/Method`, `/package.Service` for all of it, `/` for every."""
 
     def compiled(self) -> RetryPolicy:
         """Return the noun."""
@@ -108,6 +112,7 @@ class RetrySection(Section):
             min_per_second=float(self.budget.min_per_second),
             patience=self.max_retry_after,
             key_header=self.idempotency_key.lower(),
+            grpc_idempotent=tuple(self.grpc_idempotent),
         )
 
 

@@ -11,7 +11,7 @@ from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import duration, duration_text
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed
-from proxyd.core.resilience import AdaptiveConcurrency
+from proxyd.core.resilience import GRPC_CONDITIONS, AdaptiveConcurrency
 from proxyd.core.service import HostPattern, Timeouts
 
 _ADAPTIVE: Final = AdaptiveConcurrency()
@@ -186,6 +186,10 @@ def _check_resilience(tree: Tree, trail: Trail, service: dict[str, Any]) -> None
     if nothing and attempts != 1:
         problem = "the budget allows no retry at all, and attempts asks for some"
         tree.add((*trail, "retry", "budget"), describe(problem, "attempts: 1, or a ratio or min_per_second above zero"))
+    named = [name for _, name in items(child(service, "retry", "on"), ()) if name in GRPC_CONDITIONS.values()]
+    if named and not child(service, "retry", "grpc_idempotent"):
+        problem = f"{named[0]} has no effect: calls of gRPC are POST, and none is said to be safe to repeat"
+        tree.add((*trail, "retry", "on"), describe(problem, "grpc_idempotent beside it"))
     if "health" in service and not service.get("endpoints") and "discover" not in service:
         problem = "health checks ask endpoints, and this service has none"
         tree.add((*trail, "health"), describe(problem, "a list of endpoints, or discover, beside it"), at_key=True)

@@ -1,10 +1,13 @@
 """One request, one response, and the bodies they carry."""
 
 import enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxyd.core.authority import Authority
 from proxyd.core.headers import Headers
+
+HTTP2: Final = 20
+"""The version of a message that came by HTTP/2."""
 
 
 class Body(Protocol):

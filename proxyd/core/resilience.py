@@ -10,6 +10,15 @@ TIMEOUT: Final = "timeout"
 CONDITIONS: Final = (CONNECT, RESET, TIMEOUT)
 """Failures without a status that ``retry.on`` can name."""
 
+GRPC_CONDITIONS: Final = {
+    1: "cancelled",
+    4: "deadline-exceeded",
+    8: "resource-exhausted",
+    13: "internal",
+    14: "unavailable",
+}
+"""Ends of gRPC calls that ``retry.on`` can name, as Envoy calls them, by grpc-status."""
+
 
 class Balance(enum.Enum):
     """How an endpoint is chosen."""
@@ -45,7 +54,7 @@ class RetryPolicy:
     attempts: int = 3
     """In all, the first included."""
     on: tuple[str, ...] = (CONNECT, RESET, "502", "503", "504")
-    """``connect``, ``reset``, ``timeout`` (first byte or per try), or a status."""
+    """``connect``, ``reset``, ``timeout`` (first byte or per try), a status, or one of GRPC_CONDITIONS."""
     base: float = 0.025
     """Seconds: the n-th wait is drawn from 0 to ``base`` * 2^n (Envoy's full jitter) ..."""
     longest: float = 1.0
@@ -58,6 +67,8 @@ class RetryPolicy:
     """The longest Retry-After that is waited for; a longer one is the client's to obey."""
     key_header: str = ""
     """Field of the vendor's idempotency key: with it POST and PATCH are safe to repeat."""
+    grpc_idempotent: tuple[str, ...] = ()
+    """gRPC methods that are safe to repeat: prefixes of the path by whole segments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Injector
 from proxyd.core.headers import Headers, is_grpc, without
 from proxyd.core.limits import Limits
-from proxyd.core.message import Request, Response
+from proxyd.core.message import HTTP2, Request, Response
 from proxyd.core.service import Endpoint, Version
 from proxyd.net.stream import NEVER
-from proxyd.upstream import http1, http2
+from proxyd.upstream import grpc, http1, http2
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
@@ -28,8 +28,6 @@ MAX_POOLS: Final = 1024
 
 _HTTP1: Final = Version.HTTP1.value
 _HTTP2: Final = Version.HTTP2.value
-_HTTP2_REQUEST: Final = 20
-"""Request.version of what came by HTTP/2."""
 
 Connection = http1.Connection | http2.Connection
 CONNECTIONS: Final = (http1.Connection, http2.Connection)
@@ -106,7 +104,10 @@ class Attempts:
         exchange.endpoint = connection.peer
         if exchange.route.propagate:
             headers = _with_time_left(exchange, headers)
-        via = self._via if exchange.request.version != _HTTP2_REQUEST else self._via_http2
+        via = self._via
+        if exchange.request.version == HTTP2:
+            via = self._via_http2
+            headers = grpc.with_time_left(exchange, headers)
         response = await connection.round_trip(exchange, host, headers, path, via, self._limits)
         if connection.requests == 1 and pool.key.name:
             self.connector.remember(pool.key, connection.stream)
@@ -128,7 +129,7 @@ class Attempts:
         authority = request.authority
         secure = request.scheme == b"https"
         protocol = exchange.route.protocol
-        if request.version == _HTTP2_REQUEST or protocol != _HTTP1:
+        if request.version == HTTP2 or protocol != _HTTP1:
             protocol = _protocol(request, protocol)
         known = exchange.route.pools.get((authority.host, authority.port, state, secure, protocol))
         if known is None or known[0].retired:
@@ -239,7 +240,7 @@ def _protocol(request: Request, protocol: str) -> str:
     """Return what the upstream is spoken to with, where it may be another version than 1.1."""
     if request.upgrade is not None:
         return _HTTP1  # RFC 9113 §8.6: HTTP/2 has no Upgrade
-    if request.version == _HTTP2_REQUEST and is_grpc(request.headers):
+    if request.version == HTTP2 and is_grpc(request.headers):
         return _HTTP2
     if protocol == Version.AUTO.value and request.scheme != b"https":
         return _HTTP1

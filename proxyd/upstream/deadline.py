@@ -4,6 +4,8 @@ from typing import Final, Protocol
 
 from proxyd.core.errors import Flag, ProxyError, Side, too_long
 from proxyd.core.exchange import Exchange
+from proxyd.core.headers import first
+from proxyd.core.message import HTTP2
 from proxyd.net.stream import NEVER
 
 FINE: Final = 1.0
@@ -43,6 +45,9 @@ def late_error(exchange: Exchange, reason: str) -> ProxyError:
         return left()
     if reason == "total":
         total = exchange.route.timeouts.total
+        if exchange.request.version == HTTP2 and first(exchange.request.headers, b"grpc-timeout") is not None:
+            detail = "the call took longer than its grpc-timeout, or than `total`"
+            return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", detail)
         if not total or exchange.deadline < exchange.started + total:
             return too_long()
         return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")

@@ -34,6 +34,11 @@ class ResponseBody:
         if call.finished:
             self._finish()
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has come to its end without a byte: trailers may have come."""
+        return not self._open and not self._piece
+
     def adopt(self, exchange: Exchange) -> None:
         """Belong to another exchange from here on."""
         self._call.exchange = exchange
@@ -48,8 +53,7 @@ class ResponseBody:
         while self._open:
             exchange = call.exchange
             try:
-                if not call.uploading:
-                    arm(call, exchange, current_time(), exchange.route.timeouts.idle, "idle")
+                arm(call, exchange, current_time(), exchange.route.timeouts.idle, "idle")
                 piece = self._count(await call.receive())
                 while call.held and len(piece) < LARGE_READ:
                     piece += self._count(call.take())

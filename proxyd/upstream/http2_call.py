@@ -42,6 +42,7 @@ class Call(Lane):
         "_connection",
         "_heads",
         "_is_held",
+        "_reading",
         "_reads",
         "_sent_before",
         "exchange",
@@ -56,6 +57,8 @@ class Call(Lane):
         self._is_held = True
         """It takes room on the connection."""
         self.uploading = False
+        self._reading: trio.CancelScope | None = None
+        """Around a streaming upload."""
         self._reads = connection.reads
         self._sent_before = connection.stream.sent
 
@@ -136,25 +139,31 @@ class Call(Lane):
     async def _upload(self, body: Body) -> None:
         """Send a streaming body piece by piece; the response may come, and end, before the body does."""
         exchange = self.exchange
-        idle = exchange.route.timeouts.idle
+        if self.ended is not None:
+            return  # over before it began: the body is another attempt's now
         try:
-            while piece := await body.read():
-                exchange.request_bytes += len(piece)
-                arm(self, exchange, current_time(), idle, "idle")
-                await self.send(piece)
-            if body.trailers:
-                self._connection.codec.trailers(self.id, trailer_fields(body.trailers))
-                self.touch()
-            else:
-                await self.send(b"", ended=True)
+            with trio.CancelScope() as self._reading:
+                await self._send_body(body)
+                self._sent()
         except ProxyError as error:  # the client's side failed: nothing can complete this request
             if exchange.error is None:
                 exchange.error = error
             self.expire("upload")
         except (StreamError, KeyError):
             return  # the upstream takes no more; its response, or its absence, tells the rest
+
+    async def _send_body(self, body: Body) -> None:
+        exchange = self.exchange
+        idle = exchange.route.timeouts.idle
+        while piece := await body.read():
+            exchange.request_bytes += len(piece)
+            arm(self, exchange, current_time(), idle, "idle")
+            await self.send(piece)
+        if body.trailers:
+            self._connection.codec.trailers(self.id, trailer_fields(body.trailers))
+            self.touch()
         else:
-            self._sent()
+            await self.send(b"", ended=True)
 
     def _sent(self) -> None:
         self.uploading = False
@@ -246,6 +255,8 @@ class Call(Lane):
         """End the stream before its time, and give its room back; once."""
         if self.id:
             self.expire("dropped", code)
+        if self._reading is not None:
+            self._reading.cancel()  # another attempt may want the body
         self.exchange.stream = None
         self._give_back(current_time())
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from proxyd.core.errors import Flag, ProxyError, Retry
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers, first
+from proxyd.core.headers import Headers, first, is_grpc
 from proxyd.core.resilience import CONNECT, RESET, TIMEOUT, RetryPolicy
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
@@ -36,7 +36,9 @@ def is_repeatable(exchange: Exchange, policy: RetryPolicy) -> bool:
     request = exchange.request
     if not request.body.replayable:
         return False
-    return request.method in IDEMPOTENT or (bool(policy.key_header) and request.method in KEYED)
+    if request.method in IDEMPOTENT or (policy.key_header and request.method in KEYED):
+        return True
+    return bool(policy.grpc_idempotent) and is_grpc(request.headers) and _is_listed(request.path, policy)
 
 
 def may_retry_error(exchange: Exchange, error: ProxyError, policy: RetryPolicy) -> bool:
@@ -52,9 +54,9 @@ def may_retry_error(exchange: Exchange, error: ProxyError, policy: RetryPolicy) 
     return _CONDITION.get(error.flag) in policy.on and is_repeatable(exchange, policy)
 
 
-def may_retry_status(exchange: Exchange, status: int, policy: RetryPolicy) -> bool:
-    """Whether another attempt after a response of ``status`` is safe and wanted."""
-    return str(status) in policy.on and is_repeatable(exchange, policy)
+def may_retry_answer(exchange: Exchange, condition: str, policy: RetryPolicy) -> bool:
+    """Whether another attempt after a response is safe and wanted; ``condition``: its status, or gRPC's word for it."""
+    return condition in policy.on and is_repeatable(exchange, policy)
 
 
 def backoff(policy: RetryPolicy, attempt: int, rng: random.Random) -> float:
@@ -95,3 +97,12 @@ def _number(value: bytes) -> float | None:
     if not text or len(text) > 20 or not text.replace(b".", b"", 1).isdigit():
         return None
     return float(text)
+
+
+def _is_listed(path: bytes, policy: RetryPolicy) -> bool:
+    """Whether a gRPC method is among those that may be repeated."""
+    text = path.decode("latin-1")
+    return any(
+        text == prefix or text.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+        for prefix in policy.grpc_idempotent
+    )

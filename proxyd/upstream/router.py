@@ -15,18 +15,20 @@ from trio import current_time
 from proxyd.core.errors import ProxyError, Retry
 from proxyd.core.exchange import Exchange, Try
 from proxyd.core.headers import first
-from proxyd.core.message import Response
-from proxyd.core.resilience import RetryPolicy
+from proxyd.core.message import HTTP2, Response
+from proxyd.core.resilience import GRPC_CONDITIONS, RetryPolicy
+from proxyd.upstream import grpc
 from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.cluster import Cluster
 from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.race import HEDGED, Race
-from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_error, may_retry_status, retry_after
+from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_answer, may_retry_error, retry_after
 from proxyd.wire.encode import proxy_status_of_attempt
 
 _FIRST_RETRYABLE: Final = 400
+_GRPC: Final = frozenset(GRPC_CONDITIONS.values())
 _STALE_ONLY: Final = RetryPolicy(attempts=2, on=())
 """What unknown hosts get."""
 
@@ -44,6 +46,8 @@ class Router:
         total = route.timeouts.total
         if total:
             exchange.deadline = exchange.started + total
+        if exchange.request.version == HTTP2:
+            grpc.bound(exchange)
         cluster: Cluster | None = route.cluster
         now = exchange.ready
         state: EndpointState | None = None
@@ -93,9 +97,10 @@ class Router:
                 if cluster is None or state is None:
                     return response
                 state.pending -= 1
-                cluster.answered(state, response.status, exchange.first_byte_seconds or 0.0, now)
+                status = response.status if response.version != HTTP2 else grpc.http_status(response)
+                cluster.answered(state, status, exchange.first_byte_seconds or 0.0, now)
                 wait = None
-                if response.status >= _FIRST_RETRYABLE:
+                if status >= _FIRST_RETRYABLE:
                     wait = self._wait_after_status(exchange, cluster, response, current_time())
                 if wait is None:
                     if exchange.retrying:
@@ -172,10 +177,13 @@ class Router:
 
     def _wait_after_status(self, exchange: Exchange, cluster: Cluster, response: Response, now: float) -> float | None:
         policy = cluster.policy.retry
-        if exchange.attempts >= policy.attempts or not may_retry_status(exchange, response.status, policy):
+        if exchange.attempts >= policy.attempts:
             return None
-        asked = retry_after(response.headers, time.time())
-        if asked is not None and asked > policy.patience:
+        condition = str(response.status) if response.version != HTTP2 else grpc.condition(response)
+        if not may_retry_answer(exchange, condition, policy):
+            return None
+        asked = grpc.pushback(response) if condition in _GRPC else retry_after(response.headers, time.time())
+        if asked is not None and not 0 <= asked <= policy.patience:
             return None
         wait = max(asked or 0.0, backoff(policy, exchange.attempts, self._rng))
         return wait if self._may_wait(exchange, cluster, wait, now) else None

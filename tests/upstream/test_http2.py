@@ -622,3 +622,19 @@ async def test_an_upstream_that_answers_pings_is_waited_for() -> None:
         pool = PoolLimits(ping=0.5, ping_timeout=0.5)
         async with open_plane(services=plain(site.port, pool=pool, resilience=ONCE)) as plane:
             assert (await ask(await plane.connect())).status == 200
+
+
+async def test_a_refused_request_whose_body_has_not_come_yet_is_tried_again() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        if len(site.asked) == 1:
+            await session.reset(asked.stream, Code.REFUSED_STREAM)
+        else:
+            await polite(session, asked)
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=QUICK)) as plane:
+        client = await plane.connect()
+        await client.send(b"POST http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\nContent-Length: 5\r\n\r\n")
+        await site.until(lambda: len(site.asked) == 2)
+        await client.send(b"order")
+        assert (await client.reply()).status == 200
+        assert site.asked[1].body == b"order"

@@ -10,7 +10,7 @@ from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
 from proxyd.core.resilience import RetryPolicy
 from proxyd.core.snapshot import Snapshot
-from proxyd.upstream.retry import backoff, may_retry_error, may_retry_status, retry_after
+from proxyd.upstream.retry import backoff, may_retry_answer, may_retry_error, retry_after
 
 NOW = 1_790_000_000.0
 DEFAULT = RetryPolicy()
@@ -77,7 +77,7 @@ def test_nothing_is_retried_for_a_client_that_left():
     ],
 )
 def test_a_status_is_retried_where_the_policy_names_it_and_the_method_allows_it(method, status, policy, may):
-    assert may_retry_status(exchange(method), status, policy) is may
+    assert may_retry_answer(exchange(method), str(status), policy) is may
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,25 @@ def test_no_value_of_retry_after_breaks_anything(value):
 @given(st.integers(1, 12), st.integers(0, 1000))
 def test_backoff_stays_below_its_bound(attempt, seed):
     assert 0 <= backoff(DEFAULT, attempt, random.Random(seed)) <= min(1.0, 0.025 * 2**attempt)
+
+
+@pytest.mark.parametrize(
+    ("listed", "may"),
+    [
+        ("/", True),
+        ("/a.B", True),
+        ("/a.B/", True),
+        ("/a.B/Get", True),
+        ("/a.B/Ge", False),
+        ("/a", False),
+        ("/a.B/Put", False),
+    ],
+)
+def test_a_grpc_call_is_repeated_where_its_method_is_listed(listed, may):
+    asked = exchange(b"POST")
+    asked.request.path = b"/a.B/Get"
+    policy = RetryPolicy(on=("unavailable",), grpc_idempotent=(listed,))
+    assert not may_retry_answer(asked, "unavailable", policy), "not a call of gRPC"
+    asked.request.headers = [(b"content-type", b"application/grpc")]
+    assert may_retry_answer(asked, "unavailable", policy) is may
+    assert not may_retry_answer(asked, "internal", policy)
