@@ -18,14 +18,16 @@ GATHER_BYTES = 64 * KIB
 class Http2Body:
     """Pulled from a lane: the client may send on as its pieces are taken."""
 
-    __slots__ = ("_credit", "_lane", "_limits", "_taken", "length", "read_size", "trailers")
+    __slots__ = ("_credit", "_lane", "_rate", "_rate_grace", "_taken", "length", "read_size", "trailers")
 
     replayable = False
 
-    def __init__(self, lane: Lane, length: int | None, limits: Limits, *, invited: bool) -> None:
-        # An ``invited`` body comes when the upstream has said 100-continue: until then the client is not slow.
+    def __init__(self, lane: Lane, length: int | None, limits: Limits, *, invited: bool, is_talk: bool) -> None:
+        # An ``invited`` body comes when the upstream has said 100-continue: until then the client is not slow. A body
+        # that ``is_talk`` has messages in it (gRPC), which come when there is something to say.
         self._lane = lane
-        self._limits = limits
+        self._rate = 0 if is_talk else limits.body_rate
+        self._rate_grace = limits.body_rate_grace
         self._credit = limits.idle_timeout if invited else limits.body_rate_grace
         self._taken = 0
         self.length = length
@@ -64,15 +66,15 @@ class Http2Body:
         self._taken += len(piece)
         if self.length is not None and self._taken > self.length:
             raise _wrong_length()
-        if self._limits.body_rate:
-            self._credit = min(self._limits.body_rate_grace, self._credit + len(piece) / self._limits.body_rate)
+        if self._rate:
+            self._credit = min(self._rate_grace, self._credit + len(piece) / self._rate)
         return piece
 
     async def _wait(self) -> None:
         """Wait for bytes, at the minimum rate: waiting spends credit, bytes earn it back, up to the grace."""
         before = current_time()
         try:
-            with trio.move_on_after(max(0.0, self._credit) if self._limits.body_rate else NEVER) as scope:
+            with trio.move_on_after(max(0.0, self._credit) if self._rate else NEVER) as scope:
                 await self._lane.wait()
         except StreamError as error:
             raise ProxyError(
@@ -103,10 +105,12 @@ class Http2Body:
         """Nothing to release: the stream's end gives back what was not read."""
 
 
-def body_of(lane: Lane, length: int | None, limits: Limits, *, invited: bool) -> BytesBody | Http2Body:
+def body_of(
+    lane: Lane, length: int | None, limits: Limits, *, invited: bool, is_talk: bool = False
+) -> BytesBody | Http2Body:
     """Return the body of a request whose head came, in memory where all of it has come. ProxyError 400."""
     if not lane.finished or lane.trailers or lane.held > GATHER_BYTES:
-        return Http2Body(lane, length, limits, invited=invited)
+        return Http2Body(lane, length, limits, invited=invited, is_talk=is_talk)
     pieces = []
     while piece := lane.take():
         pieces.append(piece)

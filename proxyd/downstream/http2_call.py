@@ -6,7 +6,7 @@ import trio
 
 from proxyd.core.errors import Flag, ProxyError, Side
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers
+from proxyd.core.headers import Headers, is_grpc
 from proxyd.core.view import View
 from proxyd.downstream import reply
 from proxyd.downstream.http2_body import Http2Body, body_of
@@ -70,7 +70,13 @@ class Call:
 
     async def _serve_with_body(self, head: RequestHead) -> None:
         try:
-            body = body_of(self.lane, head.length, self._view.limits, invited=head.expects_continue)
+            body = body_of(
+                self.lane,
+                head.length,
+                self._view.limits,
+                invited=head.expects_continue,
+                is_talk=is_grpc(head.headers),
+            )
         except ProxyError as error:
             self.exchange.response = reply.error_response(self.exchange, error)  # for the record alone
             self._cut(error, Code.PROTOCOL_ERROR)

@@ -213,7 +213,8 @@ class Connection:
             if chunked:
                 await stream.send(encode.last_chunk(body.trailers))
             self.uploading = False
-            arm(self.stream, exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
+            if exchange.first_byte_seconds is None:  # or the response is on its way, and `idle` bounds it
+                arm(self.stream, exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
         except ProxyError as error:  # the client's side failed: nothing can complete this request
             if exchange.error is None:
                 exchange.error = error

@@ -56,8 +56,7 @@ class ResponseBody:
         exchange = self._exchange
         while self._open:
             try:
-                if not connection.uploading:
-                    arm(stream, exchange, current_time(), exchange.route.timeouts.idle, "idle")
+                arm(stream, exchange, current_time(), exchange.route.timeouts.idle, "idle")
                 data = await stream.receive_ready(LARGE_READ)
                 if not data:
                     self._end_of_stream()

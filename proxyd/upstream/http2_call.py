@@ -41,6 +41,7 @@ class Call(Lane):
     __slots__ = (
         "_connection",
         "_heads",
+        "_is_answered",
         "_is_held",
         "_reading",
         "_reads",
@@ -54,6 +55,7 @@ class Call(Lane):
         self._connection = connection
         self.exchange = exchange
         self._heads: deque[Head] = deque()
+        self._is_answered = False
         self._is_held = True
         """It takes room on the connection."""
         self.uploading = False
@@ -167,7 +169,7 @@ class Call(Lane):
 
     def _sent(self) -> None:
         self.uploading = False
-        if self.ended is None:
+        if self.ended is None and not self._is_answered:  # else the response is on its way, and `idle` bounds it
             exchange = self.exchange
             arm(self, exchange, current_time(), exchange.route.timeouts.first_byte, "first_byte")
 
@@ -209,6 +211,7 @@ class Call(Lane):
 
     def _response(self, head: ResponseHead, started: float) -> Response:
         exchange = self.exchange
+        self._is_answered = True
         now = current_time()
         exchange.first_byte_seconds = now - started
         exchange.try_deadline = 0.0
