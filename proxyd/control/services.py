@@ -42,6 +42,7 @@ async def service(control: Controller, found: Service) -> dict[str, Any]:
         "pool": asdict(found.pool),
         "thresholds": asdict(found.resilience.thresholds),
         "priority_class": found.priority_class.value,
+        "fallback": [{"name": step.name, "on": " ".join(step.on)} for step in found.fallback],
         "by_status": dict(sorted(tally(control, metrics.REQUESTS, 2, (1, found.name)).items())),
         "by_flag": dict(sorted(tally(control, metrics.ERRORS, 1, (0, found.name)).items())),
         "latency": latency(control, found.name),

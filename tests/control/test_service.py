@@ -213,6 +213,8 @@ async def test_a_service_in_detail(lab, answers):
     assert (detail["by_status"], detail["by_flag"]) == ({"200": 3, "502": 1}, {"UF": 1})
     assert detail["latency"] == {"p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 5.0}
     assert detail["timeouts"]["connect_seconds"] == 5.0
+    assert detail["timeouts"]["propagate"] == ""
+    assert detail["fallback"] == []
     assert [exchange["flags"] for exchange in detail["latest_errors"]] == ["UF"]
     json.dumps(detail)
 
