@@ -137,8 +137,9 @@ class Call:
         exchange.interim = None  # it leads back here
         if lane.ended is None and lane.finished:
             lane.retire()
-        elif lane.ended is None:
-            lane.expire("done", Code.NO_ERROR)  # RFC 9113 §8.1: the answer is whole, the rest of the request is in vain
+        elif lane.ended is None:  # RFC 9113 §8.1: the answer is whole, the rest of the request is in vain
+            surplus = self._head is not None and self._head.length == 0 and lane.held > 0
+            lane.expire("done", Code.PROTOCOL_ERROR if surplus else Code.NO_ERROR)
         elif lane.ended != "done" and (exchange.error is None or lane.code is not None):
             exchange.error = _left(_why(lane) + (" (within the response)" if exchange.response_started else ""))
         if exchange.response is not None:

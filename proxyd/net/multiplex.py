@@ -23,6 +23,10 @@ _SMALL = 4096
 """Pieces up to this size are put together while they wait: each costs a hundred bytes besides its own."""
 
 
+_TURN = 4
+"""Frames that a lane may send at a time where no other waits in line."""
+
+
 class Engine(Protocol):
     """The protocol's state without sockets (proxyd.wire.http2.Codec)."""
 
@@ -199,6 +203,7 @@ class Lane:
         """Queue all of ``data``, frame by frame as there is room; with ``ended`` this side is over. Late as receive."""
         multiplex = self._multiplex
         engine = multiplex.engine
+        frames = 0
         rest: bytes | memoryview = data
         while True:
             if self.ended is not None:
@@ -216,8 +221,12 @@ class Lane:
                     self.sent += room
                     multiplex.touch(room)
                     rest = rest[room:]
+                    frames += 1
+                    if frames < _TURN and not multiplex.is_crowded:
+                        continue
             except KeyError:
                 raise Late(self.ended or "closed") from None
+            frames = 0
             if rest and not room and not multiplex.is_full:
                 multiplex.queue(self, stuck=True)
                 await self._window()
@@ -291,6 +300,8 @@ class Multiplex:
         """Bytes read since the writer began to wait for the peer."""
         self._line: deque[Lane] = deque()
         """Lanes that wait for their turn, longest first."""
+        self._crowded = False
+        """Several had theirs last."""
         self._stuck: dict[int, Lane] = {}
         """Lanes that wait for a window."""
         self._writer = Waiter()
@@ -306,6 +317,11 @@ class Multiplex:
     def is_full(self) -> bool:
         """Whether lanes should add nothing now."""
         return self._queued >= self._output_bytes
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether other lanes wait for their turn."""
+        return self._crowded or bool(self._line)
 
     def add(self, lane: Lane) -> None:
         """A stream begins."""
@@ -386,6 +402,7 @@ class Multiplex:
             self._drained.wake()
             if self._line:
                 line, self._line = self._line, deque()
+                self._crowded = len(line) > 1
                 for lane in line:
                     lane.wake_writer()
 

@@ -128,13 +128,14 @@ async def test_lanes_take_turns_frame_by_frame(side: Side) -> None:
         nursery.start_soon(side.multiplex.run_writer)
         async with trio.open_nursery() as senders:
             for lane in lanes:
-                senders.start_soon(lambda lane=lane: lane.send(bytes(5 * FRAME), ended=True))
+                senders.start_soon(lambda lane=lane: lane.send(bytes(20 * FRAME), ended=True))
         side.multiplex.finish()
     order = side.engine.order
-    assert len(order) == 15
-    for sent in range(1, 16):  # the first turn may begin before all have come
+    assert len(order) == 60
+    for sent in range(1, 61):  # the first has a larger turn, before the others have come
         counts = [order[:sent].count(number) for number in (1, 3, 5)]
-        assert max(counts) - min(counts) <= 2
+        assert max(counts) - min(counts) <= 5
+    assert order[:4] == [order[0]] * 4
 
 
 async def test_a_closed_window_holds_up_its_own_lane_alone(side: Side, nursery: trio.Nursery) -> None:
