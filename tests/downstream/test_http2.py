@@ -503,7 +503,7 @@ async def test_an_intercepted_connection_without_a_stream_is_reported() -> None:
 async def test_a_wrong_length_is_malformed(connect: Open) -> None:
     async with open_both() as (_, plane):
         client = await connect(plane)
-        for told, size in ((5, 3), (3, 5), (0, 2), (200_000, 100_000)):
+        for told, size in ((5, 3), (3, 5), (200_000, 100_000)):
             stream = await client.ask(b"/", (b"content-length", b"%d" % told), method=b"POST", ended=False)
             await client.upload(stream, bytes(size))
             answer = await client.answer(stream)
