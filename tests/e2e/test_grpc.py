@@ -105,6 +105,19 @@ def place(tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki) ->
                 "endpoints": ["127.0.0.1:1"],
                 "insecure": True,
             },
+            "tried": {
+                "hosts": ["tried.example"],
+                "base_url": "http://tried.example",
+                "endpoints": [f"127.0.0.1:{plain.port}"],
+                "insecure": True,
+                "auth": auth,
+                "retry": {"on": ["unavailable"], "grpc_idempotent": [f"/{SERVICE}/Flaky"]},
+            },
+            "old": {
+                "hosts": ["other.tickets.example"],
+                "base_url": "https://other.tickets.example",
+                "endpoints": [f"127.0.0.1:{origin.https_port}"],
+            },
             "hasty": {
                 "hosts": ["hasty.example"],
                 "base_url": "http://hasty.example",
@@ -123,7 +136,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki) ->
         config["limits"] = {"body_rate_grace": "100ms"}
         config["access"]["rules"] = [
             {"deny": {"paths": [f"/{SERVICE}/Forbidden"]}},
-            {"allow": {"services": ["tickets", "clear", "absent", "hasty", "brisk"]}},
+            {"allow": {"services": ["tickets", "clear", "absent", "hasty", "brisk", "tried", "old"]}},
         ]
         config["listeners"] += [
             {"name": "local", "mode": "gateway"},
@@ -312,3 +325,52 @@ def test_a_call_that_takes_too_long_for_proxyd_exceeds_its_deadline(place: Place
     assert error.code() is Code.DEADLINE_EXCEEDED
     assert "total" in error.details()
     assert place.plain.lab.seen.cancelled.wait(PATIENCE)
+
+
+def test_a_service_that_does_not_speak_http2_is_unavailable(place: Place) -> None:
+    with place.reach("gateway by port", "old") as calls:
+        error = failure(lambda: calls.unary("Echo"))
+    assert error.code() is Code.UNAVAILABLE
+    assert "h2" in error.details().lower() or "http/2" in error.details().lower()
+
+
+def test_methods_that_may_be_repeated_are_and_no_others(place: Place) -> None:
+    with place.reach("gateway by port", "tried") as calls:
+        seen = place.plain.lab.seen
+        seen.__init__()  # type: ignore[misc]
+        assert calls.unary("Flaky", b"hello") == b"hello"
+        assert len(seen.metadata) == 2
+        seen.__init__()  # type: ignore[misc]
+        error = failure(lambda: calls.unary("FlakyToo", b"hello"))
+        assert (error.code(), error.details()) == (Code.UNAVAILABLE, "not now")
+        assert len(seen.metadata) == 1
+
+
+def test_more_calls_than_a_connection_has_streams(calls: Calls) -> None:
+    futures = [calls.future("Echo", b"%d" % number) for number in range(400)]
+    assert [future.result(PATIENCE) for future in futures] == [b"%d" % number for number in range(400)]
+
+
+def test_a_server_that_goes_away_is_found_again(place: Place, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("gone")
+    with lab_server(f"Bearer {TOKEN}") as first:
+        config = {**place.daemon.config, "admin": {"socket": str(folder / "admin.sock")}}
+        clear = {**config["services"]["clear"], "endpoints": [f"127.0.0.1:{first.port}"]}
+        config["services"] = {**config["services"], "clear": clear}
+        config["telemetry"] = {"access_log": {"path": str(folder / "access.jsonl")}}
+        with Daemon(folder, config) as daemon, Place(daemon, first, first).reach("gateway to h2c") as calls:
+            running = calls.many("Flood", b"100000 1000")
+            next(running)
+            first.server.stop(0).wait(PATIENCE)
+            error = failure(lambda: list(running))
+            assert error.code() in {Code.UNAVAILABLE, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN}
+            assert failure(lambda: calls.unary("Echo")).code() is Code.UNAVAILABLE
+            with lab_server(f"Bearer {TOKEN}", port=first.port):
+                wait_until(lambda: answers(calls), "the server's return")
+
+
+def answers(calls: Calls) -> bool:
+    try:
+        return calls.unary("Echo", b"x") == b"x"
+    except grpc.RpcError:
+        return False

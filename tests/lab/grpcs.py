@@ -52,6 +52,8 @@ class Lab(grpc.GenericRpcHandler):
             "Chat": grpc.stream_stream_rpc_method_handler(self._checked_stream(self.chat)),
             "Tick": grpc.stream_stream_rpc_method_handler(self._checked_stream(self.tick)),
             "Mirror": grpc.unary_unary_rpc_method_handler(self._checked(self.mirror)),
+            "Flaky": grpc.unary_unary_rpc_method_handler(self._checked(self.flaky)),
+            "FlakyToo": grpc.unary_unary_rpc_method_handler(self._checked(self.flaky)),
             "Enough": grpc.stream_stream_rpc_method_handler(self._checked_stream(self.enough)),
         }
         return make.get(name)
@@ -137,6 +139,12 @@ class Lab(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.INTERNAL, f"bad token: {token}")
         return b"done"
 
+    def flaky(self, request: bytes, context: Any) -> bytes:
+        """Works the second time."""
+        if len(self.seen.metadata) < 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return request
+
     def enough(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         """Answers the first message, and ends while the client still sends."""
         yield next(requests)
@@ -155,16 +163,18 @@ class LabServer:
 
 
 @contextlib.contextmanager
-def lab_server(demands: str, certificate: Path | None = None, key: Path | None = None) -> Iterator[LabServer]:
+def lab_server(
+    demands: str, certificate: Path | None = None, key: Path | None = None, port: int = 0
+) -> Iterator[LabServer]:
     """Serve on loopback, by TLS where there is a certificate, to whoever sends ``demands`` as authorization."""
     server = grpc.server(futures.ThreadPoolExecutor(16), options=OPTIONS)
     lab = Lab(demands)
     server.add_generic_rpc_handlers((lab,))
     if certificate is not None and key is not None:
         pair = (key.read_bytes(), certificate.read_bytes())
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        port = server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
     else:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield LabServer(port, lab, server)
