@@ -1,12 +1,17 @@
 """Bodies on their way: each piece is handed on before the next one is written, whatever stands in between."""
 
+import dataclasses
 import zlib
 from collections.abc import Callable
 
 import pytest
 import trio
 
-from tests.lab.plane import Client, Origin, Wire, open_origin, open_plane, parse_head, server_context, service
+from proxyd.core.service import Version
+from proxyd.core.snapshot import Listener, ListenerMode
+from tests.lab.http2 import open_h2, open_h2c
+from tests.lab.http2_origin import Asked, Session, http2_context, open_http2
+from tests.lab.plane import SECRET, Client, Origin, Wire, open_origin, open_plane, parse_head, server_context, service
 
 HOST = "api.tickets.example"
 PIECES = [b"data: one\n\n", b"data: two\n\n", b"x" * 100_000, b"data: three\n\n"]
@@ -117,3 +122,98 @@ async def test_a_piece_of_a_request_arrives_before_the_next_is_written() -> None
             await wait.receive()
         await client.send(b"0\r\n\r\n")
         assert (await client.reply()).status == 200
+
+
+# --- HTTP/2 ---------------------------------------------------------------------------------------
+
+LISTENERS = (
+    Listener("local", ListenerMode.GATEWAY, "unix:/gateway.sock"),
+    Listener("apps", ListenerMode.FORWARD, "127.0.0.1:0"),
+)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "gzip", "length"])
+@pytest.mark.parametrize("masked", [False, True], ids=["unmasked", "masked"])
+@pytest.mark.parametrize("way", ["gateway", "intercepted"])
+async def test_a_piece_arrives_by_http2_before_the_next_is_written(framing: str, masked: bool, way: str) -> None:
+    steps = Stepwise(framing)
+    async with open_origin(steps, tls=server_context(HOST)) as origin:
+        tickets = service("tickets", HOST, "https", origin.port, auth=masked)
+        async with open_plane(services=(tickets,), listeners=LISTENERS, leaves=(HOST,)) as plane:
+            client = await (open_h2c(plane, b"tickets") if way == "gateway" else open_h2(plane, HOST))
+            answer = client.answers[await client.ask(b"/")]
+            decode = bytes if masked or framing != "gzip" else unzipped()
+            came = taken = b""
+            for piece in PIECES:
+                await steps.arrived.send(None)
+                while len(came) < len(taken) + len(piece):
+                    before = len(answer.body)
+                    await client.until(lambda: len(answer.body) > before)  # noqa: B023
+                    came += decode(answer.body[before:])
+                taken += piece
+                assert came == taken
+            await steps.arrived.send(None)
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["unmasked", "masked"])
+async def test_a_piece_of_an_http2_service_arrives_before_the_next_is_written(masked: bool) -> None:
+    arrived, wait = trio.open_memory_channel[None](0)
+
+    async def answer(session: Session, asked: Asked) -> None:
+        await session.head(asked.stream, 200, (b"content-type", b"text/event-stream"))
+        for piece in PIECES:
+            await wait.receive()
+            await session.data(asked.stream, piece)
+        await session.data(asked.stream, b"", ended=True)
+
+    async with open_http2(answer, tls=http2_context(HOST)) as site:
+        made = service("tickets", HOST, "https", site.port, auth=masked)
+        async with open_plane(services=(dataclasses.replace(made, protocol=Version.HTTP2),)) as plane:
+            client = await plane.connect()
+            await client.send(b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\n\r\n" % (HOST.encode(), HOST.encode()))
+            await client.head()
+            for piece in PIECES:
+                await arrived.send(None)
+                came = b""
+                while len(came) < len(piece):
+                    size = int(await client.until(b"\r\n"), 16)
+                    came += await client.exactly(size)
+                    await client.until(b"\r\n")
+                assert came == piece
+
+
+async def test_an_echo_of_an_http2_service_is_masked_in_head_body_and_trailers() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        await session.head(asked.stream, 200, (b"content-type", b"text/plain"), (b"x-echo", SECRET))
+        await session.data(asked.stream, b"<" + SECRET + b">")
+        await session.trailers(asked.stream, (b"x-last", SECRET))
+
+    async def headed(session: Session, asked: Asked) -> None:
+        await session.answer(asked.stream, 200, (b"x-echo", SECRET), body=b"ok")
+
+    for how in (answer, headed):
+        async with open_http2(how, tls=http2_context(HOST)) as site:
+            made = service("tickets", HOST, "https", site.port)
+            async with open_plane(services=(dataclasses.replace(made, protocol=Version.HTTP2),)) as plane:
+                client = await plane.connect()
+                await client.get(b"http://%b/" % HOST.encode())
+                assert b"x-echo: " + b"*" * len(SECRET) in client.received
+                assert SECRET not in client.received
+
+
+async def test_an_upgrade_is_http1_even_to_a_service_of_http2() -> None:
+    async def switch(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello")
+        await wire.rest()
+
+    async with open_origin(switch, tls=http2_context(HOST, protocols=("h2", "http/1.1"))) as origin:
+        made = service("tickets", HOST, "https", origin.port)
+        async with open_plane(services=(dataclasses.replace(made, protocol=Version.HTTP2),)) as plane:
+            client = await plane.connect()
+            upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            await client.send(
+                b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (HOST.encode(), HOST.encode(), upgrade)
+            )
+            assert parse_head(await client.head()).status == 101
+            assert await client.exactly(5) == b"hello"

@@ -351,7 +351,9 @@ def test_more_calls_than_a_connection_has_streams(calls: Calls) -> None:
     assert [future.result(PATIENCE) for future in futures] == [b"%d" % number for number in range(400)]
 
 
-def test_a_server_that_goes_away_is_found_again(place: Place, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_server_that_goes_away_is_found_again(
+    place: Place, pki: Pki, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("gone")
     with lab_server(f"Bearer {TOKEN}") as first:
         config = {**place.daemon.config, "admin": {"socket": str(folder / "admin.sock")}}
