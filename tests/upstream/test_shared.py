@@ -229,6 +229,7 @@ async def test_an_upstream_of_http_1_has_all_who_wait_dial(nursery: trio.Nursery
 async def test_room_that_a_cancelled_wait_was_given_goes_back() -> None:
     pool = make(connections=1)
     connection = dial(pool, streams=1)
+    connection.born = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.wait)
         await wait_all_tasks_blocked()
