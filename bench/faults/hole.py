@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+from bench.processes import StartError
+
 NETWORK = "10.254.77"
 OURS = f"{NETWORK}.1"
 THEIRS = f"{NETWORK}.2"
@@ -35,6 +37,8 @@ class Hole:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The kernel takes its time with a namespace; its half of the pair goes with ours at once
+        subprocess.run(["ip", "link", "del", self._near], check=False, capture_output=True, timeout=10)
         _ip("netns", "del", self.name)
 
     def open(self) -> None:
@@ -56,4 +60,6 @@ def obstacle() -> str:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=10)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode:
+        raise StartError(f"`ip {' '.join(words)}` failed: {done.stderr.strip()}")
