@@ -87,7 +87,7 @@ class RetrySection(Section):
     attempts: Annotated[int, Whole(1, 10)] = _RETRY.attempts
     """In all, the first included; 1: no retries."""
     on: list[Condition] = list(_RETRY.on)
-    """`connect`, `reset`, `timeout` (first byte or per try), statuses, or ends of gRPC calls.
+    """`connect`, `reset`, `timeout`, statuses (504: a timeout, too, where others are left), or ends of gRPC calls.
 
     Those are `cancelled`, `deadline-exceeded`, `internal`, `resource-exhausted` and `unavailable`."""
     backoff: BackoffSection = BackoffSection()

@@ -157,6 +157,10 @@ class Cluster:
             state.breaker.admit(now)
         return state
 
+    def has_others(self, state: EndpointState, now: float) -> bool:
+        """Whether an attempt after one at ``state`` would meet another endpoint that is thought well of."""
+        return self._several and any(one is not state and one.is_available(now) for one in self._usable)
+
     def lost(self, state: EndpointState, began: float, now: float) -> None:
         """An attempt that ``began`` then was given up, since another one was faster."""
         if self._several:

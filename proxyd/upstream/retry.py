@@ -6,6 +6,7 @@ the method is idempotent (RFC 9110 §9.2.2), or where the vendor's idempotency k
 
 import email.utils
 import random
+from collections.abc import Callable
 from typing import Final
 
 from proxyd.core.errors import Flag, ProxyError, Retry
@@ -26,6 +27,7 @@ _CONDITION: Final = {
     Flag.UPSTREAM_RESET: RESET,
     Flag.UPSTREAM_TIMEOUT: TIMEOUT,
 }
+_GATEWAY_TIMEOUT: Final = "504"
 _RESETS: Final = (b"ratelimit-reset", b"x-ratelimit-reset", b"x-rate-limit-reset")
 _EPOCH_AFTER: Final = 1_000_000_000
 """Larger numbers in a vendor's reset header are Unix times, not seconds from now."""
@@ -41,8 +43,14 @@ def is_repeatable(exchange: Exchange, policy: RetryPolicy) -> bool:
     return bool(policy.grpc_idempotent) and is_grpc(request.headers) and _is_listed(request.path, policy)
 
 
-def may_retry_error(exchange: Exchange, error: ProxyError, policy: RetryPolicy) -> bool:
-    """Whether another attempt after ``error`` is safe and wanted."""
+def may_retry_error(
+    exchange: Exchange, error: ProxyError, policy: RetryPolicy, *, has_others: Callable[[], bool] | None = None
+) -> bool:
+    """Whether another attempt after ``error`` is safe and wanted.
+
+    A timeout is a 504 to the client, so that 504 in ``policy.on`` is about it, too; but only where ``has_others`` says
+    that there is another endpoint to go to. One that is alone and slow would only be given more to do.
+    """
     if exchange.gone or (exchange.request_bytes and not exchange.request.body.replayable):
         return False
     if error.retry is Retry.ALWAYS:
@@ -51,7 +59,11 @@ def may_retry_error(exchange: Exchange, error: ProxyError, policy: RetryPolicy) 
         return True
     if error.flag is Flag.UPSTREAM_CONNECT:
         return False  # a certificate that does not fit will not fit the next time
-    return _CONDITION.get(error.flag) in policy.on and is_repeatable(exchange, policy)
+    if _CONDITION.get(error.flag) in policy.on:
+        return is_repeatable(exchange, policy)
+    if error.flag is Flag.UPSTREAM_TIMEOUT and _GATEWAY_TIMEOUT in policy.on:
+        return has_others is not None and is_repeatable(exchange, policy) and has_others()
+    return False
 
 
 def may_retry_answer(exchange: Exchange, condition: str, policy: RetryPolicy) -> bool:

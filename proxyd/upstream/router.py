@@ -84,7 +84,7 @@ class Router:
                 else:
                     state.pending -= 1
                     cluster.failed(state, error, current_time(), now)
-                    wait = self._wait_after_error(exchange, cluster, error, current_time())
+                    wait = self._wait_after_error(exchange, cluster, state, error, current_time())
                     if wait is None:
                         raise
                 outcome = error.error
@@ -164,12 +164,14 @@ class Router:
         winner.adopt(exchange)
         return winner.response, winner.state, winner.began
 
-    def _wait_after_error(self, exchange: Exchange, cluster: Cluster, error: ProxyError, now: float) -> float | None:
+    def _wait_after_error(
+        self, exchange: Exchange, cluster: Cluster, state: EndpointState, error: ProxyError, now: float
+    ) -> float | None:
         """Return the seconds until the next attempt, None where there is none."""
         policy = cluster.policy.retry
         if exchange.attempts >= policy.attempts and not (exchange.reused and exchange.attempts == 1):
             return None
-        if not may_retry_error(exchange, error, policy):
+        if not may_retry_error(exchange, error, policy, has_others=lambda: cluster.has_others(state, now)):
             return None
         is_stale = exchange.reused and error.retry is not Retry.NEVER  # nothing says that the upstream is in trouble
         wait = 0.0 if is_stale else backoff(policy, exchange.attempts, self._rng)

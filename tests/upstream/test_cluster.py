@@ -68,6 +68,16 @@ def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_endpoin
     assert state.load(0.0) == before
 
 
+def test_another_endpoint_is_one_that_is_thought_well_of():
+    made = cluster(1, 2)
+    first, second = made.states
+    assert made.has_others(first, 0.0)
+    second.ejected_until = 5.0
+    assert not made.has_others(first, 0.0)
+    assert made.has_others(first, 6.0)
+    assert not cluster(1).has_others(first, 0.0)
+
+
 def test_endpoints_are_those_that_are_not_resolved_from_a_name():
     clusters = ClusterSet()
     named = dataclasses.replace(service(), name="named")

@@ -59,6 +59,22 @@ def test_an_error_is_retried_only_where_no_side_effect_can_be_doubled(made, erro
     assert may_retry_error(made, error, policy) is may
 
 
+@pytest.mark.parametrize(
+    ("made", "policy", "others", "may"),
+    [
+        (exchange(b"GET"), DEFAULT, True, True),
+        (exchange(b"GET"), DEFAULT, False, False),
+        (exchange(b"POST"), DEFAULT, True, False),
+        (exchange(b"POST"), KEYED, True, True),
+        (exchange(b"GET"), RetryPolicy(on=("connect", "reset")), True, False),
+        (exchange(b"GET"), RetryPolicy(on=("timeout",)), False, True),
+    ],
+)
+def test_a_timeout_counts_as_504_where_another_endpoint_may_answer(made, policy, others, may):
+    error = failure(Flag.UPSTREAM_TIMEOUT)
+    assert may_retry_error(made, error, policy, has_others=lambda: others) is may
+
+
 def test_nothing_is_retried_for_a_client_that_left():
     made = exchange()
     made.gone = True

@@ -358,6 +358,26 @@ async def test_per_try_ends_an_attempt_and_the_next_one_may_do_better() -> None:
             assert (await plane.event())["attempts"] == 2
 
 
+@pytest.mark.parametrize(("method", "status", "attempts"), [(b"GET", 200, 2), (b"POST", 504, 1)])
+async def test_what_hangs_at_one_endpoint_is_asked_of_another_by_default(
+    method: bytes, status: int, attempts: int
+) -> None:
+    async def hangs(origin: Origin, wire: Wire) -> None:
+        await read_request(origin, wire)
+        await trio.sleep_forever()
+
+    turns = Resilience(balance=Balance.ROUND_ROBIN)
+    async with open_origin(hangs) as first, open_origin() as second:
+        services = plain(first.port, second.port, timeouts=Timeouts(per_try=0.1), resilience=turns)
+        async with open_plane(services=services) as plane:
+            client = await plane.connect()
+            replies = []
+            while not first.requests:
+                replies.append(await ask(client, method))
+            assert replies[-1].status == status
+            assert (await plane.event(len(replies) - 1))["attempts"] == attempts
+
+
 async def test_a_body_that_streams_is_never_sent_twice() -> None:
     async with open_origin(dying(2)) as origin, open_plane(services=plain(origin.port)) as plane:
         client = await plane.connect()
