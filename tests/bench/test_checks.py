@@ -41,7 +41,7 @@ def test_a_pool_beyond_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_side_effect_that_happens_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router, "may_retry_error", lambda *anything: True)
+    monkeypatch.setattr(router, "may_retry_error", lambda *anything, **more: True)
     assert "the side effect of POST" in violations("resets")
 
 
