@@ -490,12 +490,33 @@ _INTERIM: Final = [(b":status", b"1")]
 """All that h2 needs to know of a head that is sent."""
 
 
+_USUAL: Final = (
+    h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS,
+    h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE,
+)
+
+
+class _Values(list[int | None]):
+    """The value of a setting, and those that wait for the peer's acknowledgement; as much of a deque as h2 needs."""
+
+    __slots__ = ()
+
+    def popleft(self) -> int | None:
+        """Remove and return the oldest."""
+        return self.pop(0)
+
+
 class _Connection(h2.connection.H2Connection):
     MAX_CLOSED_STREAMS = 1024  # how each ended is kept, to tell late frames from wrong ones
 
     def plug(self, encoder: Any, decoder: Any) -> None:
-        """Compress by these."""
+        """Compress by these, and keep settings in less: deques for each were two thirds of an idle connection."""
         self.encoder, self.decoder = encoder, decoder
+        for known in (self.local_settings, self.remote_settings):
+            slim: dict[Any, Any] = {code: _Values(values) for code, values in known._settings.items()}
+            for code in _USUAL:
+                slim.setdefault(code, _Values([None]))  # as h2 marks what is not set yet
+            known._settings = slim
 
     @property
     def is_within_head(self) -> bool:
