@@ -24,6 +24,8 @@ from tests.lab.tools import node
 
 CLIENTS = Path(__file__).parents[1] / "e2e" / "clients"
 ECHO = f"{BASE_URL}/echo"
+CHAT = f"{BASE_URL}/chat".replace("https:", "wss:")
+RIGHT = {200, 101}
 CLIENT_SECONDS = 60
 
 BOLD, GREEN, RED, PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "", "", "")
@@ -44,7 +46,7 @@ class Client:
 
     @property
     def is_right(self) -> bool:
-        return self.exit_code == 0 and bool(self.entries) and all(entry["status"] == 200 for entry in self.entries)
+        return self.exit_code == 0 and bool(self.entries) and all(entry["status"] in RIGHT for entry in self.entries)
 
     @property
     def was_authorised(self) -> bool:
@@ -81,6 +83,7 @@ def clients(folder: Path) -> list[Client]:
             "--no-update-notifier",
         )
         found.append(Client("Node fetch", [binary, str(CLIENTS / "get_fetch.mjs"), ECHO]))
+        found.append(Client("Node WebSocket", [binary, str(CLIENTS / "websocket.mjs"), CHAT]))
         found.append(Client("npm install", [binary, npm, "install", "--silent", *registry, "ticketkit"]))
     missing = sorted({client.command[0] for client in found if shutil.which(client.command[0]) is None})
     if missing:
@@ -164,7 +167,7 @@ def row(client: Client, index: int, entry: dict[str, Any]) -> tuple[str, ...]:
         return (name, "-", "-", "-", "-", "-", "-", "-", f"exit {client.exit_code}")
     target = entry["path"].partition("?")[0]
     authorised = index < len(client.received) and has_token(client.received[index])
-    right = authorised and entry["status"] == 200 and client.exit_code == 0
+    right = authorised and entry["status"] in RIGHT and client.exit_code == 0
     return (
         name,
         f"{entry['method']} {target if len(target) <= 44 else '…' + target[-43:]}",

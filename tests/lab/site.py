@@ -1,5 +1,7 @@
 """What the origin serves: an API with every shape of message, a git repository, a Python index and an npm registry."""
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -8,6 +10,8 @@ from pathlib import Path
 
 from tests.lab.server import BLOCK, Connection, Request
 
+CLOSE = 8
+WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ZEROES = bytes(BLOCK)
 
 
@@ -129,6 +133,24 @@ class Site:
         connection.start(101, [("upgrade", request.value("upgrade")), ("connection", "upgrade")])
         while block := connection.reader.read1(BLOCK):
             connection.send(block)
+
+    def do_chat(self, connection: Connection, request: Request) -> None:
+        """Switch to WebSocket (RFC 6455) and echo each message, which comes in one frame, until the client closes."""
+        connection.keep = False
+        proof = base64.b64encode(
+            hashlib.sha1(request.value("sec-websocket-key").encode() + WEBSOCKET).digest()
+        ).decode()
+        connection.start(101, [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-accept", proof)])
+        while len(head := connection.reader.read(2)) == 2:
+            length = head[1] & 0x7F
+            extended = connection.reader.read({126: 2, 127: 8}.get(length, 0))
+            size = int.from_bytes(extended, "big") if extended else length
+            mask = connection.reader.read(4)
+            masked = connection.reader.read(size)
+            message = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
+            connection.send(bytes([head[0], length]) + extended + message)
+            if head[0] & 0x0F == CLOSE:
+                return
 
     def do_simple(self, connection: Connection, request: Request) -> None:
         """A Python package index (PEP 503)."""

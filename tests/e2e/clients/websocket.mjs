@@ -1,6 +1,17 @@
-const ws = new WebSocket(process.argv[2]);
-ws.binaryType = "arraybuffer";
-ws.onopen = () => { ws.send("hello"); ws.send(new Uint8Array(300000).fill(7)); };
-ws.onmessage = (e) => { if (typeof e.data !== "string") { console.log(e.data.byteLength); ws.close(1000, "done"); } else console.log(e.data); };
-ws.onclose = (e) => console.log("closed", e.code, e.reason);
-ws.onerror = (e) => { console.log("error", e.message, e.error?.cause?.message ?? e.error?.message); };
+// Talks over Node's own WebSocket: a text and a binary message, which the service echoes, then an orderly close.
+const socket = new WebSocket(process.argv[2]);
+socket.binaryType = "arraybuffer";
+socket.onopen = () => {
+  socket.send("hello");
+  socket.send(new Uint8Array(300000).fill(7));
+};
+socket.onmessage = ({ data }) => {
+  if (typeof data === "string") {
+    console.log(data);
+  } else {
+    console.log(data.byteLength);
+    socket.close(1000, "done");
+  }
+};
+socket.onclose = ({ code, reason }) => console.log("closed", code, reason);
+socket.onerror = () => { process.exitCode = 1; };
