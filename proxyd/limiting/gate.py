@@ -41,6 +41,10 @@ class Allowance(Protocol):
         """So many are waited for."""
         ...
 
+    def answered(self, key: str, cost: int, now: float) -> None:
+        """What was taken has reached whom it is for, by now at the latest."""
+        ...
+
     def left(self, key: str, now: float) -> int:
         """Return the tokens that are free."""
         ...
@@ -66,6 +70,9 @@ class LocalRate:
 
     def expect(self, key: str, tokens: int) -> None:
         """They come with time."""
+
+    def answered(self, key: str, cost: int, now: float) -> None:
+        """A rate counts what leaves."""
 
     def left(self, key: str, now: float) -> int:
         """Return the tokens that are free."""
@@ -101,6 +108,9 @@ class Slots:
 
     def expect(self, key: str, tokens: int) -> None:
         """They come as others end."""
+
+    def answered(self, key: str, cost: int, now: float) -> None:
+        """The place is held until the end."""
 
     def left(self, key: str, now: float) -> int:
         """Return the places that are free."""
@@ -172,6 +182,17 @@ class Gate:
         if wait > longest or (line is not None and line.size >= limit.max_waiting):
             raise self._refusal(key, wait, now)
         return self._wait(exchange, key, cost, now + longest)
+
+    def answered(self, exchange: Exchange, now: float) -> None:
+        """The attempt is over that took from it."""
+        self.allowance.answered(self.key(exchange), self.cost(exchange.request), now)
+
+    def try_take(self, exchange: Exchange, now: float) -> bool:
+        """Take now or not at all; nothing where others wait."""
+        key = self.key(exchange)
+        if self._lines.get(key):
+            return False
+        return not self.allowance.try_take(key, self.cost(exchange.request), now)
 
     def give_back(self, exchange: Exchange) -> None:
         """Undo a take: another limit refused the request."""
@@ -286,6 +307,20 @@ class Gates:
             if waits is not None:
                 return self._rest(exchange, index, waits)
         return None
+
+    def try_take(self, exchange: Exchange, now: float) -> bool:
+        """Take from all at once, or from none."""
+        for index, gate in enumerate(self._gates):
+            if not gate.try_take(exchange, now):
+                self._undo(exchange, index)
+                return False
+        return True
+
+    def answered(self, exchange: Exchange) -> None:
+        """An attempt that took is over."""
+        now = trio.current_time()
+        for gate in self._gates:
+            gate.answered(exchange, now)
 
     async def _rest(self, exchange: Exchange, index: int, waits: Awaitable[None]) -> None:
         taken = index

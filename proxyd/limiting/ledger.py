@@ -71,6 +71,7 @@ class _Lease:
     __slots__ = (
         "asked",
         "asked_for",
+        "flying",
         "is_lent",
         "left",
         "more_at",
@@ -97,6 +98,8 @@ class _Lease:
         """When there will be some."""
         self.spent: list[tuple[float, int]] = []
         self.used = now
+        self.flying = 0
+        """Taken by attempts that are not over."""
         self.taken = 0
         """Since the last question."""
         self.wanted = 0
@@ -117,6 +120,8 @@ class Ledger:
         self._ask_control = ask
         self._local = local
         """What counts while nobody answers, with OnLoss.LOCAL."""
+        self._counts_answers = limit.window > 0 and not limit.names_caller
+        """Whether what was taken is spent when its attempt is over; what is taken once per exchange is so at once."""
         self._arrived = arrived
         """Told of a key that control answered for."""
         self._leases: dict[str, _Lease] = {}
@@ -136,7 +141,10 @@ class Ledger:
         if lease.tokens >= cost and now < lease.until:
             lease.tokens -= cost
             lease.taken += cost
-            _note(lease.spent, now, cost)
+            if self._counts_answers:
+                lease.flying += cost
+            else:
+                _note(lease.spent, now, cost)
             if lease.tokens * 4 < lease.taken and not lease.asked and now >= lease.next_ask:
                 self._ask(key, lease, now)
             return 0.0
@@ -153,10 +161,21 @@ class Ledger:
         if lease is not None:
             lease.wanted = max(lease.wanted, tokens)
 
+    def answered(self, key: str, cost: int, now: float) -> None:
+        """A vendor's window counts when a request arrives there, which is by now at the latest."""
+        lease = self._leases.get(key)
+        if lease is not None and lease.flying >= cost:
+            lease.flying -= cost
+            _note(lease.spent, now, cost)
+
     def give_back(self, key: str, cost: int) -> None:
         """Undo a take."""
         lease = self._leases.get(key)
-        if lease is not None and lease.spent and lease.spent[-1][1] >= cost:
+        if lease is not None and self._counts_answers:
+            cost = min(cost, lease.flying)
+            lease.flying -= cost
+            lease.tokens += cost
+        elif lease is not None and lease.spent and lease.spent[-1][1] >= cost:
             when, tokens = lease.spent.pop()
             if tokens > cost:
                 lease.spent.append((when, tokens - cost))
@@ -212,7 +231,7 @@ class Ledger:
             is_due = lease.spent and now - lease.spent[0][0] >= REPORT
             if is_idle or is_due:
                 self._ask(key, lease, now, want=0, keep=not is_idle)
-            elif not lease.tokens and not lease.spent and now - lease.used >= FORGET:
+            elif not lease.tokens and not lease.spent and not lease.flying and now - lease.used >= FORGET:
                 del self._leases[key]
 
     def surrender(self, now: float) -> None:
@@ -225,7 +244,7 @@ class Ledger:
         if want is None:
             seconds = max(0.05, now - self._asked_last) if self._asked_last > 0 else AHEAD
             want = max(1, lease.wanted, math.ceil(min(1.0, AHEAD / seconds) * lease.taken))
-        kept = lease.tokens if keep and now < lease.until else 0
+        kept = (lease.tokens if keep and now < lease.until else 0) + lease.flying
         if not keep:
             lease.tokens = 0
         spent = [(tokens, now - when) for when, tokens in lease.spent]

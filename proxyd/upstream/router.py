@@ -63,51 +63,55 @@ class Router:
                 if waits is not None:
                     await waits
                     now = current_time()
-            if cluster is not None:
-                cluster.admit(now)
-                state = cluster.pick(exchange, now)
-                state.pending += 1
             try:
-                if cluster is None or state is None or cluster.hedge is None:
-                    response = await self._attempt(exchange, state, now)
+                if cluster is not None:
+                    cluster.admit(now)
+                    state = cluster.pick(exchange, now)
+                    state.pending += 1
+                try:
+                    if cluster is None or state is None or cluster.hedge is None:
+                        response = await self._attempt(exchange, state, now)
+                    else:
+                        response, state, now = await self._hedged(exchange, cluster, cluster.hedge, state, now)
+                except ProxyError as error:
+                    if cluster is None or state is None:
+                        if (
+                            exchange.attempts > 1
+                            or not exchange.reused
+                            or not may_retry_error(exchange, error, _STALE_ONLY)
+                        ):
+                            raise
+                        wait = 0.0
+                    else:
+                        state.pending -= 1
+                        cluster.failed(state, error, current_time(), now)
+                        wait = self._wait_after_error(exchange, cluster, state, error, current_time())
+                        if wait is None:
+                            raise
+                    outcome = error.error
+                except BaseException:
+                    if cluster is not None and state is not None:
+                        state.pending -= 1
+                        cluster.withdraw(state, now)
+                    raise
                 else:
-                    response, state, now = await self._hedged(exchange, cluster, cluster.hedge, state, now)
-            except ProxyError as error:
-                if cluster is None or state is None:
-                    if (
-                        exchange.attempts > 1
-                        or not exchange.reused
-                        or not may_retry_error(exchange, error, _STALE_ONLY)
-                    ):
-                        raise
-                    wait = 0.0
-                else:
+                    if cluster is None or state is None:
+                        return response
                     state.pending -= 1
-                    cluster.failed(state, error, current_time(), now)
-                    wait = self._wait_after_error(exchange, cluster, state, error, current_time())
+                    status = response.status if response.version != HTTP2 else grpc.http_status(response)
+                    cluster.answered(state, status, exchange.first_byte_seconds or 0.0, now)
+                    wait = None
+                    if status >= _FIRST_RETRYABLE:
+                        wait = self._wait_after_status(exchange, cluster, response, current_time())
                     if wait is None:
-                        raise
-                outcome = error.error
-            except BaseException:
-                if cluster is not None and state is not None:
-                    state.pending -= 1
-                    cluster.withdraw(state, now)
-                raise
-            else:
-                if cluster is None or state is None:
-                    return response
-                state.pending -= 1
-                status = response.status if response.version != HTTP2 else grpc.http_status(response)
-                cluster.answered(state, status, exchange.first_byte_seconds or 0.0, now)
-                wait = None
-                if status >= _FIRST_RETRYABLE:
-                    wait = self._wait_after_status(exchange, cluster, response, current_time())
-                if wait is None:
-                    if exchange.retrying:
-                        cluster.load.end_retry(exchange)
-                    return _told(exchange, response) if exchange.tries else response
-                response.body.abandon()
-                outcome = str(response.status)
+                        if exchange.retrying:
+                            cluster.load.end_retry(exchange)
+                        return _told(exchange, response) if exchange.tries else response
+                    response.body.abandon()
+                    outcome = str(response.status)
+            finally:
+                if route.gates is not None:
+                    route.gates.answered(exchange)
             exchange.tries.append(Try(exchange.endpoint or "-", outcome, state))
             exchange.endpoint = None
             exchange.request.body.rewind()
@@ -135,7 +139,9 @@ class Router:
                 with trio.move_on_after(wait):
                     await race.decided.wait()
                 later = current_time()
-                if not race.decided.is_set() and hedge.try_spend(later):
+                is_due = not race.decided.is_set() and hedge.try_spend(later)
+                gates = exchange.route.gates
+                if is_due and (gates is None or gates.try_take(exchange, later)):
                     other = cluster.second(exchange, state, later)
                     other.pending += 1
                     nursery.start_soon(race.run, self._attempt, race.twin(), other, later)
@@ -146,6 +152,9 @@ class Router:
                 runner.state.pending -= 1
                 cluster.withdraw(runner.state, runner.began)
             raise
+        finally:
+            if exchange.route.gates is not None and race.runners[1:]:
+                exchange.route.gates.answered(exchange)
         ended = current_time()
         winner = race.winner()
         for runner in race.others(than=winner or race.runners[0]):
