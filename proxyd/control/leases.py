@@ -31,6 +31,9 @@ MAX_QUESTIONS: Final = 4096
 """Questions of workers that wait; more are not answered, and the worker asks again."""
 
 ANSWERERS: Final = 8
+MAX_COPIES: Final = 4096
+"""States that are kept here besides, of limits that stand in a store."""
+
 MAX_WANT: Final = 100_000
 MAX_KEY: Final = 400
 MAX_SPENT: Final = 128
@@ -60,6 +63,8 @@ class Leases:
         """What is shared or must be kept; None: it cannot be reached."""
         self.is_fleet = False
         self._memory = MemoryStore(wall)
+        self._wall = wall
+        self._copies: dict[str, tuple[bytes, float]] = {}
         self._limits: dict[tuple[str, str], Limit] = {}
         self._questions_in, self._questions = trio.open_memory_channel[_Question](MAX_QUESTIONS)
         self._members = 1
@@ -115,13 +120,30 @@ class Leases:
     async def _lend(self, limit: Limit, message: WantLease, member: str) -> tuple[Grant, Bucket]:
         spent = [Spent(max(0, tokens), max(0.0, ago)) for tokens, ago in message.spent]
 
+        where = _PREFIX + place(message.service, limit, message.key)
+
         def change(value: bytes, now: float) -> tuple[Change, tuple[Grant, Bucket]]:
-            bucket = opened(limit, value, now)
+            bucket = opened(limit, value or self._remembered(where, now), now)
             bucket.settle(member, spent, message.kept, now, LIFETIME)
             grant = bucket.take(member, message.want, now, LIFETIME)
             return Change(bucket.encode(), bucket.lifetime(now)), (grant, bucket)
 
-        return await update(self._store_of(limit), _PREFIX + place(message.service, limit, message.key), change)
+        store = self._store_of(limit)
+        grant, bucket = await update(store, where, change)
+        if store is not self._memory:
+            self._remember(where, bucket)
+        return grant, bucket
+
+    def _remember(self, where: str, bucket: Bucket) -> None:
+        """Keep a copy for a store that forgets: a Redis that was restarted without its data must not begin anew."""
+        if where not in self._copies and len(self._copies) >= MAX_COPIES:
+            self._copies.pop(next(iter(self._copies)))
+        now = self._wall()
+        self._copies[where] = (bucket.encode(), now + bucket.lifetime(now))
+
+    def _remembered(self, where: str, now: float) -> bytes:
+        value, until = self._copies.get(where, (b"", 0.0))
+        return value if now < until else b""
 
     def _store_of(self, limit: Limit) -> Store:
         if not self.is_fleet and limit.rate:

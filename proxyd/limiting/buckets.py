@@ -104,12 +104,15 @@ class _Leases:
             self.held[member] = [tokens + (held[0] if held else 0), until]
 
     def settle(self, member: str, spent: int, kept: int, until: float) -> tuple[int, int]:
-        """Return how many of its tokens it spent and how many come back; what was lost before is neither."""
+        """Return how many tokens it spent beyond its lease, and how many of the lease come back.
+
+        What was spent beyond it was so while nobody could be asked, or after the lease was over.
+        """
         tokens = int(self.held.pop(member, (0, 0.0))[0])
-        spent = min(spent, tokens)
-        kept = min(kept, tokens - spent)
+        within = min(spent, tokens)
+        kept = min(kept, tokens - within)
         self.lend(member, kept, until)
-        return spent, tokens - spent - kept
+        return spent - within, tokens - within - kept
 
     def expire(self, now: float) -> list[tuple[int, float]]:
         """Remove what nobody settled; return tokens and times."""
@@ -161,8 +164,9 @@ class RateBucket:
     def settle(self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float) -> None:
         """Put back what was not spent."""
         self._refill(now)
-        _, back = self._leases.settle(member, sum(one.tokens for one in spent), kept, now + lifetime)
-        self._level = min(self._level + back, float(self._rule.burst - self._leases.total))
+        beyond, back = self._leases.settle(member, sum(one.tokens for one in spent), kept, now + lifetime)
+        level = min(self._level + back, float(self._rule.burst - self._leases.total))
+        self._level = max(level - beyond, -float(self._rule.burst))
 
     def _refill(self, now: float) -> None:
         """Refill first up to what the leases left, then let those go that are over."""
@@ -215,13 +219,12 @@ class WindowBucket:
     def settle(self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float) -> None:
         """Note when tokens were spent."""
         self._forget(now)
-        told = sorted(((now - max(0.0, one.ago), one.tokens) for one in spent if one.tokens > 0), reverse=True)
-        left, _ = self._leases.settle(member, sum(tokens for _, tokens in told), kept, now + lifetime)
+        told = [(now - max(0.0, one.ago), min(one.tokens, self._rule.limit)) for one in spent if one.tokens > 0]
+        self._leases.settle(member, sum(tokens for _, tokens in told), kept, now + lifetime)
+        since = now - self._rule.seconds
         for when, tokens in told:
-            counted = min(tokens, left)
-            if counted:
-                self._note(when, counted)
-            left -= counted
+            if when > since:
+                self._note(when, tokens)
 
     def _forget(self, now: float) -> None:
         for tokens, until in self._leases.expire(now):
@@ -295,8 +298,8 @@ class QuotaBucket:
     def settle(self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float) -> None:
         """Put back what was not spent."""
         self._leases.expire(now)
-        _, back = self._leases.settle(member, sum(one.tokens for one in spent), kept, now + lifetime)
-        self.used -= back
+        beyond, back = self._leases.settle(member, sum(one.tokens for one in spent), kept, now + lifetime)
+        self.used += min(beyond, self._rule.limit) - back
 
 
 def _pack(state: list[object]) -> bytes:

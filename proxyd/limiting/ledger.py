@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from proxyd.core.limiting import Limit, OnLoss
 from proxyd.limiting.buckets import AGAIN
-from proxyd.limiting.gcra import Gcra
+from proxyd.limiting.share import Share
 
 UNKNOWN: Final = -1.0
 """Control was asked for this key and has not answered yet."""
@@ -30,6 +30,9 @@ PATIENCE: Final = 1.0
 
 FORGET: Final = 60.0
 """Seconds after which a key without tokens is forgotten."""
+
+RENEW: Final = 2.0
+"""Seconds before its end at which a lease is renewed whose tokens attempts still hold."""
 
 RECHECK: Final = 1.0
 """Seconds after which control is asked again even where there should be none: somebody may have granted more."""
@@ -77,6 +80,7 @@ class _Lease:
         "more_at",
         "next_ask",
         "reset_at",
+        "share",
         "spent",
         "taken",
         "tokens",
@@ -108,18 +112,20 @@ class _Lease:
         """There are some, and others hold them: they may come back any time."""
         self.left = 0
         self.reset_at = now
+        self.share: Share | None = None
+        """What it keeps to while nobody answers."""
 
 
 class Ledger:
     """The leases of one limit in one worker."""
 
     def __init__(
-        self, limit: Limit, ask: Callable[[Question], None], local: Gcra, arrived: Callable[[str], None]
+        self, limit: Limit, workers: int, ask: Callable[[Question], None], arrived: Callable[[str], None]
     ) -> None:
         self.limit = limit
         self._ask_control = ask
-        self._local = local
-        """What counts while nobody answers, with OnLoss.LOCAL."""
+        self._workers = workers
+        """Of this host: while nobody answers each keeps to its share."""
         self._counts_answers = limit.window > 0 and not limit.names_caller
         """Whether what was taken is spent when its attempt is over; what is taken once per exchange is so at once."""
         self._arrived = arrived
@@ -203,6 +209,7 @@ class Ledger:
         else:
             self._lost_since = math.inf
             self._members = max(1, reply.members)
+            lease.share = None
             lease.tokens = (lease.tokens if now < lease.until else 0) + reply.tokens
             lease.until = began + reply.lifetime
             is_out = lease.asked_for > 0 and not reply.tokens
@@ -229,7 +236,8 @@ class Ledger:
                 continue
             is_idle = lease.tokens and now - lease.used >= IDLE
             is_due = lease.spent and now - lease.spent[0][0] >= REPORT
-            if is_idle or is_due:
+            is_late = lease.flying and lease.until - now < RENEW
+            if is_idle or is_due or is_late:
                 self._ask(key, lease, now, want=0, keep=not is_idle)
             elif not lease.tokens and not lease.spent and not lease.flying and now - lease.used >= FORGET:
                 del self._leases[key]
@@ -266,7 +274,12 @@ class Ledger:
             return 0.0
         if self.limit.on_loss is OnLoss.CLOSED:
             return PATIENCE
-        return self._local.try_take(hash(key), cost * self._members, now)
+        if lease.share is None:
+            lease.share = Share(self.limit, self._members * self._workers, lease.left, now)
+        wait = lease.share.try_take(cost, now)
+        if not wait:
+            _note(lease.spent, now, cost)  # to be told when somebody is there again
+        return wait
 
 
 def _note(spent: list[tuple[float, int]], now: float, cost: int) -> None:

@@ -10,7 +10,6 @@ from proxyd.core.messages import SetLease, WantLease
 from proxyd.core.service import Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.limiting.gate import Allowance, Gate, Gates, LocalRate, Slots
-from proxyd.limiting.gcra import Gcra
 from proxyd.limiting.ledger import Ledger, Question, Reply
 
 TEND_SECONDS: Final = 0.05
@@ -26,13 +25,14 @@ class Limits:
         self._gates: dict[tuple[str, str], Gate] = {}
         self._ledgers: dict[tuple[str, str], Ledger] = {}
         self._is_shared = False
+        self._workers = 1
 
     def apply(self, snapshot: Snapshot) -> None:
         """Keep the gates of limits that are as they were; make the others."""
         is_shared = snapshot.shares_limits or snapshot.workers != 1
-        former = self._gates if is_shared == self._is_shared else {}
+        former = self._gates if (is_shared, snapshot.workers) == (self._is_shared, self._workers) else {}
         ledgers, self._ledgers = self._ledgers, {}
-        self._is_shared = is_shared
+        self._is_shared, self._workers = is_shared, snapshot.workers
         self._gates = {}
         for service in snapshot.services:
             for limit in service.limits:
@@ -112,22 +112,13 @@ class Limits:
 
     def _leased(self, service: str, limit: Limit) -> Gate:
         gates: list[Gate] = []
-        rate, burst = _local(limit)
 
         def ask(question: Question) -> None:
             self._ask(WantLease(service, limit.name, question.key, question.want, question.kept, list(question.spent)))
 
-        ledger = Ledger(limit, ask, Gcra(rate, burst), lambda key: gates[0].notice(key))  # noqa: PLW0108 - it is made below
-        self._ledgers[service, limit.name] = ledger
-        gate = Gate(service, limit, ledger, self._spawn)
-        gates.append(gate)
-        return gate
+        def arrived(key: str) -> None:
+            gates[0].notice(key)
 
-
-def _local(limit: Limit) -> tuple[float, int]:
-    """Return rate and burst that a member keeps to by itself, before the division by their number."""
-    if limit.rate:
-        return limit.rate, limit.burst
-    if limit.window:
-        return limit.window / limit.window_seconds, max(1, limit.window // 10)
-    return limit.quota / (30 * 86_400), max(1, limit.quota // 100)
+        ledger = self._ledgers[service, limit.name] = Ledger(limit, self._workers, ask, arrived)
+        gates.append(Gate(service, limit, ledger, self._spawn))
+        return gates[0]

@@ -82,10 +82,16 @@ async def test_questions_out_of_range_break_a_rule(desk: Desk) -> None:
             desk.leases.ask(broken, "1", lambda _: None)
 
 
-async def test_a_worker_cannot_give_back_more_than_it_had(desk: Desk) -> None:
+async def test_what_was_spent_while_nobody_could_be_asked_is_told_later(desk: Desk) -> None:
     await desk.ask(2)
-    await desk.ask(0, spent=100_000)
-    assert (await desk.leases.quotas())[0]["used"] == 2
+    await desk.ask(0, spent=5)
+    assert (await desk.leases.quotas())[0]["used"] == 5
+
+
+async def test_a_store_that_was_emptied_does_not_begin_anew(desk: Desk) -> None:
+    await desk.ask(0, spent=7)
+    desk.leases.store = MemoryStore()
+    assert (await desk.ask(10)).tokens == 3
 
 
 async def test_an_operator_revises_a_quota(desk: Desk) -> None:
