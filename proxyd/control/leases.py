@@ -65,6 +65,7 @@ class Leases:
         self._memory = MemoryStore(wall)
         self._wall = wall
         self._copies: dict[str, tuple[bytes, float]] = {}
+        """States, and when they were so."""
         self._limits: dict[tuple[str, str], Limit] = {}
         self._questions_in, self._questions = trio.open_memory_channel[_Question](MAX_QUESTIONS)
         self._members = 1
@@ -123,7 +124,7 @@ class Leases:
         where = _PREFIX + place(message.service, limit, message.key)
 
         def change(value: bytes, now: float) -> tuple[Change, tuple[Grant, Bucket]]:
-            bucket = opened(limit, value or self._remembered(where, now), now)
+            bucket = opened(limit, value, now) if value else self._restored(limit, where, now)
             bucket.settle(member, spent, message.kept, now, LIFETIME)
             grant = bucket.take(member, message.want, now, LIFETIME)
             return Change(bucket.encode(), bucket.lifetime(now)), (grant, bucket)
@@ -138,12 +139,17 @@ class Leases:
         """Keep a copy for a store that forgets: a Redis that was restarted without its data must not begin anew."""
         if where not in self._copies and len(self._copies) >= MAX_COPIES:
             self._copies.pop(next(iter(self._copies)))
-        now = self._wall()
-        self._copies[where] = (bucket.encode(), now + bucket.lifetime(now))
+        self._copies[where] = (bucket.encode(), self._wall())
 
-    def _remembered(self, where: str, now: float) -> bytes:
-        value, until = self._copies.get(where, (b"", 0.0))
-        return value if now < until else b""
+    def _restored(self, limit: Limit, where: str, now: float) -> Bucket:
+        """Return a limit's state where the store has none: a new one, or what is known of one that was there."""
+        value, when = self._copies.get(where, (b"", 0.0))
+        bucket = opened(limit, value, now)
+        age = self._wall() - when
+        if value and age < bucket.lifetime(now):
+            bucket.distrust(now - age, now)
+            return bucket
+        return opened(limit, b"", now)
 
     def _store_of(self, limit: Limit) -> Store:
         if not self.is_fleet and limit.rate:

@@ -21,6 +21,12 @@ MAX_ENTRIES: Final = 256
 
 MAX_MEMBERS: Final = 1024
 
+SHORT: Final = 60.0
+"""Seconds of a window that is waited for where a store has forgotten it."""
+
+DISTRUST: Final = 4.0
+"""Times the even pace that others may have kept since a copy was made."""
+
 AGAIN: Final = 0.05
 """Seconds until a member asks again where everything is lent."""
 
@@ -75,6 +81,10 @@ class Bucket(Protocol):
 
     def settle(self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float) -> None:
         """Account for a lease: these were spent, ``kept`` are still held, the rest comes back."""
+        ...
+
+    def distrust(self, since: float, now: float) -> None:
+        """The state is a copy of ``since``, and nobody knows what members did after it: err on the safe side."""
         ...
 
     def encode(self) -> bytes:
@@ -168,6 +178,11 @@ class RateBucket:
         level = min(self._level + back, float(self._rule.burst - self._leases.total))
         self._level = max(level - beyond, -float(self._rule.burst))
 
+    def distrust(self, since: float, now: float) -> None:
+        """Begin with an empty bucket."""
+        self._level = min(self._level, 0.0)
+        self._stamp = now
+
     def _refill(self, now: float) -> None:
         """Refill first up to what the leases left, then let those go that are over."""
         if now > self._stamp:
@@ -225,6 +240,12 @@ class WindowBucket:
         for when, tokens in told:
             if when > since:
                 self._note(when, tokens)
+
+    def distrust(self, since: float, now: float) -> None:
+        """Take a short window for spent, and of a long one what could be since the copy, several times over."""
+        limit, seconds = self._rule
+        share = 1.0 if seconds <= SHORT else min(1.0, DISTRUST * (now - since + 1) / seconds)
+        self._note(now, math.ceil(limit * share))
 
     def _forget(self, now: float) -> None:
         for tokens, until in self._leases.expire(now):
@@ -294,6 +315,9 @@ class QuotaBucket:
         self._leases.lend(member, tokens, now + lifetime)
         until = max(0.0, self._rule.end - now)
         return Grant(tokens, 0.0 if tokens else (AGAIN if self._leases.held else until), self.left, until)
+
+    def distrust(self, since: float, now: float) -> None:
+        """What others spent since is told by them, as far as they live."""
 
     def settle(self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float) -> None:
         """Put back what was not spent."""
