@@ -53,7 +53,7 @@ class Envoy(Peer):
         return {
             "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "forward",
-            "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+            "upgrade_configs": [{"upgrade_type": "CONNECT"}, {"upgrade_type": "websocket"}],
             "access_log": [
                 {
                     "name": "file",

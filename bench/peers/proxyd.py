@@ -31,6 +31,7 @@ services:
     base_url: http://{plain}
     insecure: true
     auth: {{scheme: header, name: {header}, secret: plain/key}}
+    pool: {{connections: 2048}}
     timeouts: {{connect: 2s, first_byte: 10s, total: 30s}}
 secrets:
   tickets/token: {{env: TICKETS_TOKEN}}

@@ -38,6 +38,30 @@ def exchange(connection: socket.socket, request: bytes) -> int:
     return int(head.split(b" ", 2)[1])
 
 
+def upgrade_bytes(target: Target) -> bytes:
+    """The head of an absolute-form request for a WebSocket."""
+    fields = f"Host: {target.plain_authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    handshake = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    return f"GET {target.plain_url} HTTP/1.1\r\n{fields}{handshake}\r\n".encode()
+
+
+def switch(connection: socket.socket, request: bytes) -> int:
+    """Send a request for an upgrade, and bytes that are echoed once it was granted; its status, or 0."""
+    connection.sendall(request)
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(65536)
+        if not piece:
+            return 0
+        received += piece
+    status = int(received.split(b" ", 2)[1])
+    if status == 101:
+        connection.sendall(b"hello")
+        if connection.recv(5, socket.MSG_WAITALL) != b"hello":
+            return 0
+    return status
+
+
 def _content_length(head: bytes) -> int:
     for line in head.lower().split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")

@@ -1,13 +1,17 @@
 """Memory: of all processes once they serve, and what an idle connection adds."""
 
+import dataclasses
 import resource
+import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from bench.peers.base import Peer
 from bench.processes import pause
 from bench.scenarios.base import Round, Scenario, ScenarioError
-from bench.scenarios.exchange import dial, exchange, request_bytes
+from bench.scenarios.exchange import dial, exchange, request_bytes, switch, upgrade_bytes
 from bench.stats import Sample
+from bench.switch import SwitchOrigin
 from bench.tools import Tools
 
 CONNECTIONS = 1000
@@ -23,28 +27,51 @@ class Idle(Scenario):
         super().__init__(name, about, peers, ("pss_mib", "pss_loaded_mib", "per_connection_kib"))
 
     def measure(self, peer: Peer, tools: Tools, times: Round) -> Sample:
-        _raise_descriptor_limit()
         request = request_bytes(peer.target)
         peer.start()
         with dial(peer.port) as first:
-            _expect(peer, exchange(first, request))
+            _expect(peer, exchange(first, request), 200)
+        return _weigh(peer, lambda connection: _expect(peer, exchange(connection, request), 200))
+
+
+class IdleWebSockets(Scenario):
+    """A fresh peer carries one WebSocket, then CONNECTIONS more on which a few bytes went each way."""
+
+    fresh = True
+
+    def __init__(self, name: str, about: str, peers: tuple[str, ...]) -> None:
+        super().__init__(name, about, peers, ("pss_mib", "pss_loaded_mib", "per_connection_kib"))
+
+    def measure(self, peer: Peer, tools: Tools, times: Round) -> Sample:
+        with SwitchOrigin(peer.target) as origin:
+            peer.target = dataclasses.replace(peer.target, plain_port=origin.port)
+            request = upgrade_bytes(peer.target)
+            peer.start()
+            with dial(peer.port) as first:
+                _expect(peer, switch(first, request), 101)
+            return _weigh(peer, lambda connection: _expect(peer, switch(connection, request), 101))
+
+
+def _weigh(peer: Peer, use: Callable[[socket.socket], None]) -> Sample:
+    """Weigh the peer, then open CONNECTIONS, ``use`` each once, and weigh it again."""
+    _raise_descriptor_limit()
+    pause(SETTLE)
+    bare = peer.pss_bytes()
+    with ExitStack() as held:
+        for _ in range(CONNECTIONS):
+            connection = held.enter_context(dial(peer.port))
+            use(connection)
         pause(SETTLE)
-        bare = peer.pss_bytes()
-        with ExitStack() as held:
-            for _ in range(CONNECTIONS):
-                connection = held.enter_context(dial(peer.port))
-                _expect(peer, exchange(connection, request))
-            pause(SETTLE)
-            loaded = peer.pss_bytes()
-        return {
-            "pss_mib": bare / 1024**2,
-            "pss_loaded_mib": loaded / 1024**2,
-            "per_connection_kib": (loaded - bare) / 1024 / CONNECTIONS,
-        }
+        loaded = peer.pss_bytes()
+    return {
+        "pss_mib": bare / 1024**2,
+        "pss_loaded_mib": loaded / 1024**2,
+        "per_connection_kib": (loaded - bare) / 1024 / CONNECTIONS,
+    }
 
 
-def _expect(peer: Peer, status: int) -> None:
-    if status != 200:
+def _expect(peer: Peer, status: int, wanted: int) -> None:
+    if status != wanted:
         raise ScenarioError(f"{peer.name} answered {status}: {peer.log_end()}")
 
 

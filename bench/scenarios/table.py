@@ -2,7 +2,7 @@
 
 from bench.origin import POST_BYTES
 from bench.scenarios.base import Scenario
-from bench.scenarios.idle import Idle
+from bench.scenarios.idle import Idle, IdleWebSockets
 from bench.scenarios.requests import Forward, Intercept
 from bench.scenarios.start import Start
 from bench.scenarios.stream import Stream
@@ -12,7 +12,8 @@ CONNECTIONS = 32
 
 PROXIES = ("proxyd", "envoy", "haproxy", "squid", "proxy.py", "mitmproxy")
 WITH_DIRECT = (*PROXIES, "direct")
-STREAMS = ("proxyd", "envoy", "squid", "mitmproxy")
+STREAMS = ("proxyd", "envoy", "squid")
+"""HAProxy waits for more to send, mitmproxy for the whole response, unless they are told otherwise."""
 TUNNELS = ("proxyd", "haproxy", "haproxy-splice", "envoy", "direct")
 INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
 
@@ -28,8 +29,9 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Intercept("intercept-new", "HTTPS, each request on a new connection, 8 at a time", INTERCEPTORS, 8, new=True),
         Idle("idle", "memory of all processes, and with 1,000 idle plain connections", PROXIES),
+        IdleWebSockets("idle-websocket", "memory with 1,000 WebSockets that are silent", ("proxyd", "envoy")),
         Stream("stream", "server-sent events, one each 20 ms: origin write to client read", STREAMS),
-        Stream("stream-intercept", "the same, intercepted", ("proxyd", "mitmproxy"), secure=True),
+        Stream("stream-intercept", "the same, intercepted", ("proxyd",), secure=True),
         Start("start", "from exec to the first byte served, empty state folder", PROXIES),
     )
 }
