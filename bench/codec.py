@@ -102,7 +102,7 @@ class Library:
         self._h2.send_data(stream, data, end_stream=ended)
 
     def room(self, stream: int) -> int:
-        return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+        return int(min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size))
 
     def hear(self, data: bytes) -> None:
         for event in self._h2.receive_data(data):

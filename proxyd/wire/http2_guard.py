@@ -126,6 +126,11 @@ class Guard:
         if self._empty > self._limits.empty_frames:
             raise FloodError("empty DATA frames")
 
+    def late(self) -> None:
+        """A frame came on a stream that is over. FloodError."""
+        if not self._control.spend():
+            raise FloodError("frames on streams that are over")
+
     def reset(self) -> None:
         """A stream came to nothing by the peer's doing. FloodError."""
         if not self._resets.spend():

@@ -580,7 +580,7 @@ async def test_what_is_no_http2_is_a_bad_response() -> None:
 
 async def test_a_violation_ends_the_connection_with_its_code() -> None:
     async def answer(session: Session, asked: Asked) -> None:
-        await session.flush(b"\0\0\x04\x08\0\0\0\0\1\0\0\0\0")  # WINDOW_UPDATE of nothing
+        await session.flush(b"\0\0\x04\x08\0\0\0\0\0\0\0\0\0")  # WINDOW_UPDATE of nothing
 
     async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=ONCE)) as plane:
         client = await plane.connect()
