@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.lab.curl import curl
-from tests.lab.daemon import Daemon, configuration, environment
+from tests.lab.daemon import Daemon, configuration, environment, wait_until
 from tests.lab.origin import BASE_URL, TOKEN, Origin
 from tests.lab.pki import Pki
 from tests.lab.tools import require_node, require_tool
@@ -148,3 +148,34 @@ def test_httpx_speaks_it_through_the_proxy(served: Served) -> None:
 def test_clients_that_want_http1_get_it(served: Served) -> None:
     done = curl(served.daemon, f"{BASE_URL}/echo", "--http1.1", "-w", "\n%{http_version}")
     assert done.stdout.endswith("\n1.1")
+
+
+def test_upgrades_and_reloads_under_load_lose_no_stream(
+    tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki
+) -> None:
+    folder = tmp_path_factory.mktemp("http2-upgrade")
+    config = configuration(origin, pki, folder) | {"workers": 2}
+    config["listeners"].append({"name": "open", "mode": "gateway", "address": "127.0.0.1:0", "open": True})
+    script = SCRIPT.with_name("http2_load.mjs")
+    with Daemon(folder, config) as daemon:
+        url = f"http://127.0.0.1:{daemon.address('open')[1]}/tickets/echo"
+        command = [require_node()[0], str(script), url]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment(folder)) as load:
+            assert load.stdin is not None
+            assert load.stdout is not None
+            try:
+                load.stdout.readline()
+                for words in (("upgrade", "--json"), ("reload",), ("upgrade", "--json")):
+                    done = daemon.run(*words)
+                    assert done.returncode == 0, done.stderr
+                    for _ in range(5):
+                        load.stdout.readline()
+                load.stdin.close()
+                tally = json.loads(load.stdout.read().splitlines()[-1])
+            finally:
+                load.kill()
+        wait_until(lambda: not daemon.status()["draining"], "former generations to end")
+        assert tally["errors"] == []
+        assert tally["connections"] >= 3
+        assert tally["done"] >= 1500
