@@ -19,6 +19,8 @@ PADDED: Final = 0x8
 _SETTING: Final = 6
 _FREE_UPDATES: Final = 5
 _UPDATES_PER_STREAM: Final = 2
+_UPDATES_PER_DATA: Final = 2
+"""For each DATA frame that comes, which our windows bound: of its stream, and of the connection."""
 
 
 class FloodError(Exception):
@@ -89,6 +91,7 @@ class Guard:
             if length:
                 self._empty = 0
                 self._control.earn()
+                self._updates -= _UPDATES_PER_DATA  # gRPC sends one along with each message, however few it gets
             elif not flags & END_STREAM:
                 self.empty()
         elif kind == HEADERS:

@@ -199,6 +199,12 @@ def test_each_message_of_a_conversation_goes_through_at_once(calls: Calls) -> No
     assert answers.code() is Code.OK
 
 
+def test_a_busy_conversation_of_small_messages_is_no_flood(calls: Calls) -> None:
+    """Each side sends window updates along with its messages, more than it gets frames."""
+    answers = calls.both("Chat", (b"%d" % number for number in range(3000)))
+    assert list(answers) == [b"re: %d" % number for number in range(3000)]
+
+
 def test_a_server_may_end_before_its_client(calls: Calls) -> None:
     questions: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     answers = calls.both("Enough", iter(questions.get, None))

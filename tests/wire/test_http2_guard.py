@@ -191,6 +191,19 @@ def test_window_updates_for_data_that_was_sent_are_no_flood() -> None:
         codec.receive((frame(8, 0, 0, b"\0\0\0\x01") + frame(8, 0, 1, b"\0\0\0\x01")) * 5)
 
 
+def test_two_window_updates_beside_each_message_that_comes_are_no_flood() -> None:
+    guard = Guard(LIMITS, Clock())
+    guard.frame(1, 0, 10)
+    for _ in range(1000):
+        guard.frame(0, 0, 11)
+        guard.frame(8, 0, 4)
+        guard.frame(8, 0, 4)
+    for _ in range(7):
+        guard.frame(8, 0, 4)
+    with pytest.raises(FloodError):
+        guard.frame(8, 0, 4)
+
+
 def test_a_keep_alive_ping_may_come_for_ever() -> None:
     clock = Clock()
     guard = Guard(LIMITS, clock)
