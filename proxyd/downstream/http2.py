@@ -295,6 +295,11 @@ class Http2Connection:
             self.stream.close()
             self.multiplex.fail("gone")
 
+    def said(self) -> None:
+        """A call has said all: that goes out at once where no other may add to it."""
+        if len(self._calls) == 1:
+            self.multiplex.flush()
+
     def over(self, call: Call) -> None:
         """A call has come to its end."""
         del self._calls[call.lane.id]

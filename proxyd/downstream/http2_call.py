@@ -115,6 +115,7 @@ class Call:
         via = self._view.via if response.version < 20 else self._view.via_http2
         try:
             await write(self._connection.codec, self.lane, self.exchange, response, via[_VIA:-2])
+            self._connection.said()
         except ProxyError as error:  # within the body
             self._cut(error, Code.INTERNAL_ERROR)
         except StreamError:

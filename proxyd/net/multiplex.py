@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from trio import current_time
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
-from proxyd.net.stream import LARGE_READ, NEVER, Late, Stream
+from proxyd.net.stream import LARGE_READ, NEVER, Late, Stream, StreamError
 
 CANCEL = 0x8
 """The error code for lanes that are not wanted any more (RFC 9113 §7)."""
@@ -296,6 +296,8 @@ class Multiplex:
         """Body bytes queued with the engine and not handed to the stream yet."""
         self._dirty = False
         self._writing = False
+        self._rest = b""
+        """What ``flush`` found no room for: it goes first."""
         self._unanswered = 0
         """Bytes read since the writer began to wait for the peer."""
         self._line: deque[Lane] = deque()
@@ -392,6 +394,8 @@ class Multiplex:
             self._dirty = False
             queued = self._queued
             data = engine.take()
+            if self._rest:
+                data, self._rest = self._rest + data, b""
             if data:
                 self._writing = True
                 await stream.send(data)
@@ -405,6 +409,21 @@ class Multiplex:
                 self._crowded = len(line) > 1
                 for lane in line:
                     lane.wake_writer()
+
+    def flush(self) -> None:
+        """Write now what there is room for, a turn of the loop before the writer would: for who is alone."""
+        if self._writing or self._rest:
+            return
+        queued, data = self._queued, self.engine.take()
+        if not data:
+            return
+        try:
+            self._rest = self.stream.send_nowait(data)
+        except StreamError:
+            return  # the reader meets the same
+        if not self._rest:
+            self._queued -= queued
+            self._unanswered = 0
 
     def finish(self) -> None:
         """Let the writer end once everything is out."""

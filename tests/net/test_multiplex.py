@@ -208,3 +208,24 @@ async def test_the_end_of_the_connection_is_the_end_of_every_lane(side: Side) ->
     for lane in lanes:
         with pytest.raises(Late, match="closed"):
             await lane.send(b"x")
+
+
+async def test_a_flush_writes_at_once_and_leaves_the_rest_to_the_writer(side: Side) -> None:
+    lane = side.lane(1)
+    await lane.send(b"now")
+    side.multiplex.flush()
+    assert await side.peer.recv(100) == b"now"
+    sent = b"now"
+    while not side.multiplex._rest:
+        await side.lane(3).send(bytes(FRAME))
+        sent += bytes(FRAME)
+        side.multiplex.flush()
+    await lane.send(b"last", ended=True)
+    side.multiplex.flush()
+    side.multiplex.finish()
+    got = b"now"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(side.multiplex.run_writer)
+        while len(got) < len(sent) + 4:
+            got += await side.peer.recv(1_000_000)
+    assert got == sent + b"last"
