@@ -151,6 +151,7 @@ class Codec(Sender):
             self.credit(0, credit)
             self._fault(number, Code.FLOW_CONTROL_ERROR, events)
             return
+        self._guard.useful()
         ended = bool(flags & END_STREAM)
         if ended:
             self._half(number, stream, THEIRS)
@@ -197,6 +198,7 @@ class Codec(Sender):
             if not ended:  # §8.1
                 self._fault(number, Code.PROTOCOL_ERROR, events)
                 return
+            self._guard.useful()
             self._half(number, stream, THEIRS)
             events.append(Trailers(number, fields))
         else:
@@ -206,6 +208,7 @@ class Codec(Sender):
                     return
             else:
                 stream.headed = True
+                self._guard.useful()
                 if ended:
                     self._half(number, stream, THEIRS)
             events.append(Head(number, fields, ended))
@@ -222,6 +225,7 @@ class Codec(Sender):
         self._last = number
         sides = THEIRS if ended else 0
         self._streams[number] = Stream(self._first_room, self._limits.stream_window, sides, headed=True)
+        self._guard.useful()
         events.append(Head(number, fields, ended))
 
     def _decode(self, block: bytes) -> Headers:

@@ -90,7 +90,6 @@ class Guard:
         if kind == DATA:
             if length:
                 self._empty = 0
-                self._control.earn()
                 self._updates -= _UPDATES_PER_DATA  # gRPC sends one along with each message, however few it gets
             elif not flags & END_STREAM:
                 self.empty()
@@ -98,7 +97,6 @@ class Guard:
             self._heads += 1
             self._block = length
             self._continuations = 0
-            self._control.earn()
         elif kind == WINDOW_UPDATE:
             self._updates += 1
             most = _FREE_UPDATES + _UPDATES_PER_STREAM * self._heads + self._limits.window_updates * self.sent
@@ -128,6 +126,10 @@ class Guard:
         self._empty += 1
         if self._empty > self._limits.empty_frames:
             raise FloodError("empty DATA frames")
+
+    def useful(self) -> None:
+        """A frame carried some of a message."""
+        self._control.earn()
 
     def late(self) -> None:
         """A frame came on a stream that is over. FloodError."""
