@@ -2,20 +2,23 @@
 
 import contextlib
 import queue
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.lab.daemon import Daemon, configuration, wait_until
+from tests.lab.daemon import Daemon, configuration, pause, wait_until
 from tests.lab.grpcs import OPTIONS, PATIENCE, SERVICE, Lab, LabServer, lab_server
 from tests.lab.origin import HOST, TOKEN, Origin
 from tests.lab.pki import Pki
 
 pytestmark = pytest.mark.e2e
 
+CLIENTS = Path(__file__).parent / "clients"
 Code = grpc.StatusCode
 
 
@@ -41,6 +44,9 @@ class Calls:
 
     def upload(self, name: str, requests: Iterator[bytes], **options: Any) -> Any:
         return self._made("stream_unary", name)(requests, **self._with(options))
+
+    def upload_future(self, name: str, requests: Iterator[bytes], **options: Any) -> Any:
+        return self._made("stream_unary", name).future(requests, **self._with(options))
 
     def both(self, name: str, requests: Iterator[bytes], **options: Any) -> Any:
         return self._made("stream_stream", name)(requests, **self._with(options))
@@ -289,9 +295,29 @@ def test_a_reader_that_is_slow_slows_the_server(calls: Calls) -> None:
     while calls.lab.seen.sent != before:
         before = calls.lab.seen.sent
         assert calls.unary("Echo", bytes(100_000)) == bytes(100_000)
-        calls.lab.seen.release.wait(0.3)
+        pause(0.3)
     assert before < 90
     assert sum(1 for _ in call) == 99
+
+
+def test_a_server_that_is_slow_slows_the_sender(calls: Calls) -> None:
+    sent = 0
+
+    def messages() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            yield bytes(1_000_000)
+            sent += 1
+
+    future = calls.upload_future("Sip", messages())
+    before = -1
+    while sent != before or not sent:
+        before = sent
+        assert calls.unary("Echo", bytes(100_000)) == bytes(100_000)
+        pause(0.3)
+    assert before < 90
+    calls.lab.seen.release.set()
+    assert future.result(PATIENCE) == b"100000000"
 
 
 def test_the_log_has_an_entry_for_each_call(calls: Calls) -> None:
@@ -300,6 +326,12 @@ def test_the_log_has_an_entry_for_each_call(calls: Calls) -> None:
     wait_until(lambda: calls.daemon.log()[-1]["path"] == f"/{SERVICE}/Echo", "the entry")
     entry = calls.daemon.log()[-1]
     assert (entry["status"], entry["flags"]) == (200, "")
+
+
+def test_a_program_that_knows_nothing_of_proxyd(place: Place) -> None:
+    program = [sys.executable, str(CLIENTS / "call_grpc.py"), f"{HOST}:443", f"/{SERVICE}/Echo"]
+    done = place.daemon.run("exec", "--runtime-dir", str(place.daemon.folder / "run"), "--", *program)
+    assert done.stdout == "hello\n", done.stderr
 
 
 # --- what proxyd says itself ----------------------------------------------------------------------

@@ -54,6 +54,7 @@ class Lab(grpc.GenericRpcHandler):
             "Mirror": grpc.unary_unary_rpc_method_handler(self._checked(self.mirror)),
             "Flaky": grpc.unary_unary_rpc_method_handler(self._checked(self.flaky)),
             "FlakyToo": grpc.unary_unary_rpc_method_handler(self._checked(self.flaky)),
+            "Sip": grpc.stream_unary_rpc_method_handler(self._checked(self.sip)),
             "Enough": grpc.stream_stream_rpc_method_handler(self._checked_stream(self.enough)),
         }
         return make.get(name)
@@ -138,6 +139,12 @@ class Lab(grpc.GenericRpcHandler):
         if request:
             context.abort(grpc.StatusCode.INTERNAL, f"bad token: {token}")
         return b"done"
+
+    def sip(self, requests: Iterator[bytes], context: Any) -> bytes:
+        """Takes the first message, and the others when it is told to."""
+        size = len(next(requests))
+        self.seen.release.wait(PATIENCE)
+        return b"%d" % (size + sum(map(len, requests)))
 
     def flaky(self, request: bytes, context: Any) -> bytes:
         """Works the second time."""
