@@ -164,7 +164,7 @@ class Cluster:
     def lost(self, state: EndpointState, began: float, now: float) -> None:
         """An attempt that ``began`` then was given up, since another one was faster."""
         if self._several:
-            state.observe(now - began, now)
+            state.outlast(now - began, now)
         self.withdraw(state, began)
 
     def _unusable(self) -> ProxyError:

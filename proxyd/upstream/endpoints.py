@@ -95,6 +95,15 @@ class EndpointState:
             self._estimate = self._estimate * old + seconds * (1.0 - old)
         self._stamp = now
 
+    def outlast(self, seconds: float, now: float) -> None:
+        """Take in that an attempt was given up after so long: it would have taken longer, nobody knows how much.
+
+        So the estimate never falls by it, and what is known of a slow endpoint counts anew: else one that loses every
+        race would be taken for as fast as those who win.
+        """
+        self._estimate = max(self._estimate, seconds)
+        self._stamp = now
+
     def load(self, now: float) -> float:
         """Return what one more request here would wait for: the estimate, times what is pending."""
         estimate = self._estimate
