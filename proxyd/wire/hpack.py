@@ -53,6 +53,10 @@ _UNINDEXED: Final = frozenset(
 _LARGEST: Final = 1024
 """Larger fields are not worth their place in a table of 4 KiB."""
 
+_KEPT: Final = 48
+_KEPT_BYTES: Final = 96
+"""How many decoded strings are kept, and how long they may be in Huffman code."""
+
 _MAX_SHIFT: Final = 21
 """An integer takes four bytes beside its prefix at the most: 2^28 is beyond every limit here."""
 
@@ -74,11 +78,13 @@ class Never(tuple[bytes, bytes]):
 class Decoder:
     """Blocks of one direction of one connection to fields."""
 
-    __slots__ = ("_entries", "_size", "_table_bytes", "max_allowed_table_size", "max_header_list_size")
+    __slots__ = ("_decoded", "_entries", "_size", "_table_bytes", "max_allowed_table_size", "max_header_list_size")
 
     def __init__(self, max_list: int) -> None:
         self._entries: list[tuple[tuple[bytes, bytes], int]] = []
         """Dynamic table, newest last: a field and its size."""
+        self._decoded: dict[bytes, bytes] = {}
+        """Strings in Huffman code that came before: many peers (nginx) index nothing, and say the same again."""
         self._size = 0
         self._table_bytes = DEFAULT_TABLE
         self.max_allowed_table_size = DEFAULT_TABLE
@@ -133,8 +139,8 @@ class Decoder:
             assert entry is not None
             name = entry[0][0]
         else:
-            name, position = _string(block, position)
-        value, position = _string(block, position)
+            name, position = self._string(block, position)
+        value, position = self._string(block, position, secret=0x10 <= byte < 0x20)
         size = len(name) + len(value) + OVERHEAD
         if byte >= 0x40:
             field = (name, value)
@@ -142,6 +148,31 @@ class Decoder:
         else:
             field = Never((name, value)) if byte & 0x10 else (name, value)
         return field, size, position
+
+    def _string(self, block: bytes, position: int, *, secret: bool = False) -> tuple[bytes, int]:
+        """Read a string (§5.2); what is ``secret`` is not kept."""
+        byte = block[position]
+        position += 1
+        length = byte & 0x7F
+        if length == 0x7F:
+            length, position = _integer(block, position, 0x7F)
+        end = position + length
+        if end > len(block):
+            raise CompressionError("a string beyond its block")
+        text = block[position:end]
+        if byte < 0x80:
+            return text, end
+        plain = self._decoded.get(text)
+        if plain is None:
+            try:
+                plain = decode_huffman(text)
+            except HPACKDecodingError as error:
+                raise CompressionError(str(error)) from None
+            if not secret and length <= _KEPT_BYTES:
+                if len(self._decoded) >= _KEPT:
+                    self._decoded.clear()
+                self._decoded[text] = plain
+        return plain, end
 
     def _add(self, field: tuple[bytes, bytes], size: int) -> None:
         entries = self._entries
@@ -283,22 +314,3 @@ def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
         shift += 7
         if shift > _MAX_SHIFT:
             raise CompressionError("an integer of too many bytes")
-
-
-def _string(block: bytes, position: int) -> tuple[bytes, int]:
-    """Read a string (§5.2)."""
-    byte = block[position]
-    position += 1
-    length = byte & 0x7F
-    if length == 0x7F:
-        length, position = _integer(block, position, 0x7F)
-    end = position + length
-    if end > len(block):
-        raise CompressionError("a string beyond its block")
-    text = block[position:end]
-    if byte < 0x80:
-        return text, end
-    try:
-        return decode_huffman(text), end
-    except HPACKDecodingError as error:
-        raise CompressionError(str(error)) from None

@@ -146,3 +146,11 @@ def test_a_table_that_shrinks_and_grows_between_blocks_is_announced_by_both_size
     for size in (100, 4096, 50, 3000):
         encoder.header_table_size = size
     assert encoder.encode([(b":method", b"GET", False)]) == bytes.fromhex("3f133f991782")
+
+
+def test_a_string_that_comes_again_is_decoded_once_and_a_secret_each_time() -> None:
+    decoder = Decoder(1000)
+    for _ in range(2):
+        assert decoder.decode(bytes.fromhex("048cf1e3c2e5f23a6ba0ab90f4ff")) == [(b":path", b"www.example.com")]
+        assert decoder.decode(bytes.fromhex("1f0886a8eb10649cbf")) == [(b"authorization", b"no-cache")]
+    assert list(decoder._decoded.values()) == [b"www.example.com"]
