@@ -509,3 +509,82 @@ async def test_a_wrong_length_is_malformed(connect: Open) -> None:
             answer = await client.answer(stream)
             assert answer.reset == PROTOCOL_ERROR or answer.status == 400
         assert (await client.get(b"/")).status == 200
+
+
+# --- clients that read slowly, or not at all ------------------------------------------------------
+
+
+async def test_a_client_that_reads_nothing_is_ended_and_holds_little(connect: Open) -> None:
+    """Its windows are wide open: what it does not take must stay with the origins."""
+
+    async def endless(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        while not wire.ended.is_set():
+            try:
+                await wire.stream.send_all(bytes(65536))
+            except trio.BrokenResourceError:
+                return
+
+    async with open_both(endless, limits=Limits(idle_timeout=1.0)) as (_, plane):
+        client = await connect(plane)
+        client.h2.increment_flow_control_window(1_000_000_000)
+        for _ in range(20):
+            stream = await client.ask(b"/")
+            client.h2.increment_flow_control_window(1_000_000_000, stream)
+        await client.flush()
+        events = [await plane.event(number) for number in range(20)]
+        assert {event["status"] for event in events} == {200}
+        assert all(event["error"] for event in events)
+        held = sum(event["response_bytes"] for event in events)
+        assert held < 8_000_000, "what the kernel's buffers and ours took"
+        assert (await (await connect(plane)).get(b"/", method=b"HEAD")).status == 200
+
+
+async def test_a_stream_that_nobody_reads_does_not_hold_up_the_others(connect: Open) -> None:
+    async def answer(origin: Origin, wire: Wire) -> None:
+        while (seen := await read_request(origin, wire)) is not None:
+            size = 1_000_000 if seen.target == b"/large" else 10
+            await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+
+    async with open_both(answer) as (_, plane):
+        client = await connect(plane, grants=False)
+        client.h2.increment_flow_control_window(10_000_000)
+        large = [await client.ask(b"/large") for _ in range(5)]
+        await client.until(lambda: all(len(client.answers[one].body) == 65535 for one in large))
+        for _ in range(5):
+            assert len((await client.get(b"/small")).body) == 10
+        for one in large:
+            client.h2.increment_flow_control_window(1_000_000, one)
+        await client.flush()
+        for one in large:
+            assert len((await client.answer(one)).body) == 1_000_000
+
+
+async def test_an_upload_that_its_upstream_does_not_take_does_not_hold_up_the_others(connect: Open) -> None:
+    release = trio.Event()
+
+    async def answer(origin: Origin, wire: Wire) -> None:
+        if b"/slow" in await wire.until(b" HTTP/1.1\r\n"):
+            await release.wait()
+            await wire.rest()
+        else:
+            await wire.head()
+            await wire.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+
+    async with open_both(answer) as (_, plane):
+        client = await connect(plane)
+        slow = await client.ask(b"/slow", method=b"POST", ended=False)
+        conn = client.h2
+        sent = 0
+        with trio.move_on_after(0.5):
+            while True:
+                await client.until(lambda: conn.local_flow_control_window(slow) > 0)
+                size = min(conn.local_flow_control_window(slow), 16_384)
+                conn.send_data(slow, bytes(size))
+                sent += size
+                await client.flush()
+        assert sent < 20_000_000
+        for _ in range(5):
+            assert (await client.get(b"/other")).body == b"ok"
+        release.set()
