@@ -1,4 +1,4 @@
-"""The origin: two nginx processes on loopback, one for small exchanges, one for the tunnel's gigabyte.
+"""The origin: two nginx processes on loopback, one for small exchanges (h2c too), one for the tunnel's gigabyte.
 
 Two, because one worker that sends a gigabyte would delay the neighbour whose latency the tunnel scenario measures.
 The small exchanges are refused (401) without the credential, so that no figure counts a request without injection.
@@ -20,7 +20,11 @@ HOST = "api.tickets.example"
 """The name that the TLS origin's certificate has, besides localhost and 127.0.0.1."""
 PATH = "/v2/item"
 BULK_PATH = "/bulk"
+CALL_PATH = "/tickets.Tickets/Get"
+"""A unary gRPC call, on the HTTP/2 port."""
+CALL_BYTES = 128
 KEY_HEADER = "X-Api-Key"
+REPLY_PATH = "/reply"
 START_PATIENCE = 10.0
 
 
@@ -30,7 +34,10 @@ class Target:
 
     plain_port: int
     tls_port: int
+    """HTTP/1.1 or 2, as ALPN says."""
     bulk_port: int
+    h2_port: int
+    """HTTP/2 in the clear by prior knowledge, and nothing else."""
     identity: Identity
     key: str = field(repr=False)
     """The value that KEY_HEADER must have, over http and https."""
@@ -46,6 +53,11 @@ class Target:
     def plain_url(self) -> str:
         """The small resource over http."""
         return f"http://{self.plain_authority}{PATH}"
+
+    @property
+    def h2_authority(self) -> str:
+        """``127.0.0.1:port`` of the HTTP/2 origin."""
+        return f"{LOOPBACK}:{self.h2_port}"
 
     @property
     def bulk_url(self) -> str:
@@ -76,7 +88,8 @@ def exchanges_config(folder: Path, target: Target) -> str:
     }}
     server {{
         listen {target.plain_authority} backlog=4096;
-        listen {LOOPBACK}:{target.tls_port} ssl backlog=4096;
+        listen {LOOPBACK}:{target.tls_port} ssl http2 backlog=4096;
+        listen {target.h2_authority} http2 backlog=4096;
         location / {{
             if ($allowed = 0) {{ return 401; }}
             if ($request_method = GET) {{ return 200 "{"x" * BODY_BYTES}"; }}
@@ -86,6 +99,19 @@ def exchanges_config(folder: Path, target: Target) -> str:
         }}
         location @taken {{ return 200 "{"x" * 16}"; }}
         location = /mirror {{ internal; return 204; }}
+        location = {CALL_PATH} {{
+            if ($allowed = 0) {{ return 401; }}
+            mirror /mirror;
+            root {folder};
+            error_page 404 405 =200 {REPLY_PATH};
+        }}
+        location = {REPLY_PATH} {{
+            internal;
+            root {folder};
+            open_file_cache max=10;
+            default_type application/grpc;
+            add_trailer grpc-status 0;
+        }}
     }}""",
     )
 
@@ -103,14 +129,19 @@ def bulk_config(folder: Path, target: Target) -> str:
     )
 
 
+def message() -> bytes:
+    """A gRPC message of CALL_BYTES with its prefix: what a call sends, and what it is answered."""
+    return b"\0" + CALL_BYTES.to_bytes(4, "big") + b"x" * CALL_BYTES
+
+
 class Origin:
     """The two nginx processes; use it as a context manager."""
 
     def __init__(self, binary: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        plain, tls, bulk = free_ports(3)
+        plain, tls, bulk, h2 = free_ports(4)
         identity = make_identity(folder, [HOST, "localhost", LOOPBACK])
-        self.target = Target(plain, tls, bulk, identity, key=secrets.token_hex(16), token=secrets.token_hex(16))
+        self.target = Target(plain, tls, bulk, h2, identity, key=secrets.token_hex(16), token=secrets.token_hex(16))
         self._binary = binary
         self._folder = folder
         self._trees: list[Tree] = []
@@ -118,6 +149,7 @@ class Origin:
     def __enter__(self) -> "Origin":
         with (self._folder / BULK_PATH[1:]).open("wb") as sparse:
             sparse.truncate(BULK_BYTES)
+        (self._folder / REPLY_PATH[1:]).write_bytes(message())
         try:
             self._start("exchanges", exchanges_config(self._folder, self.target), LOOPBACK, self.target.plain_port)
             self._start("bulk", bulk_config(self._folder, self.target), OTHER_LOOPBACK, self.target.bulk_port)

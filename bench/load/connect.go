@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -39,6 +40,8 @@ type plan struct {
 	tls                    *tls.Config
 	request, connect       []byte
 	interval               time.Duration
+	target                 *url.URL
+	header                 http.Header
 }
 
 type tally struct {
@@ -208,6 +211,17 @@ func (p *plan) drive(deadline time.Time, t *tally) {
 	}
 }
 
+func (p *plan) keepAlive(connections int, deadline time.Time) []tally {
+	parts := make([]tally, connections)
+	var group sync.WaitGroup
+	for index := range parts {
+		group.Add(1)
+		go func(part *tally) { defer group.Done(); p.drive(deadline, part) }(&parts[index])
+	}
+	group.Wait()
+	return parts
+}
+
 func at(sorted []float64, quantile float64) float64 {
 	if len(sorted) == 0 {
 		return 0
@@ -248,6 +262,10 @@ func (p *plan) prepare(target *url.URL, header, ca string) error {
 			form = target.String()
 		}
 	}
+	p.target, p.header = target, http.Header{}
+	if name, value, found := strings.Cut(header, ":"); found {
+		p.header.Set(name, strings.TrimSpace(value))
+	}
 	if header != "" {
 		header += "\r\n"
 	}
@@ -278,11 +296,15 @@ func main() {
 	connections := flag.Int("connections", 1, "connections held at a time")
 	seconds := flag.Float64("seconds", 5, "how long")
 	rate := flag.Float64("rate", 0, "requests per second and connection; 0: as fast as it goes")
+	streams := flag.Int("streams", 0, "exchanges at a time on each connection, by HTTP/2 (https only); 0: HTTP/1.1")
 	flag.BoolVar(&p.fresh, "new", false, "a new connection for each request")
 	flag.Parse()
 	target, err := url.Parse(*address)
 	if err == nil {
 		err = p.prepare(target, *header, *ca)
+	}
+	if err == nil && *streams > 0 && p.tls == nil {
+		err = errors.New("-streams needs an https URL")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -296,13 +318,13 @@ func main() {
 	go func() { <-ending; atomic.StoreInt32(&stopped, 1) }()
 	begin := time.Now()
 	deadline := begin.Add(time.Duration(*seconds * float64(time.Second)))
-	parts := make([]tally, *connections)
-	var group sync.WaitGroup
-	for index := range parts {
-		group.Add(1)
-		go func(part *tally) { defer group.Done(); p.drive(deadline, part) }(&parts[index])
+	var parts []tally
+	if *streams > 0 {
+		p.tls.NextProtos = []string{"h2", "http/1.1"}
+		parts = p.multiplex(*connections, *streams, deadline)
+	} else {
+		parts = p.keepAlive(*connections, deadline)
 	}
-	group.Wait()
 	total := merge(parts, time.Since(begin).Seconds())
 	out, err := json.Marshal(total)
 	if err != nil {

@@ -24,6 +24,8 @@ class Connect:
     connections: int = 1
     new: bool = False
     rate: float = 0.0
+    streams: int = 0
+    """Exchanges at a time on each connection, by HTTP/2; 0: HTTP/1.1."""
     header: str = ""
 
     def command(self, seconds: float) -> list[str]:
@@ -33,6 +35,7 @@ class Connect:
         for option, value in options.items():
             words += [option, str(value)] if value else []
         words += ["-rate", str(self.rate)] if self.rate else []
+        words += ["-streams", str(self.streams)] if self.streams else []
         return [*words, "-new"] if self.new else words
 
     def run(self, seconds: float) -> Report:

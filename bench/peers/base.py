@@ -33,6 +33,14 @@ class BulkRoute:
     proxy: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayRoute:
+    """How a client reaches a small resource over HTTP/2 without CONNECT."""
+
+    url: str
+    header: str = ""
+
+
 class UnsupportedError(Exception):
     """The peer cannot do what a scenario asks for; the text says so."""
 
@@ -50,8 +58,8 @@ class Peer(abc.ABC):
         self.folder = folder
         self.target = target
         self.tools = tools
-        (self.port,) = free_ports(1)
-        """The forward listener's."""
+        self.port, self.gateway_port = free_ports(2)
+        """The forward listener's, and that of the listener whose clients speak HTTP/2 without CONNECT."""
         self._tree: Tree | None = None
 
     @abc.abstractmethod
@@ -88,6 +96,10 @@ class Peer(abc.ABC):
     def bulk_route(self) -> BulkRoute:
         """The gigabyte through CONNECT."""
         return BulkRoute(self.target.bulk_url, self.address)
+
+    def gateway_route(self, *, call: bool = False) -> GatewayRoute:
+        """The small resource of the plain origin by HTTP/2; with ``call`` the gRPC call, by HTTP/2 all the way."""
+        raise UnsupportedError(f"{self.name} is not measured as a gateway here")
 
     def version(self) -> str:
         """The version that the program reports."""

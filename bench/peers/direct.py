@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.origin import KEY_HEADER, Target
-from bench.peers.base import BulkRoute, Peer, SecureRoute, UnsupportedError, service_url
+from bench.origin import CALL_PATH, KEY_HEADER, PATH, Target
+from bench.peers.base import BulkRoute, GatewayRoute, Peer, SecureRoute, UnsupportedError, service_url
 from bench.ports import LOOPBACK
 from bench.processes import Tree
 from bench.tools import Tools
@@ -40,6 +40,10 @@ class Direct(Peer):
             dial=f"{LOOPBACK}:{self.target.tls_port}",
             header=f"{KEY_HEADER}: {self.target.key}",
         )
+
+    def gateway_route(self, *, call: bool = False) -> GatewayRoute:
+        path = CALL_PATH if call else PATH
+        return GatewayRoute(f"http://{self.target.h2_authority}{path}", f"{KEY_HEADER}: {self.target.key}")
 
     def bulk_route(self) -> BulkRoute:
         return BulkRoute(self.target.bulk_url)

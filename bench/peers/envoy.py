@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from bench.origin import KEY_HEADER
-from bench.peers.base import Peer
+from bench.origin import CALL_PATH, KEY_HEADER, PATH
+from bench.peers.base import GatewayRoute, Peer
 from bench.ports import LOOPBACK, OTHER_LOOPBACK
 
 LOG_FIELDS = {
@@ -21,6 +21,15 @@ LOG_FIELDS = {
     "total_ms": "%DURATION%",
 }
 TYPES = "type.googleapis.com/envoy.extensions"
+H2C_CLIENTS: dict[str, Any] = {"codec_type": "HTTP2", "http2_protocol_options": {}}
+H2C_ORIGIN: dict[str, Any] = {
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{TYPES}.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+}
 
 
 class Envoy(Peer):
@@ -38,21 +47,27 @@ class Envoy(Peer):
 
     def config(self) -> dict[str, Any]:
         """The bootstrap document."""
-        listener = {
-            "name": "forward",
-            "address": _address(LOOPBACK, self.port),
-            "filter_chains": [{"filters": [{"name": "http", "typed_config": self._connection_manager()}]}],
-        }
+        listeners = [
+            _listener("forward", self.port, self._connection_manager("forward", self._routes())),
+            _listener(
+                "gateway", self.gateway_port, self._connection_manager("gateway", self._gateway_routes()) | H2C_CLIENTS
+            ),
+        ]
         clusters = [
             _cluster("origin", LOOPBACK, self.target.plain_port),
             _cluster("bulk", OTHER_LOOPBACK, self.target.bulk_port),
+            _cluster("calls", LOOPBACK, self.target.h2_port) | H2C_ORIGIN,
         ]
-        return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+        return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
-    def _connection_manager(self) -> dict[str, Any]:
+    def gateway_route(self, *, call: bool = False) -> GatewayRoute:
+        path = f"/calls{CALL_PATH}" if call else f"/plain{PATH}"
+        return GatewayRoute(f"http://{LOOPBACK}:{self.gateway_port}{path}")
+
+    def _connection_manager(self, name: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "forward",
+            "stat_prefix": name,
             "upgrade_configs": [{"upgrade_type": "CONNECT"}, {"upgrade_type": "websocket"}],
             "access_log": [
                 {
@@ -64,24 +79,42 @@ class Envoy(Peer):
                     },
                 }
             ],
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": self._routes()}]},
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
             "http_filters": [{"name": "router", "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"}}],
         }
 
     def _routes(self) -> list[dict[str, Any]]:
         connect = {"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}], "cluster": "bulk"}
+        return [
+            {"match": {"connect_matcher": {}}, "route": connect},
+            self._route("/", {"cluster": "origin"}),
+        ]
+
+    def _gateway_routes(self) -> list[dict[str, Any]]:
+        plain, calls = self.target.plain_authority, self.target.h2_authority
+        return [
+            self._route("/plain/", {"cluster": "origin", "prefix_rewrite": "/", "host_rewrite_literal": plain}),
+            self._route("/calls/", {"cluster": "calls", "prefix_rewrite": "/", "host_rewrite_literal": calls}),
+        ]
+
+    def _route(self, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
         injected = {
             "header": {"key": KEY_HEADER, "value": self.target.key},
             "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
         }
-        return [
-            {"match": {"connect_matcher": {}}, "route": connect},
-            {
-                "match": {"prefix": "/"},
-                "route": {"cluster": "origin", "timeout": "30s"},
-                "request_headers_to_add": [injected],
-            },
-        ]
+        return {
+            "match": {"prefix": prefix},
+            "route": {**action, "timeout": "30s"},
+            "request_headers_to_add": [injected],
+        }
+
+
+def _listener(name: str, port: int, manager: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": _address(LOOPBACK, port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
 
 
 def _address(address: str, port: int) -> dict[str, Any]:

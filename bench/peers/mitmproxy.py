@@ -1,10 +1,13 @@
-"""mitmproxy: the one peer that intercepts TLS as proxyd does."""
+"""mitmproxy: the one peer that intercepts TLS as proxyd does.
+
+It takes HTTP/2 by ALPN alone, so its gateway (reverse mode) is spoken to by TLS where the others are in the clear.
+"""
 
 import json
 from pathlib import Path
 
 from bench.origin import KEY_HEADER, PATH
-from bench.peers.base import Peer, SecureRoute
+from bench.peers.base import GatewayRoute, Peer, SecureRoute, UnsupportedError
 from bench.ports import LOOPBACK
 
 
@@ -24,12 +27,18 @@ class Mitmproxy(Peer):
     def config(self) -> dict[str, object]:
         """The options file."""
         return {
-            "listen_host": LOOPBACK,
-            "listen_port": self.port,
+            "mode": [
+                f"regular@{self.address}",
+                f"reverse:http://{self.target.plain_authority}@{LOOPBACK}:{self.gateway_port}",
+            ],
             "modify_headers": [f"/~q/{KEY_HEADER}/{self.target.key}"],
             "ssl_verify_upstream_trusted_ca": str(self.target.identity.root),
-            "http2": False,
         }
+
+    def gateway_route(self, *, call: bool = False) -> GatewayRoute:
+        if call:
+            raise UnsupportedError("mitmproxy takes no HTTP/2 in the clear, on neither side")
+        return GatewayRoute(f"https://{LOOPBACK}:{self.gateway_port}{PATH}")
 
     def secure_route(self) -> SecureRoute:
         """By the name ``localhost``: mitmproxy dials what CONNECT says, and the service's name resolves nowhere."""

@@ -6,8 +6,8 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from bench.origin import HOST, KEY_HEADER, Target
-from bench.peers.base import Peer, SecureRoute, service_url
+from bench.origin import CALL_PATH, HOST, KEY_HEADER, PATH, Target
+from bench.peers.base import GatewayRoute, Peer, SecureRoute, service_url
 from bench.ports import LOOPBACK, free_ports
 from bench.processes import plain_environment
 from bench.tools import ROOT, Tools
@@ -15,6 +15,7 @@ from bench.tools import ROOT, Tools
 CONFIG = """\
 listeners:
   - {{name: apps, mode: forward, address: "{address}", unknown_hosts: tunnel}}
+  - {{name: gateway, mode: gateway, address: "{loopback}:{gateway_port}", open: true}}
 admin: {{socket: {folder}/admin.sock, http: "{loopback}:{admin_port}"}}
 workers: 1
 tls: {{extra_roots: {root}}}
@@ -33,6 +34,13 @@ services:
     auth: {{scheme: header, name: {header}, secret: plain/key}}
     pool: {{connections: 2048}}
     timeouts: {{connect: 2s, first_byte: 10s, total: 30s}}
+  calls:
+    hosts: ["{h2}"]
+    base_url: http://{h2}
+    insecure: true
+    protocol: h2
+    auth: {{scheme: header, name: {header}, secret: plain/key}}
+    timeouts: {{connect: 2s, first_byte: 10s, total: 30s}}
 secrets:
   tickets/token: {{env: TICKETS_TOKEN}}
   plain/key: {{env: PLAIN_KEY}}
@@ -40,7 +48,7 @@ access:
   default: deny
   rules:
     - {{allow: {{services: [tickets], methods: [GET, POST], paths: [/v2/]}}}}
-    - {{allow: {{services: [plain]}}}}
+    - {{allow: {{services: [plain, calls]}}}}
     - {{allow: {{hosts: ["*"]}}}}
 telemetry:
   access_log: {{path: {access_log}}}
@@ -72,6 +80,8 @@ class Proxyd(Peer):
             header=KEY_HEADER,
             tls_port=self.target.tls_port,
             plain=self.target.plain_authority,
+            h2=self.target.h2_authority,
+            gateway_port=self.gateway_port,
             access_log=self.access_log,
         )
 
@@ -93,6 +103,10 @@ class Proxyd(Peer):
             return False
         finally:
             connection.close()
+
+    def gateway_route(self, *, call: bool = False) -> GatewayRoute:
+        path = f"/calls{CALL_PATH}" if call else f"/plain{PATH}"
+        return GatewayRoute(f"http://{LOOPBACK}:{self.gateway_port}{path}")
 
     def secure_route(self) -> SecureRoute:
         return SecureRoute(service_url(), self._root, proxy=self.address)

@@ -10,6 +10,7 @@ from bench.peers.base import Peer
 from bench.processes import pause
 from bench.scenarios.base import Round, Scenario, ScenarioError
 from bench.scenarios.exchange import dial, exchange, request_bytes, switch, upgrade_bytes
+from bench.scenarios.frames import answered, opening_bytes
 from bench.stats import Sample
 from bench.switch import SwitchOrigin
 from bench.tools import Tools
@@ -52,14 +53,30 @@ class IdleWebSockets(Scenario):
             return _weigh(peer, lambda connection: _expect(peer, switch(connection, request), 101))
 
 
-def _weigh(peer: Peer, use: Callable[[socket.socket], None]) -> Sample:
+class IdleMultiplexed(Scenario):
+    """A fresh peer answers a request by HTTP/2 in the clear, then CONNECTIONS more, each on a connection that stays."""
+
+    fresh = True
+
+    def __init__(self, name: str, about: str, peers: tuple[str, ...]) -> None:
+        super().__init__(name, about, peers, ("pss_mib", "pss_loaded_mib", "per_connection_kib"))
+
+    def measure(self, peer: Peer, tools: Tools, times: Round) -> Sample:
+        peer.start()
+        opening = opening_bytes(peer.gateway_route().url)
+        with dial(peer.gateway_port) as first:
+            _expect(peer, answered(first, opening), 200)
+        return _weigh(peer, lambda connection: _expect(peer, answered(connection, opening), 200), peer.gateway_port)
+
+
+def _weigh(peer: Peer, use: Callable[[socket.socket], None], port: int | None = None) -> Sample:
     """Weigh the peer, then open CONNECTIONS, ``use`` each once, and weigh it again."""
     _raise_descriptor_limit()
     pause(SETTLE)
     bare = peer.pss_bytes()
     with ExitStack() as held:
         for _ in range(CONNECTIONS):
-            connection = held.enter_context(dial(peer.port))
+            connection = held.enter_context(dial(port or peer.port))
             use(connection)
         pause(SETTLE)
         loaded = peer.pss_bytes()

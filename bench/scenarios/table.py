@@ -2,7 +2,8 @@
 
 from bench.origin import POST_BYTES
 from bench.scenarios.base import Scenario
-from bench.scenarios.idle import Idle, IdleWebSockets
+from bench.scenarios.idle import Idle, IdleMultiplexed, IdleWebSockets
+from bench.scenarios.multiplexed import Gateway, InterceptMultiplexed
 from bench.scenarios.requests import Forward, Intercept
 from bench.scenarios.start import Start
 from bench.scenarios.stream import Stream
@@ -16,6 +17,8 @@ STREAMS = ("proxyd", "envoy", "squid")
 """HAProxy waits for more to send, mitmproxy for the whole response, unless they are told otherwise."""
 TUNNELS = ("proxyd", "haproxy", "haproxy-splice", "envoy", "direct")
 INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
+GATEWAYS = ("proxyd", "envoy", "mitmproxy", "direct")
+CALLS = ("proxyd", "envoy", "direct")
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -28,7 +31,11 @@ SCENARIOS: dict[str, Scenario] = {
             "intercept", f"HTTPS through CONNECT, {CONNECTIONS} keep-alive connections", INTERCEPTORS, CONNECTIONS
         ),
         Intercept("intercept-new", "HTTPS, each request on a new connection, 8 at a time", INTERCEPTORS, 8, new=True),
+        Gateway("h2", "GET 1 KB by HTTP/2 in the clear to an HTTP/1.1 origin, 4 connections x 10 streams", GATEWAYS),
+        InterceptMultiplexed("h2-intercept", "HTTP/2 inside CONNECT and TLS, 4 connections x 10 streams", INTERCEPTORS),
+        Gateway("grpc", "gRPC calls, HTTP/2 in the clear on both sides, 4 connections x 10 streams", CALLS, call=True),
         Idle("idle", "memory of all processes, and with 1,000 idle plain connections", PROXIES),
+        IdleMultiplexed("idle-h2", "memory with 1,000 idle HTTP/2 connections", ("proxyd", "envoy")),
         IdleWebSockets("idle-websocket", "memory with 1,000 WebSockets that are silent", ("proxyd", "envoy")),
         Stream("stream", "server-sent events, one each 20 ms: origin write to client read", STREAMS),
         Stream("stream-intercept", "the same, intercepted", ("proxyd",), secure=True),

@@ -10,7 +10,7 @@ from bench.tools import Tools
 @pytest.fixture
 def target(tmp_path):
     identity = Identity(tmp_path / "root.pem", tmp_path / "origin.pem", tmp_path / "origin.key")
-    return Target(9000, 8443, 9100, identity, key="the-key", token="the-token")
+    return Target(9000, 8443, 9100, 9200, identity, key="the-key", token="the-token")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from bench.peers.base import UnsupportedError
 from bench.peers.table import PEERS
 
 
@@ -50,7 +51,7 @@ def test_envoy_has_one_worker_and_both_clusters(make):
     peer = make("envoy")
     peer.write_config()
     clusters = json.loads((peer.folder / "envoy.json").read_text())["static_resources"]["clusters"]
-    assert [cluster["name"] for cluster in clusters] == ["origin", "bulk"]
+    assert [cluster["name"] for cluster in clusters] == ["origin", "bulk", "calls"]
     assert peer.command()[-5:-3] == ["--concurrency", "1"]
 
 
@@ -81,3 +82,26 @@ def test_the_gigabyte_has_an_address_that_belongs_to_no_service(make, target):
 @pytest.mark.parametrize(("name", "option"), [("haproxy", "splice-auto"), ("haproxy-splice", "splice-response")])
 def test_haproxy_splices_as_its_name_says(name, option, make):
     assert f"option {option}\n" in make(name).config()
+
+
+def test_gateways_are_asked_in_the_clear_but_for_mitmproxy(make):
+    schemes = {
+        name: make(name).gateway_route().url.split(":")[0] for name in ("proxyd", "envoy", "mitmproxy", "direct")
+    }
+    assert schemes == {"proxyd": "http", "envoy": "http", "mitmproxy": "https", "direct": "http"}
+
+
+def test_calls_go_by_http2_to_the_origin(make):
+    proxyd, envoy = make("proxyd"), make("envoy")
+    assert yaml.safe_load(proxyd.config())["services"]["calls"]["protocol"] == "h2"
+    clusters = {cluster["name"]: cluster for cluster in envoy.config()["static_resources"]["clusters"]}
+    (options,) = clusters["calls"]["typed_extension_protocol_options"].values()
+    assert options["explicit_http_config"] == {"http2_protocol_options": {}}
+    with pytest.raises(UnsupportedError):
+        make("mitmproxy").gateway_route(call=True)
+
+
+def test_envoy_takes_http2_alone_at_the_gateway(make):
+    forward, gateway = make("envoy").config()["static_resources"]["listeners"]
+    managers = [each["filter_chains"][0]["filters"][0]["typed_config"] for each in (forward, gateway)]
+    assert [manager.get("codec_type") for manager in managers] == [None, "HTTP2"]
