@@ -12,6 +12,7 @@ from proxyd.core.authority import DEFAULT_PORTS, parse_authority
 from proxyd.core.errors import bad_request, bad_response
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import DROPPED_TRAILERS, FORBIDDEN_TRAILERS, Framing, is_length
+from proxyd.wire.hpack import Never
 from proxyd.wire.request_head import MAX_METHOD_BYTES, RequestHead
 from proxyd.wire.response_head import ResponseHead
 
@@ -26,7 +27,7 @@ Fields = list[tuple[bytes, bytes, bool]]
 SENSITIVE: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"proxyd-token", b"x-api-key", b"api-key"}
 )
-"""Fields that are secret whatever they hold; others are where they hold a secret that is known."""
+"""Fields that are secret whatever they hold; others are where they hold a secret that is known, or came as secret."""
 
 
 class MalformedError(Exception):
@@ -290,7 +291,7 @@ def request_fields(
         if name in _NOT_SENT:
             continue
         if name not in SENSITIVE:
-            fields.append((name, value, bool(secrets) and _holds(value, secrets)))
+            fields.append((name, value, type(field) is Never or (bool(secrets) and _holds(value, secrets))))
         elif name == b"cookie" and b"; " in value:
             fields += [(name, crumb, True) for crumb in value.split(b"; ")]  # §8.2.3
         else:
@@ -307,9 +308,10 @@ def response_fields(status: int, headers: Headers, *, length: int | None = None,
     says it: it is what GET would have had.
     """
     fields: Fields = [(b":status", _STATUSES.get(status) or b"%d" % status, False)]
-    for name, value in headers:
+    for field in headers:
+        name, value = field
         if name not in _NOT_SENT or (name == b"content-length" and length is None):
-            fields.append((name, value, name in SENSITIVE))
+            fields.append((name, value, name in SENSITIVE or type(field) is Never))
     if length is not None:
         fields.append((b"content-length", b"%d" % length, False))
     if via:
@@ -319,7 +321,7 @@ def response_fields(status: int, headers: Headers, *, length: int | None = None,
 
 def trailer_fields(headers: Headers) -> Fields:
     """Return trailers to be sent."""
-    return [(name, value, name in SENSITIVE) for name, value in headers if name not in _NOT_SENT]
+    return [(*field, field[0] in SENSITIVE or type(field) is Never) for field in headers if field[0] not in _NOT_SENT]
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import Framing
+from proxyd.wire.hpack import Never
 from proxyd.wire.http2_head import (
     MalformedError,
     request_fields,
@@ -305,6 +306,14 @@ def test_secrets_are_never_indexed() -> None:
     fields = request_fields(b"GET", b"http", b"a", b"/?key=hidden", headers, secrets=(b"hidden",))
     assert [name for name, _, never in fields if never] == [b":path", b"authorization", b"x-key"]
     assert response_fields(200, [(b"set-cookie", b"a")])[1] == (b"set-cookie", b"a", True)
+
+
+def test_what_came_as_never_indexed_goes_on_as_such() -> None:
+    secret = Never((b"x-session", b"1"))
+    head = _request([*GET, secret])
+    assert request_fields(b"GET", b"http", b"a", b"/", head.headers)[4] == (b"x-session", b"1", True)
+    assert response_fields(200, [secret])[1] == (b"x-session", b"1", True)
+    assert trailer_fields([secret]) == [(b"x-session", b"1", True)]
 
 
 def test_cookies_are_split() -> None:
