@@ -27,8 +27,6 @@ class Entry:
     __slots__ = ("authority", "listener", "mode", "peer", "plane", "scheme")
 
     serves: ClassVar = ListenerMode.FORWARD
-    knows_http2: ClassVar = False
-    """A client may begin with HTTP/2's preface (prior knowledge, RFC 9113 §3.3)."""
 
     def __init__(self, peer: Peer, listener: Listener, plane: Plane) -> None:
         self.peer = peer
@@ -38,6 +36,11 @@ class Entry:
         self.scheme = b"http"
         self.authority: Authority | None = None
         """Within a tunnel: CONNECT's authority, which every request must name."""
+
+    @property
+    def knows_http2(self) -> bool:
+        """Whether a client may begin with HTTP/2's preface (RFC 9113 §3.3): in the clear within a tunnel."""
+        return self.authority is not None and self.scheme == b"http"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer.text} {self.mode}>"

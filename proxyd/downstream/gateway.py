@@ -58,7 +58,6 @@ class GatewayEntry(Entry):
     __slots__ = ("_local",)
 
     serves = ListenerMode.GATEWAY
-    knows_http2 = True
 
     def __init__(self, peer: Peer, listener: Listener, plane: Plane, sock: socket.socket) -> None:
         super().__init__(peer, listener, plane)
@@ -67,6 +66,11 @@ class GatewayEntry(Entry):
         """Address and port that the client connected to; None on a Unix socket."""
         if sock.family != socket.AF_UNIX:  # a socket that systemd passed may be another than the configuration's
             self._local = sock.getsockname()[:2]
+
+    @property
+    def knows_http2(self) -> bool:
+        """Always: nobody offers a choice here."""
+        return True
 
     def check_connect(self) -> None:
         """Refuse: a gateway carries no tunnels."""

@@ -67,11 +67,14 @@ class Place:
 
     @contextlib.contextmanager
     def reach(self, way: str, service: str = "") -> Iterator[Calls]:
-        """Open a channel: intercepted, or by a gateway to a service that is spoken to by TLS or in the clear."""
-        lab = self.plain.lab if way == "gateway to h2c" else self.secure.lab
-        name = service or ("clear" if way == "gateway to h2c" else "tickets")
+        """Open a channel to a service that is spoken to by TLS or in the clear (h2c)."""
+        lab = self.plain.lab if way.endswith("h2c") else self.secure.lab
+        name = service or ("clear" if way.endswith("h2c") else "tickets")
         options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-        if way == "intercepted":
+        if way == "tunnel to h2c":
+            options.append(("grpc.http_proxy", self.daemon.url))
+            channel = grpc.insecure_channel("clear.example:80", options)
+        elif way == "intercepted":
             roots = grpc.ssl_channel_credentials(self.daemon.ca.read_bytes())
             options.append(("grpc.http_proxy", self.daemon.url))
             channel = grpc.secure_channel(f"{HOST}:443", roots, options)
@@ -152,7 +155,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki) ->
             yield Place(daemon, secure, plain)
 
 
-@pytest.fixture(params=["intercepted", "gateway by port", "gateway by socket", "gateway to h2c"])
+@pytest.fixture(params=["intercepted", "gateway by port", "gateway by socket", "gateway to h2c", "tunnel to h2c"])
 def calls(request: pytest.FixtureRequest, place: Place) -> Iterator[Calls]:
     with place.reach(request.param) as made:
         made.lab.seen.__init__()  # type: ignore[misc]
