@@ -588,3 +588,23 @@ async def test_an_upload_that_its_upstream_does_not_take_does_not_hold_up_the_ot
         for _ in range(5):
             assert (await client.get(b"/other")).body == b"ok"
         release.set()
+
+
+async def test_bytes_may_come_one_by_one(connect: Open) -> None:
+    async with open_both() as (_, plane):
+        client = await connect(plane)
+        stream = client.h2.get_next_available_stream_id()
+        client.answers[stream] = Got()
+        pseudo = [(b":method", b"POST"), (b":scheme", client.scheme), (b":authority", client.authority)]
+        client.h2.send_headers(stream, [*pseudo, (b":path", b"/")])
+        client.h2.send_data(stream, b"abc", end_stream=True)
+        await client.client.send(client.h2.data_to_send(), bytewise=True)
+        assert (await client.answer(stream)).body == b"ok"
+
+
+async def test_a_preface_may_come_byte_by_byte() -> None:
+    async with open_both() as (_, plane):
+        client = Http2Client(await plane.connect("local"), b"tickets", b"http")
+        client.h2.initiate_connection()
+        await client.client.send(client.h2.data_to_send(), bytewise=True)
+        assert (await client.get(b"/")).body == b"ok"
