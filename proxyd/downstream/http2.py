@@ -327,7 +327,7 @@ class Http2Connection:
 
     def expire(self, reason: str) -> None:
         """The reaper: nothing has come for a while or for long, or the client did not answer our goodbye."""
-        if reason == "rest" and self._spare:
+        if reason == "rest":
             self._dismiss()
             self.deadline, self.late = self._idle, "idle"
         elif self.ended is None:

@@ -13,6 +13,8 @@ from proxyd.core.access import Access
 from proxyd.core.limits import Limits
 from proxyd.core.messages import Drain
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode
+from proxyd.downstream import http2
+from proxyd.net.reaper import SWEEP
 from tests.lab.http2 import Answer as Got
 from tests.lab.http2 import Http2Client, open_h2, open_h2c
 from tests.lab.plane import (
@@ -375,6 +377,17 @@ async def test_an_idle_connection_is_told_goodbye(connect: Open) -> None:
         assert (await client.get(b"/")).status == 200
         await client.rest()
         assert client.goodbyes == [(1, NO_ERROR)]
+
+
+async def test_a_connection_without_a_stream_is_left_open(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "REST_SECONDS", 0.0)
+    async with open_both() as (_, plane):
+        client = await connect(plane)
+        for _ in range(2):
+            with trio.move_on_after(3 * SWEEP):
+                await client.rest()
+            assert client.goodbyes == []
+            assert (await client.get(b"/")).status == 200
 
 
 async def test_a_client_that_does_not_get_further_than_its_preface_is_ended() -> None:
