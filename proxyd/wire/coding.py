@@ -7,6 +7,7 @@ body can be a large one in disguise: the bounds below say when a decoder gives u
 The libraries behind br and zstd are loaded when the first body needs them.
 """
 
+import importlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
@@ -162,7 +163,7 @@ _STEPS: Final[dict[bytes, tuple[Callable[[], _Step], bool]]] = {
 }
 """How each coding begins, and whether a body may be several of its members or frames in a row (RFC 1952 §2.2)."""
 
-SUPPORTED: Final = frozenset(_STEPS)
+_LIBRARIES: Final = {b"br": "brotli", b"zstd": "backports.zstd"}
 
 _NO_CODING: Final = frozenset({b"", b"identity", b"none", b"binary", b"7bit", b"8bit", b"utf-8", b"aws-chunked"})
 """What stands in Content-Encoding and codes nothing; all but the second are mistakes that servers are known for."""
@@ -248,7 +249,7 @@ class ContentDecoder:
 def read_codings(headers: Headers) -> tuple[bytes, ...]:
     """Return the codings of a body in the order in which they were applied, without those that code nothing.
 
-    CodingError where one is not supported, or where there are more than MAX_CODINGS.
+    CodingError where one is not supported or its library cannot be loaded, or where there are more than MAX_CODINGS.
     """
     codings: list[bytes] = []
     for name, value in headers:
@@ -260,7 +261,18 @@ def read_codings(headers: Headers) -> tuple[bytes, ...]:
     for coding in codings:
         if coding not in _STEPS:
             raise CodingError(f"its content coding {coding.decode('latin-1')!a} is not one that proxyd can read")
+        library = _LIBRARIES.get(coding)
+        if library is not None:
+            _load(library)
     return tuple(codings)
+
+
+def _load(library: str) -> None:
+    """Load a library now: files may be gone while a daemon runs, and that is no failure of the worker's."""
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        raise CodingError(f"{library}, which reads its coding, cannot be loaded") from error
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,5 @@
 import gzip
+import sys
 import zlib
 from contextlib import suppress
 from itertools import pairwise
@@ -236,6 +237,13 @@ def test_codings_are_read_in_their_order(values, codings):
 def test_an_unknown_coding_is_refused_by_name(value):
     with pytest.raises(CodingError, match="not one that proxyd can read"):
         read_codings([(b"content-encoding", value)])
+
+
+@pytest.mark.parametrize(("name", "library"), [(b"br", "brotli"), (b"zstd", "backports.zstd")])
+def test_a_library_that_is_gone_is_an_error_of_the_body(monkeypatch, name, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(CodingError, match=library):
+        read_codings([(b"content-encoding", name)])
 
 
 def test_codings_are_bounded():
