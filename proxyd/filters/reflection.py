@@ -13,13 +13,15 @@ from typing import Final
 
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers, without
-from proxyd.core.message import Body, BytesBody, Response
+from proxyd.core.message import HTTP2, Body, BytesBody, Response
 from proxyd.core.route import Filter
 from proxyd.filters.decoded import DIGESTS, Decoded, altered_headers, decoded_headers, undecodable
 from proxyd.filters.mask import Masker, is_text, rarest
 from proxyd.wire.coding import CodingError, ContentDecoder, read_codings
 
 _PARTIAL: Final = 206
+
+_Bytes = tuple[bytes, ...]
 
 
 class Masking:
@@ -124,7 +126,7 @@ class ReflectionFilter(Filter):
         if is_coded and is_searched:
             codings = _codings(response)
             if codings:
-                return self._mask_coded(response, codings)
+                return self._mask_coded(response, codings, needles)
         self._mask_plain(response, masker, is_searched=is_searched)
         return None
 
@@ -143,33 +145,33 @@ class ReflectionFilter(Filter):
             if masker.hits:
                 response.headers = altered_headers(response.headers)
                 self._masked(masker.hits)
-        elif is_searched or body.length is None:  # trailers may follow a body that is not searched
+        elif is_searched or body.length is None or response.version == HTTP2:  # trailers may follow all the same
             response.body = Masking(body, masker, self._limit if is_searched else 0, self._masked)
 
-    def _mask_coded(self, response: Response, codings: tuple[bytes, ...]) -> Awaitable[None] | None:
+    def _mask_coded(self, response: Response, codings: _Bytes, needles: _Bytes) -> Awaitable[None] | None:
         body = response.body
         coded = body.take_ready()
         if coded is not None:
-            self._mask_whole(response, coded, codings)
+            self._mask_whole(response, coded, codings, needles)
             return None
         if body.length is not None:
-            return self._gather(response, codings)
+            return self._gather(response, codings, needles)
         decoded = Decoded(body, codings)
         decoded.start()
-        self._send_decoded(response, decoded)
+        self._send_decoded(response, decoded, needles)
         return None
 
-    async def _gather(self, response: Response, codings: tuple[bytes, ...]) -> None:
+    async def _gather(self, response: Response, codings: _Bytes, needles: _Bytes) -> None:
         """Wait for a short body whose length is known: most hold no echo, and stay as they are."""
         body = response.body
         pieces: list[bytes] = []
         while piece := await body.read():
             pieces.append(piece)
-        self._mask_whole(response, b"".join(pieces), codings)
+        self._mask_whole(response, b"".join(pieces), codings, needles)
 
-    def _mask_whole(self, response: Response, coded: bytes, codings: tuple[bytes, ...]) -> None:
+    def _mask_whole(self, response: Response, coded: bytes, codings: _Bytes, needles: _Bytes) -> None:
         trailers = response.body.trailers
-        masker = Masker(self._sought[0])
+        masker = Masker(needles)
         decoder = ContentDecoder(codings)
         pieces: list[bytes] = []
         left = self._limit
@@ -184,7 +186,7 @@ class ReflectionFilter(Filter):
         except CodingError as error:
             raise undecodable(error) from None
         if masker.hits and left <= 0:
-            self._send_decoded(response, Decoded(BytesBody(coded, trailers), codings))
+            self._send_decoded(response, Decoded(BytesBody(coded, trailers), codings), needles)
             return
         data = coded
         if masker.hits:
@@ -194,11 +196,11 @@ class ReflectionFilter(Filter):
             self._masked(masker.hits)
         response.body = BytesBody(data, trailers)
         if trailers:
-            response.body = Masking(response.body, Masker(self._sought[0]), 0, self._masked)
+            response.body = Masking(response.body, Masker(needles), 0, self._masked)
 
-    def _send_decoded(self, response: Response, decoded: Decoded) -> None:
+    def _send_decoded(self, response: Response, decoded: Decoded, needles: _Bytes) -> None:
         response.headers = decoded_headers(response.headers)
-        response.body = Masking(decoded, Masker(self._sought[0]), self._limit, self._masked)
+        response.body = Masking(decoded, Masker(needles), self._limit, self._masked)
 
 
 def _is_coded(headers: Headers) -> bool:
@@ -208,7 +210,7 @@ def _is_coded(headers: Headers) -> bool:
     return False
 
 
-def _codings(response: Response) -> tuple[bytes, ...]:
+def _codings(response: Response) -> _Bytes:
     """Return the codings to be undone, possibly none. ProxyError 502 where one is unknown."""
     try:
         return read_codings(response.headers)

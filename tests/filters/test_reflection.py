@@ -39,12 +39,12 @@ class Pieces:
         self.abandoned = True
 
 
-async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK", raw=True):
+async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK", raw=True, version=11):
     """Pass a response through the filter; return it, its body as read, and the counts that were told."""
     request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
     exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
     exchange.secrets = secrets
-    response = exchange.response = Response(status, list(headers), body, reason)
+    response = exchange.response = Response(status, list(headers), body, reason, version)
     if isinstance(body, BytesBody) and raw:
         response.raw_head = b"".join(b"%b: %b\r\n" % item for item in headers) + reason
     counts = []
@@ -214,6 +214,31 @@ async def test_trailers_of_a_short_coded_body_survive():
     assert pieces == [STARS]
     assert response.body.take_ready() is None
     assert response.body.trailers == [(b"grpc-status", b"0"), (b"x-echo", STARS)]
+
+
+async def test_a_body_that_is_waited_for_is_searched_for_its_own_secrets():
+    """Another response, of an attempt with another secret, comes in between."""
+    coded = gzip.compress(SECRET)
+    filter_ = ReflectionFilter(1000, [].append)
+
+    def exchange(body, secret):
+        request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
+        made = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
+        made.secrets = (secret,)
+        made.response = Response(200, list(GZIPPED), body)
+        return made
+
+    first = exchange(Pieces(coded, length=len(coded)), SECRET)
+    waits = filter_.response(first)
+    filter_.response(exchange(BytesBody(coded), b"rotated-secret-value"))
+    await waits
+    assert await first.response.body.read() == STARS
+
+
+async def test_trailers_of_http2_are_masked_behind_a_body_that_is_not_searched():
+    body = Pieces(b"ab", length=2_000_000, trailers=[(b"x-echo", SECRET)])
+    response, _, _ = await reflect(body, version=20)
+    assert response.body.trailers == [(b"x-echo", STARS)]
 
 
 async def test_a_part_of_a_coded_body_is_passed_on_itself():
