@@ -14,7 +14,7 @@ import trio
 from proxyd.caching import status as cache_status
 from proxyd.caching.answer import answer
 from proxyd.caching.freshness import Times
-from proxyd.caching.memory import Key, Memory
+from proxyd.caching.memory import Key
 from proxyd.caching.policy import (
     SAFE,
     Decision,
@@ -33,15 +33,10 @@ from proxyd.core.caching import CachePolicy
 from proxyd.core.errors import Flag, ProxyError, Side
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers, first, without
-from proxyd.core.message import Body, BytesBody, Origin, Response
+from proxyd.core.message import BytesBody, Origin, Response
 from proxyd.core.route import Filter
-
-MAX_FLIGHTS: Final = 4096
-"""Requests that others wait for."""
-
-MAX_FUTILE: Final = 4096
-FUTILE_SECONDS: Final = 2.0
-"""For so long nobody waits for an answer that could not be kept."""
+from proxyd.filters.recording import Recording
+from proxyd.filters.shelf import MAX_FLIGHTS, Flight, Lookup, Shelf
 
 _SPECIAL: Final = frozenset(
     {
@@ -60,69 +55,6 @@ NEVER: Final = math.inf
 
 REFRESH: Final = object()
 """Stands in an exchange's ``lookup`` that is made to ask the upstream whatever is kept."""
-
-
-class Flight:
-    """A request that is on its way to the upstream for several."""
-
-    __slots__ = ("event",)
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-
-
-class Lookup:
-    """What the cache knows of one exchange."""
-
-    __slots__ = ("asked", "collapsed", "decision", "entry", "flight", "key", "requested", "scope")
-
-    def __init__(self, key: Key, scope: str, asked: Headers, entry: Entry | None, decision: Decision) -> None:
-        self.key = key
-        self.scope = scope
-        self.asked = asked
-        """The request's fields as the client sent them."""
-        self.entry = entry
-        self.decision = decision
-        self.flight: Flight | None = None
-        self.requested = 0.0
-        self.collapsed = False
-
-
-class Shelf:
-    """What outlives a snapshot: the worker's entries, and who is under way for what."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-        self.flights: dict[tuple[Key, str], Flight] = {}
-        self.futile: dict[tuple[Key, str], float] = {}
-
-    def land(self, lookup: Lookup, *, kept: bool) -> None:
-        """Tell those who wait; where nothing was kept, nobody waits for the like for a while."""
-        flight, lookup.flight = lookup.flight, None
-        if flight is None:
-            return
-        self.flights.pop((lookup.key, lookup.scope), None)
-        if not kept:
-            if len(self.futile) >= MAX_FUTILE:
-                self.futile.clear()
-            self.futile[lookup.key, lookup.scope] = time.monotonic() + FUTILE_SECONDS
-        flight.event.set()
-
-    def view(self) -> list[dict[str, object]]:
-        """Describe what is kept, by service, for the admin socket."""
-        return [
-            {"service": name, "entries": count, "bytes": size} for name, (count, size) in self.memory.summary().items()
-        ]
-
-    def is_futile(self, key: Key, scope: str) -> bool:
-        """Whether waiting for another's answer was in vain lately."""
-        until = self.futile.get((key, scope))
-        if until is None:
-            return False
-        if until > time.monotonic():
-            return True
-        del self.futile[key, scope]
-        return False
 
 
 class CacheFilter(Filter):
@@ -355,66 +287,3 @@ class CacheFilter(Filter):
 
 def _may_look(method: bytes, headers: Headers) -> bool:
     return may_use(method, headers) and not any(name in _PRECONDITIONS for name, _ in headers)
-
-
-class Recording:
-    """A body that is kept while it passes, if it is not longer than allowed and comes to its end without trailers."""
-
-    __slots__ = ("_body", "_largest", "_pieces", "_recorded", "_size", "length", "trailers")
-
-    replayable = False
-
-    def __init__(self, body: Body, largest: int, recorded: Callable[[bytes | None], None]) -> None:
-        self._body = body
-        self._largest = largest
-        self._pieces: list[bytes] | None = []
-        self._size = 0
-        self._recorded = recorded
-        self.length = body.length
-        self.trailers: Headers = body.trailers
-
-    async def read(self) -> bytes:
-        """Return the next piece."""
-        piece = await self._body.read()
-        if piece:
-            self._note(piece)
-        else:
-            self.trailers = self._body.trailers
-            self._end(whole=not self.trailers)
-        return piece
-
-    def take_ready(self) -> bytes | None:
-        """Return the whole body if it is there."""
-        data = self._body.take_ready()
-        if data is not None:
-            self._note(data)
-            self._end(whole=True)
-        return data
-
-    def take_pending(self) -> bytes:
-        """Return what is at hand."""
-        piece = self._body.take_pending()
-        self._note(piece)
-        return piece
-
-    def rewind(self) -> None:
-        """Never: response bodies are read once."""
-        raise AssertionError("a response body is read once")
-
-    def abandon(self) -> None:
-        """Pass it on; what was not read is not kept."""
-        self._end(whole=False)
-        self._body.abandon()
-
-    def _note(self, piece: bytes) -> None:
-        if self._pieces is None:
-            return
-        self._size += len(piece)
-        self._pieces.append(piece)
-        if self._size > self._largest:
-            self._end(whole=False)
-
-    def _end(self, *, whole: bool) -> None:
-        pieces, self._pieces = self._pieces, None
-        if pieces is not None:
-            self._recorded(b"".join(pieces) if whole else None)

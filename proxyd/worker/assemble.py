@@ -22,7 +22,7 @@ from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.filters.access import AccessFilter, OpenJudge, OwnUidJudge, RuleJudge
-from proxyd.filters.cache import CacheFilter, Shelf
+from proxyd.filters.cache import CacheFilter
 from proxyd.filters.concurrency import Admission, ConcurrencyFilter
 from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
@@ -32,6 +32,7 @@ from proxyd.filters.limit import LimitFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
+from proxyd.filters.shelf import Shelf
 from proxyd.limiting.gate import Gates
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver

@@ -19,7 +19,8 @@ from proxyd.core.route import Chain, Route
 from proxyd.core.service import Timeouts
 from proxyd.core.snapshot import Snapshot
 from proxyd.filters.access import OpenJudge
-from proxyd.filters.cache import REFRESH, CacheFilter, Shelf
+from proxyd.filters.cache import REFRESH, CacheFilter
+from proxyd.filters.shelf import Shelf
 
 SNAPSHOT = Snapshot(1, "p", 1000)
 FRESH = [(b"cache-control", b"max-age=60")]

@@ -1,0 +1,80 @@
+"""What of the cache outlives a snapshot: entries, and who is under way to the upstream for what."""
+
+import time
+from typing import Final
+
+import trio
+
+from proxyd.caching.memory import Key, Memory
+from proxyd.caching.policy import Decision, Entry
+from proxyd.core.headers import Headers
+
+MAX_FLIGHTS: Final = 4096
+"""Requests that others wait for."""
+
+MAX_FUTILE: Final = 4096
+FUTILE_SECONDS: Final = 2.0
+"""For so long nobody waits for an answer that could not be kept."""
+
+
+class Flight:
+    """A request that is on its way to the upstream for several."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+
+class Lookup:
+    """What the cache knows of one exchange."""
+
+    __slots__ = ("asked", "collapsed", "decision", "entry", "flight", "key", "requested", "scope")
+
+    def __init__(self, key: Key, scope: str, asked: Headers, entry: Entry | None, decision: Decision) -> None:
+        self.key = key
+        self.scope = scope
+        self.asked = asked
+        """The request's fields as the client sent them."""
+        self.entry = entry
+        self.decision = decision
+        self.flight: Flight | None = None
+        self.requested = 0.0
+        self.collapsed = False
+
+
+class Shelf:
+    """What outlives a snapshot: the worker's entries, and who is under way for what."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.flights: dict[tuple[Key, str], Flight] = {}
+        self.futile: dict[tuple[Key, str], float] = {}
+
+    def land(self, lookup: Lookup, *, kept: bool) -> None:
+        """Tell those who wait; where nothing was kept, nobody waits for the like for a while."""
+        flight, lookup.flight = lookup.flight, None
+        if flight is None:
+            return
+        self.flights.pop((lookup.key, lookup.scope), None)
+        if not kept:
+            if len(self.futile) >= MAX_FUTILE:
+                self.futile.clear()
+            self.futile[lookup.key, lookup.scope] = time.monotonic() + FUTILE_SECONDS
+        flight.event.set()
+
+    def view(self) -> list[dict[str, object]]:
+        """Describe what is kept, by service, for the admin socket."""
+        return [
+            {"service": name, "entries": count, "bytes": size} for name, (count, size) in self.memory.summary().items()
+        ]
+
+    def is_futile(self, key: Key, scope: str) -> bool:
+        """Whether waiting for another's answer was in vain lately."""
+        until = self.futile.get((key, scope))
+        if until is None:
+            return False
+        if until > time.monotonic():
+            return True
+        del self.futile[key, scope]
+        return False
