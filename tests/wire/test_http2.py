@@ -1,4 +1,4 @@
-"""The HTTP/2 adapter: both sides against each other, and what h2 alone would not do."""
+"""HTTP/2 framing: both sides against each other, and what a proxy needs besides."""
 
 import pytest
 
