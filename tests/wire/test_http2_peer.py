@@ -1,4 +1,4 @@
-"""The codec and the h2 library as each other's peer: whatever the order of pieces, windows and resets, all of it agrees."""
+"""The codec and the h2 library as peers: whatever the order of pieces, windows and resets, bytes and ends agree."""
 
 import random
 from typing import Any
