@@ -15,6 +15,7 @@ from proxyd.config.limiting import LimitSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
 from proxyd.config.resilience import EndpointSection, OverloadSection, ResilienceKeys
 from proxyd.config.sections import Section
+from proxyd.config.vendor_limits import VendorLimitsSection
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.service import BaseUrl, HostPattern
 from proxyd.core.service import Timeouts as CoreTimeouts
@@ -250,6 +251,8 @@ class ServiceKeys(Section):
     """`low` is refused first when a worker cannot keep up, `high` last (`overload`)."""
     limits: Annotated[list[LimitSection], Field(max_length=64)] = []
     """How many requests, how fast, for whom. Those that name the caller count before the cache, others per attempt."""
+    vendor_limits: VendorLimitsSection | None = None
+    """Keep to the vendor's own limits, as its answers tell of them. Without it: they are not looked at."""
     cache: CacheSection | None = None
     """Keep answers and give them again, as their headers allow. Without it: none."""
     fallback: Annotated[list[FallbackSection], Field(max_length=8)] = []

@@ -10,6 +10,7 @@ from proxyd.config.names import header_name
 from proxyd.config.problems import Trail, describe
 from proxyd.config.quantities import duration, duration_text
 from proxyd.config.tree import Tree
+from proxyd.config.vendor_limits import check_vendor_limits
 from proxyd.config.views import child, entries, items, maps, parsed
 from proxyd.core.resilience import GRPC_CONDITIONS, AdaptiveConcurrency
 from proxyd.core.service import HostPattern, Timeouts
@@ -37,6 +38,7 @@ def check(tree: Tree) -> None:
         _check_resilience(tree, trail, service)
         _check_protocol(tree, trail, service)
         check_limits(tree, trail, service)
+        check_vendor_limits(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
     _check_propagate(tree, ("unknown",), child(tree.value, "unknown"))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from proxyd.catalog import vendors
 from proxyd.core.service import Endpoint, HostPattern, Service
 from proxyd.core.settings import Settings
 from proxyd.core.snapshot import UNIX, Snapshot, UnknownHosts
@@ -37,7 +38,7 @@ def compose(
         pseudonym=instance.pseudonym,
         daemon_uid=instance.uid,
         listeners=settings.listeners,
-        services=with_found(settings.services, found),
+        services=with_found(vendors.defined(settings.services), found),
         access=settings.access,
         egress=egress,
         limits=settings.limits,

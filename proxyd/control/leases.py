@@ -12,9 +12,12 @@ from typing import Final
 
 import trio
 
+from proxyd.catalog import vendors
+from proxyd.control import estimates
 from proxyd.core.limiting import Limit
 from proxyd.core.messages import SetLease, WantLease
 from proxyd.core.service import Service
+from proxyd.core.vendor import ACCOUNT_LIMIT
 from proxyd.limiting.buckets import Bucket, Grant, Quota, QuotaBucket, Rate, RateBucket, Spent, Window, WindowBucket
 from proxyd.limiting.periods import bounds
 from proxyd.store.memory import MemoryStore
@@ -67,6 +70,7 @@ class Leases:
         self._copies: dict[str, tuple[bytes, float]] = {}
         """States, and when they were so."""
         self._limits: dict[tuple[str, str], Limit] = {}
+        self._estimates = estimates.Estimates()
         self._questions_in, self._questions = trio.open_memory_channel[_Question](MAX_QUESTIONS)
         self._members = 1
         self._told: set[tuple[str, str, str, float, float]] = set()
@@ -77,6 +81,7 @@ class Leases:
     def configure(self, services: Sequence[Service]) -> None:
         """Bring in the limits of a configuration."""
         self._limits = {(service.name, limit.name): limit for service in services for limit in service.limits}
+        self._estimates.configure(vendors.defined(services))
 
     def ask(self, message: WantLease, worker: str, reply: Callable[[SetLease], None]) -> None:
         """Take a worker's question. ValueError: it breaks a rule."""
@@ -84,6 +89,7 @@ class Leases:
             raise ValueError("WantLease: out of range")
         if len(message.spent) > MAX_SPENT:
             raise ValueError("WantLease: too many entries")
+        estimates.check(message)
         try:
             self._questions_in.send_nowait(_Question(message, worker, reply))
         except trio.WouldBlock:
@@ -102,6 +108,8 @@ class Leases:
 
     async def _answer(self, question: _Question) -> SetLease:
         message = question.message
+        if message.limit == ACCOUNT_LIMIT and self._estimates.knows(message.service):
+            return await self._answer_account(question)
         limit = self._limits.get((message.service, message.limit))
         if limit is None:  # of a configuration that is gone
             return _nothing(message, wait=1.0)
@@ -117,6 +125,21 @@ class Leases:
             message.service, message.limit, message.key, grant.tokens, LIFETIME, grant.wait, grant.left, grant.reset,
             self._members,
         )  # fmt: skip
+
+    async def _answer_account(self, question: _Question) -> SetLease:
+        """Answer for a vendor's own limits."""
+        message = question.message
+        member = f"{self._member}/{question.worker}/{message.service}"
+        store = self.store if self.is_fleet else self._memory
+        try:
+            if store is None:
+                raise StoreError("the store is not there")
+            answer = await self._estimates.lend(message, member, store, LIFETIME, self._members, question.reply)
+        except StoreError as error:
+            self._fails(str(error))
+            return _nothing(message, wait=1.0, is_lost=True)
+        self._recover()
+        return answer
 
     async def _lend(self, limit: Limit, message: WantLease, member: str) -> tuple[Grant, Bucket]:
         spent = [Spent(max(0, tokens), max(0.0, ago)) for tokens, ago in message.spent]

@@ -17,7 +17,7 @@ class Side(enum.Enum):
 
 
 class Flag(enum.Enum):
-    """Envoy's response flags, as they stand in the access log; CL and LOOP are our own."""
+    """Envoy's response flags, as they stand in the access log; CL, LOOP and VL are our own."""
 
     DOWNSTREAM_DISCONNECT = "DC"
     DOWNSTREAM_PROTOCOL = "DPE"
@@ -42,6 +42,8 @@ class Flag(enum.Enum):
     CONFIGURATION = "NC"
     FAULT_INJECTED = "FI"
     DELAY_INJECTED = "DI"
+    VENDOR_LIMIT = "VL"
+    """Ours: it waited, or was refused, so that the vendor's own limit is not exceeded."""
     FALLBACK = "FB"
     """Ours: something else answered in the place of the service that was asked."""
 

@@ -110,6 +110,10 @@ class SetLease:
     """Hosts that share it."""
     is_lost: bool = False
     """The store cannot be reached: ``on_loss`` decides."""
+    is_free: bool = False
+    """Of a vendor's own limits: its answers tell of none."""
+    pause: float = 0.0
+    """Seconds for which the vendor refuses everything; 0: it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,12 @@ class WantLease:
     """Tokens that it still holds."""
     spent: list[tuple[int, float]]
     """Tokens, and how many seconds ago."""
+    seen: list[tuple[str, int, int, float, float, float, int]] = field(default_factory=list)
+    """What a vendor's answers told of its own limits (limiting.estimate.Seen)."""
+    silent: int = 0
+    """Of what was spent: attempts without an answer that tells anything."""
+    pause: float = 0.0
+    """Seconds for which the vendor refuses everything; 0: it does not; below: it did not say how long."""
 
 
 @dataclass(frozen=True, slots=True)

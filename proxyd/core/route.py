@@ -138,6 +138,7 @@ class Route:
         "protocol",
         "service",
         "timeouts",
+        "vendor",
     )
 
     def __init__(self, service: Service | None, timeouts: Timeouts, pool: PoolLimits, judge: Judge) -> None:
@@ -163,6 +164,8 @@ class Route:
         """The router's endpoints and policies of this service; None for unknown hosts."""
         self.gates: Any = None
         """The limits that every attempt takes from (limiting.gate.Gates); None: there are none."""
+        self.vendor: Any = None
+        """What reads of the vendor's limits in each answer (limiting.vendor.VendorGate); None: nothing does."""
         self.attempt_fault: Callable[[Exchange], Awaitable[Response | None]] | None = None
         """Injected faults that every attempt meets; a response stands for the upstream's. None: there are none."""
         self.pools: dict[Any, Any] = {}

@@ -8,6 +8,7 @@ from proxyd.core.fallback import FallbackStep
 from proxyd.core.limiting import Limit
 from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import Resilience
+from proxyd.core.vendor import VendorLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,5 +148,7 @@ class Service:
     protocol: Version = Version.HTTP1
     """gRPC is HTTP/2 whatever stands here, and an upgrade HTTP/1.1."""
     limits: tuple[Limit, ...] = ()
+    vendor_limits: VendorLimits | None = None
+    """None: what answers tell of the vendor's limits is not looked at."""
     cache: CachePolicy | None = None
     """None: nothing is kept."""

@@ -96,7 +96,7 @@ class Bucket(Protocol):
         ...
 
 
-class _Leases:
+class Holders:
     """Who holds how many, until when."""
 
     __slots__ = ("held",)
@@ -106,9 +106,11 @@ class _Leases:
 
     @property
     def total(self) -> int:
+        """Tokens that are lent."""
         return int(sum(tokens for tokens, _ in self.held.values()))
 
     def lend(self, member: str, tokens: int, until: float) -> None:
+        """Lend more to a member; all that it holds is good until then."""
         if tokens:
             held = self.held.get(member)
             self.held[member] = [tokens + (held[0] if held else 0), until]
@@ -139,7 +141,7 @@ class RateBucket:
         self._rule = rule
         self._level = level
         self._stamp = stamp
-        self._leases = _Leases(held)
+        self._leases = Holders(held)
 
     @classmethod
     def decode(cls, rule: Rate, value: bytes, now: float) -> "RateBucket":
@@ -199,7 +201,7 @@ class WindowBucket:
         self._rule = rule
         self._entries = entries
         """[when, tokens], oldest first."""
-        self._leases = _Leases(held)
+        self._leases = Holders(held)
 
     @classmethod
     def decode(cls, rule: Window, value: bytes, now: float) -> "WindowBucket":
@@ -275,7 +277,7 @@ class QuotaBucket:
         """What is lent included."""
         self.extra = extra
         """Granted by an operator on top, for this period."""
-        self._leases = _Leases(held)
+        self._leases = Holders(held)
 
     @classmethod
     def decode(cls, rule: Quota, value: bytes, now: float) -> "QuotaBucket":

@@ -124,6 +124,9 @@ class Slots:
 class Gate:
     """One limit of one service in one worker."""
 
+    recheck: float = math.inf
+    """Seconds after which whoever is first in line looks again where nobody has said when."""
+
     def __init__(self, service: str, limit: Limit, allowance: Allowance, spawn: Callable[..., None]) -> None:
         self.service = service
         self.limit = limit
@@ -247,11 +250,14 @@ class Gate:
             self.allowance.give_back(key, waiter.cost)
             self.notice(key)
 
+    def _try(self, key: str, cost: int, now: float) -> float:
+        return self.allowance.try_take(key, cost, now)
+
     async def _serve(self, key: str, line: Line) -> None:
         """Admit those in line as tokens come, until nobody waits."""
         try:
             while (waiter := line.first()) is not None:
-                wait = self.allowance.try_take(key, waiter.cost, trio.current_time())
+                wait = self._try(key, waiter.cost, trio.current_time())
                 if not wait:
                     line.admit()
                     await trio.lowlevel.checkpoint()
@@ -261,7 +267,7 @@ class Gate:
                     line.dismiss()
                     return
                 event = self._changed.setdefault(key, trio.Event())
-                with trio.move_on_after(wait if wait > 0 else math.inf):
+                with trio.move_on_after(wait if wait > 0 else self.recheck):
                     await event.wait()
         finally:
             del self._lines[key]

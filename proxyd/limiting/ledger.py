@@ -140,9 +140,7 @@ class Ledger:
 
     def try_take(self, key: str, cost: int, now: float) -> float:
         """Take and return 0; else return the seconds to wait, or UNKNOWN."""
-        lease = self._leases.get(key)
-        if lease is None:
-            lease = self._leases[key] = _Lease(now)
+        lease = self._leases.get(key) or self._open(key, now)
         lease.used = now
         if lease.tokens >= cost and now < lease.until:
             lease.tokens -= cost
@@ -150,7 +148,7 @@ class Ledger:
             if self._counts_answers:
                 lease.flying += cost
             else:
-                _note(lease.spent, now, cost)
+                note(lease.spent, now, cost)
             if lease.tokens * 4 < lease.taken and not lease.asked and now >= lease.next_ask:
                 self._ask(key, lease, now)
             return 0.0
@@ -172,7 +170,7 @@ class Ledger:
         lease = self._leases.get(key)
         if lease is not None and lease.flying >= cost:
             lease.flying -= cost
-            _note(lease.spent, now, cost)
+            note(lease.spent, now, cost)
 
     def give_back(self, key: str, cost: int) -> None:
         """Undo a take."""
@@ -262,6 +260,13 @@ class Ledger:
         lease.asked_for = want
         self._ask_control(Question(key, want, kept, spent))
 
+    def _open(self, key: str, now: float) -> _Lease:
+        """Return the lease of a key, an empty one where there is none."""
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._leases[key] = _Lease(now)
+        return lease
+
     def _is_lost(self, lease: _Lease, now: float) -> bool:
         return self._lost_since <= now
 
@@ -278,11 +283,11 @@ class Ledger:
             lease.share = Share(self.limit, self._members * self._workers, lease.left, now)
         wait = lease.share.try_take(cost, now)
         if not wait:
-            _note(lease.spent, now, cost)  # to be told when somebody is there again
+            note(lease.spent, now, cost)  # to be told when somebody is there again
         return wait
 
 
-def _note(spent: list[tuple[float, int]], now: float, cost: int) -> None:
+def note(spent: list[tuple[float, int]], now: float, cost: int) -> None:
     """Add to what is to be told; spending at nearly the same time is one entry, counted at its later end."""
     if spent and (now - spent[-1][0] < GRAIN or len(spent) >= MAX_ENTRIES):
         spent[-1] = (now, spent[-1][1] + cost)

@@ -22,6 +22,7 @@ from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
 from proxyd.upstream.shared import SharedPool
+from proxyd.upstream.verdict import heard
 
 MAX_POOLS: Final = 1024
 """Pools that one route remembers."""
@@ -93,11 +94,12 @@ class Attempts:
     async def make(self, exchange: Exchange, state: EndpointState | None, now: float) -> Response:
         """Make one attempt at ``state``'s endpoint, or at the request's own authority where there is none."""
         pool, host, headers, path = self._prepare(exchange, state, now)
+        vendor = exchange.route.vendor
         fault = exchange.route.attempt_fault
         if fault is not None:
             answer = await fault(exchange)
             if answer is not None:
-                return answer
+                return answer if vendor is None else await heard(vendor, exchange, answer, now)
         connection = self._take_idle(exchange, pool) if pool.idle else None
         if connection is None:
             connection = await self._take(exchange, pool)
@@ -111,7 +113,7 @@ class Attempts:
         response = await connection.round_trip(exchange, host, headers, path, via, self._limits)
         if connection.requests == 1 and pool.key.name:
             self.connector.remember(pool.key, connection.stream)
-        return response
+        return response if vendor is None else await heard(vendor, exchange, response, now)
 
     def _prepare(
         self, exchange: Exchange, state: EndpointState | None, now: float

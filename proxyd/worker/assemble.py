@@ -179,6 +179,7 @@ class Assembly:
         if service is not None:
             route.cluster = self._clusters[service.name]
             route.gates = self._limits.per_attempt(service) or None
+            route.vendor = self._limits.vendor(service)
         if service is not None and service.auth is not None:
             route.injector = compile_auth(service.auth)
         self._compile(snapshot, route)

@@ -9,8 +9,10 @@ from proxyd.core.limiting import Limit, Mode
 from proxyd.core.messages import SetLease, WantLease
 from proxyd.core.service import Service
 from proxyd.core.snapshot import Snapshot
+from proxyd.core.vendor import ACCOUNT_LIMIT, VendorLimits
 from proxyd.limiting.gate import Allowance, Gate, Gates, LocalRate, Slots
 from proxyd.limiting.ledger import Ledger, Question, Reply
+from proxyd.limiting.vendor import Accounts, OwnEstimate, VendorGate, VendorLedger, pseudo_limit, reserve
 
 TEND_SECONDS: Final = 0.05
 """Between two looks at the leases: what is due to be told or given back is so many late at most."""
@@ -24,13 +26,17 @@ class Limits:
         self._spawn = spawn
         self._gates: dict[tuple[str, str], Gate] = {}
         self._ledgers: dict[tuple[str, str], Ledger] = {}
+        self._vendors: dict[str, VendorGate] = {}
+        self._accounts = Accounts()
         self._is_shared = False
         self._workers = 1
 
     def apply(self, snapshot: Snapshot) -> None:
         """Keep the gates of limits that are as they were; make the others."""
         is_shared = snapshot.shares_limits or snapshot.workers != 1
-        former = self._gates if (is_shared, snapshot.workers) == (self._is_shared, self._workers) else {}
+        is_same = (is_shared, snapshot.workers) == (self._is_shared, self._workers)
+        former = self._gates if is_same else {}
+        vendors = self._vendors if is_same else {}
         ledgers, self._ledgers = self._ledgers, {}
         self._is_shared, self._workers = is_shared, snapshot.workers
         self._gates = {}
@@ -43,6 +49,12 @@ class Limits:
                 elif place in ledgers:
                     self._ledgers[place] = ledgers[place]
                 self._gates[place] = gate
+        self._vendors = {
+            service.name: self._vendor(service, service.vendor_limits, vendors.get(service.name), ledgers)
+            for service in snapshot.services
+            if service.vendor_limits is not None
+        }
+        self._accounts.enlist(list(self._vendors.values()))
         for place, ledger in ledgers.items():
             if self._ledgers.get(place) is not ledger:
                 ledger.surrender(trio.current_time())
@@ -57,13 +69,24 @@ class Limits:
         return Gates([self._gates[service.name, one.name] for one in chosen])
 
     def per_attempt(self, service: Service) -> Gates:
-        """Return the limits that every attempt takes from."""
+        """Return the limits that every attempt takes from; the vendor's own come first, since they may wait longest."""
         chosen = [one for one in service.limits if not one.concurrency and not one.names_caller]
-        return Gates([self._gates[service.name, one.name] for one in chosen])
+        gates = [self._gates[service.name, one.name] for one in chosen]
+        vendor = self._vendors.get(service.name)
+        return Gates(gates if vendor is None else [vendor, *gates])
+
+    def vendor(self, service: Service) -> VendorGate | None:
+        """Return what reads of the vendor's own limits in its answers."""
+        return self._vendors.get(service.name)
 
     def answer(self, message: SetLease) -> None:
         """Take what control says."""
         ledger = self._ledgers.get((message.service, message.limit))
+        vendor = self._vendors.get(message.service) if message.limit == ACCOUNT_LIMIT else None
+        if vendor is not None and message.is_free:
+            vendor.set_free(message.key)
+        if vendor is not None and message.pause:
+            vendor.pause(message.key, message.pause, trio.current_time())
         if ledger is not None:
             reply = Reply(
                 message.key, message.tokens, message.lifetime, message.wait, message.left, message.reset,
@@ -99,6 +122,49 @@ class Limits:
             }
             for (service, name), gate in self._gates.items()
         ]
+
+    def vendor_view(self) -> list[dict[str, Any]]:
+        """Describe what is known of vendors' own limits, for the admin socket."""
+        now = trio.current_time()
+        return [
+            {"service": service, "refused": gate.refused, "waited": gate.waited, "refusals": gate.refusals, **one}
+            for service, gate in self._vendors.items()
+            for one in gate.rows(now)
+        ]
+
+    def _vendor(
+        self,
+        service: Service,
+        policy: VendorLimits,
+        former: VendorGate | None,
+        ledgers: dict[tuple[str, str], Ledger],
+    ) -> VendorGate:
+        """Return the gate of a service's vendor: the former one where nothing has changed."""
+        place = (service.name, ACCOUNT_LIMIT)
+        if former is not None and (former.policy, former.kind) == (policy, service.priority_class):
+            if place in ledgers:
+                self._ledgers[place] = ledgers[place]
+            return former
+        share = reserve(service.priority_class, policy)
+        gates: list[VendorGate] = []
+        allowance: OwnEstimate | VendorLedger = OwnEstimate(self._accounts, share)
+        if self._is_shared:
+
+            def ask(question: Question) -> None:
+                seen, silent, pause = gates[0].news(question.key, trio.current_time())
+                spent = list(question.spent)
+                self._ask(
+                    WantLease(
+                        service.name, ACCOUNT_LIMIT, question.key, question.want, question.kept, spent,
+                        [(*one,) for one in seen], silent, pause,
+                    )
+                )  # fmt: skip
+
+            allowance = VendorLedger(pseudo_limit(policy), self._workers, ask, self._accounts.notice, share)
+            self._ledgers[place] = allowance
+        gate = VendorGate(service.name, service.priority_class, policy, allowance, self._accounts, self._spawn)
+        gates.append(gate)
+        return gate
 
     def _gate(self, service: str, limit: Limit) -> Gate:
         allowance: Allowance

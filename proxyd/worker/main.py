@@ -216,6 +216,8 @@ class Worker:
             return self._assembly.endpoints()
         if what == "limits":
             return self._limits.view()
+        if what == "vendor_limits":
+            return self._limits.vendor_view()
         if what == "cache":
             return self._assembly.shelf.view()
         if what == "purge" and len(about) == 3:
