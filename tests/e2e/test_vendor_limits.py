@@ -1,7 +1,6 @@
 """proxyd keeps to a vendor's own limits, as its answers tell of them."""
 
 import http.client
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.daemon import Daemon, wait_until
-from tests.lab.vendor import Vendor, delta_fields, epoch_fields, no_fields, structured_fields
+from tests.lab.daemon import Daemon
+from tests.lab.vendor import Vendor, delta_fields, epoch_fields, structured_fields
 
 pytestmark = pytest.mark.e2e
 
@@ -67,8 +66,7 @@ def test_nobody_sees_a_429_and_the_window_is_used(tmp_path: Path, workers: int, 
         statuses: list[int] = []
 
         def act() -> None:
-            for _ in range(12):
-                statuses.append(ask(daemon)[0])
+            statuses.extend(ask(daemon)[0] for _ in range(12))
 
         swarm(10, act)
         assert statuses == [200] * 120

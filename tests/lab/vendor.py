@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from tests.lab.daemon import pause
+
 Fields = dict[str, str]
 Tell = Callable[[int, int, float], Fields]
 """Limit, remaining and seconds to the reset, as header fields."""
@@ -63,7 +65,7 @@ class Vendor:
             def do_GET(self) -> None:
                 status, fields, body = vendor.ask(self.path)
                 if vendor.delay:
-                    time.sleep(vendor.delay)
+                    pause(vendor.delay)
                 self.send_response(status)
                 for name, value in {**fields, "Content-Length": str(len(body))}.items():
                     self.send_header(name, value)
