@@ -140,7 +140,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki) ->
             **config["services"]["clear"],
             "hosts": ["brisk.example"],
             "base_url": "http://brisk.example",
-            "timeouts": {"idle": "700ms", "first_byte": "200ms"},
+            "timeouts": {"idle": "1500ms", "first_byte": "200ms"},
         }
         config["limits"] = {"body_rate_grace": "100ms"}
         config["access"]["rules"] = [

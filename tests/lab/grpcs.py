@@ -121,10 +121,10 @@ class Lab(grpc.GenericRpcHandler):
             yield b"re: " + request
 
     def tick(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        """Says something ten times in a second, and a last word some time after the client has ended."""
+        """Says something ten times in two seconds, and a last word some time after the client has ended."""
         next(requests)
         for _ in range(10):
-            self.seen.release.wait(0.1)
+            self.seen.release.wait(0.2)
             yield b"tick"
         for _ in requests:
             raise AssertionError("nothing more was to come")

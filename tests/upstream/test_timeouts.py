@@ -146,19 +146,19 @@ async def test_a_response_that_goes_on_keeps_a_silent_upload_alive_and_is_no_fir
     async def talk(origin: Origin, wire: Wire) -> None:
         await wire.until(b"go on\r\n")
         await wire.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        for _ in range(12):
-            await trio.sleep(0.1)
+        for _ in range(10):
+            await trio.sleep(0.2)
             await wire.send(b"1\r\n.\r\n")
         await wire.until(b"0\r\n\r\n")
         await trio.sleep(0.6)
         await wire.send(b"4\r\nlast\r\n0\r\n\r\n")
 
     async with open_origin(talk) as origin:
-        async with open_plane(services=plain(origin.port, Timeouts(idle=0.8, first_byte=0.2))) as plane:
+        async with open_plane(services=plain(origin.port, Timeouts(idle=1.6, first_byte=0.2))) as plane:
             client = await plane.connect()
             await client.send(GET.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n5\r\ngo on\r\n")
             assert parse_head(await client.head()).status == 200
-            await client.until(b"1\r\n.\r\n" * 12)
+            await client.until(b"1\r\n.\r\n" * 10)
             await client.send(b"0\r\n\r\n")
             await client.until(b"4\r\nlast\r\n0\r\n\r\n")
 
