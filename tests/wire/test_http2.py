@@ -184,3 +184,84 @@ def test_a_frame_longer_than_promised_ends_the_connection() -> None:
     with pytest.raises(Http2Error) as caught:
         server.receive(b"\x00\x40\x01\x00\x00\x00\x00\x00\x01")
     assert caught.value.code == Code.FRAME_SIZE_ERROR
+
+
+def _set(*pairs: tuple[int, int]) -> bytes:
+    payload = b"".join(code.to_bytes(2, "big") + value.to_bytes(4, "big") for code, value in pairs)
+    return len(payload).to_bytes(3, "big") + b"\x04\0\0\0\0\0" + payload
+
+
+def test_a_large_head_goes_in_frames_that_the_peer_takes() -> None:
+    pair = Pair()
+    stream = pair.client.open()
+    long = (b"x-long", b"v" * 40_000)
+    pair.client.head(stream, [*SENT, (*long, False)], ended=True)
+    assert pair.up() == [Head(stream, [*REQUEST, long], ended=True)]
+    assert pair.server.streams == 1
+
+
+def test_the_peers_settings_are_kept() -> None:
+    pair = Pair()
+    assert pair.client.max_streams == Http2Limits().streams
+    assert pair.client.receive(_set((3, 7), (5, 2**24 - 1), (4, 2**20), (1, 0), (0x99, 1))) == [Settled(), Room(0)]
+    assert pair.client.max_streams == 7
+    stream = pair.client.open()
+    pair.client.head(stream, SENT, ended=False)
+    assert pair.client.room(stream) == 64 * 1024
+    pair.client.receive(b"\0\0\4\x08\0\0\0\0\0\0\x10\0\0")
+    assert pair.up()[0] == Head(stream, REQUEST, ended=False)
+
+
+def test_a_window_that_settings_shrink_may_become_negative() -> None:
+    pair = Pair()
+    stream = pair.client.open()
+    pair.client.head(stream, SENT, ended=False)
+    pair.client.data(stream, bytes(16_384), ended=False)
+    pair.client.receive(_set((4, 100)))
+    assert pair.client.room(stream) == 0
+    assert pair.client.receive(b"\0\0\4\x08\0\0\0\0\x01\0\0\x40\0") == [Room(stream)]
+    assert pair.client.room(stream) == 100
+
+
+def test_what_comes_late_on_a_stream_that_was_reset_is_ignored() -> None:
+    pair = Pair()
+    stream = pair.client.open()
+    pair.client.head(stream, SENT, ended=False)
+    pair.up()
+    pair.server.reset(stream, Code.CANCEL)
+    pair.client.data(stream, b"late", ended=False)
+    pair.client.trailers(stream, [(b"t", b"1", False)])
+    assert pair.up() == []
+    assert pair.down() == [Reset(stream, Code.CANCEL)]
+    assert (pair.client.streams, pair.server.streams) == (0, 0)
+
+
+def test_a_client_that_was_told_goodbye_is_refused_what_it_opens() -> None:
+    pair = Pair()
+    first = pair.client.open()
+    pair.client.head(first, SENT, ended=True)
+    pair.up()
+    pair.server.going()
+    second = pair.client.open()
+    pair.client.head(second, SENT, ended=True)
+    assert pair.up() == []
+    pair.server.head(first, ANSWER, ended=True)
+    assert pair.down() == [Going(first, 0), Reset(second, Code.REFUSED_STREAM), Head(first, RESPONSE, ended=True)]
+
+
+def test_numbers_of_streams_run_out() -> None:
+    client = Codec(client=True, limits=Http2Limits())
+    client.begin()
+    client.head(LAST_STREAM, SENT, ended=True)
+    with pytest.raises(OverflowError):
+        client.open()
+
+
+def test_nothing_is_sent_on_a_stream_whose_own_side_has_ended() -> None:
+    pair = Pair()
+    stream = pair.client.open()
+    pair.client.head(stream, SENT, ended=True)
+    with pytest.raises(KeyError):
+        pair.client.data(stream, b"x", ended=True)
+    with pytest.raises(KeyError):
+        pair.client.trailers(stream, [])
