@@ -17,6 +17,7 @@ from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.message import Response
+from proxyd.core.units import KIB
 from proxyd.net.multiplex import Lane, Multiplex
 from proxyd.net.stream import NEVER, Stream, StreamError
 from proxyd.upstream.http2_call import BROKEN, REFUSED, Call
@@ -44,7 +45,9 @@ SETTLE_SECONDS: Final = 10.0
 STALL_SECONDS: Final = 30.0
 """For which a peer may take nothing of what waits to be written."""
 GOODBYE_SECONDS: Final = 1.0
-"""For what is left to write when the connection ends."""
+"""For what is left to write when the connection ends, and for the peer to leave."""
+LINGER_BYTES: Final = 256 * KIB
+"""What is read and dropped meanwhile."""
 
 _PING: Final = b"upstream"
 
@@ -154,22 +157,27 @@ class Connection(Shared):
     async def _run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read)
-                await self._write()
+                nursery.start_soon(self._write, nursery.cancel_scope)
+                await self._read()
                 nursery.cancel_scope.cancel()
         finally:
             self.fail(BROKEN)
             self.stream.close()
 
-    async def _write(self) -> None:
+    async def _write(self, all_of_it: trio.CancelScope) -> None:
+        """Write until all is said, then FIN."""
         try:
             await self.multiplex.run_writer()
+            self.stream.shut_write()
         except StreamError:
             self.fail(BROKEN)
+            all_of_it.cancel()
 
     async def _read(self) -> None:
+        """Read until the peer has left, or until it has had time to read our goodbye: a reset would eat that."""
+        left = LINGER_BYTES
         try:
-            while data := await self.multiplex.read():
+            while self.over is None and (data := await self.multiplex.read()):
                 self.reads += 1
                 for event in self.codec.receive(data):
                     self._sort(event)
@@ -177,8 +185,13 @@ class Connection(Shared):
         except Http2Error as error:
             self.violation = str(error)
         except StreamError:
-            pass  # the peer left, or the reaper ended the connection
+            left = 0  # the peer left, or the reaper ended the connection
         self.fail(BROKEN)
+        try:
+            while left > 0 and (data := await self.stream.receive()):
+                left -= len(data)
+        except StreamError:
+            return
 
     def _sort(self, event: Event) -> None:
         calls = self.multiplex.lanes

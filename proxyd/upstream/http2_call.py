@@ -272,8 +272,10 @@ class Call(Lane):
         """Return what the failure means for the exchange before its response head, and whether a retry is safe."""
         reason = str(error)
         if reason == REFUSED:
-            detail = "the upstream went away before it came to the request"
-            return _failure(Flag.UPSTREAM_DISCONNECT, self._coded(detail), Retry.ALWAYS)
+            detail = self._coded("the upstream went away before it came to the request")
+            if self.code in (None, Code.NO_ERROR):  # as it should; it says nothing about the next connection
+                return _failure(Flag.UPSTREAM_DISCONNECT, detail, Retry.ALWAYS, stale=True)
+            return _failure(Flag.UPSTREAM_RESET, detail, Retry.ALWAYS)
         if reason == RESET:
             is_refused = self.code == Code.REFUSED_STREAM  # RFC 9113 §8.7
             detail = self._coded("the upstream refused the request" if is_refused else "the upstream reset the stream")
@@ -311,5 +313,5 @@ class Call(Lane):
             return f"{words} (code {self.code:#x})"
 
 
-def _failure(flag: Flag, detail: str, retry: Retry) -> ProxyError:
-    return ProxyError(502, flag, "connection_terminated", detail, side=Side.UPSTREAM, retry=retry)
+def _failure(flag: Flag, detail: str, retry: Retry, *, stale: bool = False) -> ProxyError:
+    return ProxyError(502, flag, "connection_terminated", detail, side=Side.UPSTREAM, retry=retry, stale=stale)

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from trio import current_time
 
-from proxyd.core.errors import ProxyError, Retry
+from proxyd.core.errors import Flag, ProxyError, Retry
 from proxyd.core.exchange import Exchange, Try
 from proxyd.core.headers import first
 from proxyd.core.message import HTTP2, Response
@@ -182,7 +182,8 @@ class Router:
             return None
         if not may_retry_error(exchange, error, policy, has_others=lambda: cluster.has_others(state, now)):
             return None
-        is_stale = exchange.reused and error.retry is not Retry.NEVER  # nothing says that the upstream is in trouble
+        # nothing says that the upstream is in trouble, but a stream that it refused
+        is_stale = exchange.reused and error.retry is not Retry.NEVER and error.flag is not Flag.UPSTREAM_RESET
         wait = 0.0 if is_stale else backoff(policy, exchange.attempts, self._rng)
         return wait if self._may_wait(exchange, cluster, wait, now) else None
 

@@ -6,6 +6,7 @@ from typing import Any
 import h2.events
 import pytest
 import trio
+import trio.lowlevel
 from h2.settings import SettingCodes
 
 from proxyd.core.limits import PoolLimits
@@ -638,3 +639,89 @@ async def test_a_refused_request_whose_body_has_not_come_yet_is_tried_again() ->
         await client.send(b"order")
         assert (await client.reply()).status == 200
         assert site.asked[1].body == b"order"
+
+
+async def test_goaway_to_many_streams_says_nothing_against_the_upstream() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        if session is not site.sessions[0]:
+            await polite(session, asked)
+        elif len(session.asked) == 12:
+            await session.goodbye(0)
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port)) as plane:
+        replies = await ask_at_once(plane, 12, method=b"POST", body=b"order")
+        assert [reply.status for reply in replies] == [200] * 12
+
+
+async def test_an_upstream_that_wants_calm_is_asked_again_after_a_wait() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        if asked.stream == 1 and session is site.sessions[0]:
+            await polite(session, asked)
+        elif session is site.sessions[0]:
+            await session.goodbye(1, Code.ENHANCE_YOUR_CALM)
+        else:
+            await polite(session, asked)
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port)) as plane:
+        client = await plane.connect()
+        assert [(await ask(client, b"POST", b"x")).status for _ in range(2)] == [200, 200]
+        assert (await plane.event(1))["attempts"] == 2
+
+
+# --- floods ---------------------------------------------------------------------------------------
+
+
+def frame(kind: int, stream: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(6, payload=b"12345678"),
+        frame(4),
+        frame(0, 1),
+        frame(2, 3, b"\0\0\0\0\1"),
+        frame(8, 0, b"\0\0\0\1"),
+    ],
+    ids=["ping", "settings", "empty data", "priority", "window update"],
+)
+async def test_a_flood_ends_its_connection_calmly(flood: bytes) -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        if session is not site.sessions[0]:
+            await polite(session, asked)
+            return
+        await session.head(asked.stream)
+        while not session.goodbyes and not session.wire.ended.is_set():
+            await session.wire.send(flood * 1000)
+            await trio.lowlevel.checkpoint()
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=ONCE)) as plane:
+        client = await plane.connect()
+        await client.send(b"GET http://plain.example/ HTTP/1.1\r\nHost: plain.example\r\nConnection: close\r\n\r\n")
+        await client.rest()
+        await site.sessions[0].until(lambda: site.sessions[0].goodbyes)
+        assert site.sessions[0].goodbyes[0][1] == Code.ENHANCE_YOUR_CALM
+        assert (await ask(await plane.connect())).status == 200
+
+
+async def test_a_head_without_end_ends_its_connection() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        await session.flush(frame(1, asked.stream, b"\x88", flags=0))
+        while not session.goodbyes and not session.wire.ended.is_set():
+            await session.wire.send(frame(9, asked.stream, b"\x00\x01x" + b"\x7f\x80\x01" + b"y" * 255) * 50)
+            await trio.lowlevel.checkpoint()
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=ONCE)) as plane:
+        assert (await ask(await plane.connect())).status == 502
+
+
+async def test_a_server_that_pushes_ends_its_connection() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        await session.flush(frame(5, asked.stream, b"\0\0\0\2\x82", flags=4))
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=ONCE)) as plane:
+        assert (await ask(await plane.connect())).status == 502
+        with trio.fail_after(PATIENCE):
+            await site.sessions[0].wire.ended.wait()
+        assert site.sessions[0].goodbyes[0][1] == Code.PROTOCOL_ERROR
