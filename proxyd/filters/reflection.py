@@ -91,8 +91,10 @@ class Masking:
 class ReflectionFilter(Filter):
     """Masks injected secrets in responses."""
 
-    def __init__(self, limit: int, masked: Callable[[int], None]) -> None:
+    def __init__(self, limit: int, masked: Callable[[int], None], room: int) -> None:
         self._limit = limit
+        self._room = room
+        """Bytes that bodies which are waited for may come to together; more of them are decoded as they come."""
         self._sought: tuple[tuple[bytes, ...], list[tuple[bytes, bytes]]] = ((), [])
         """The needles of the last response, each with its rarest byte."""
         self._masked = masked
@@ -154,19 +156,23 @@ class ReflectionFilter(Filter):
         if coded is not None:
             self._mask_whole(response, coded, codings, needles)
             return None
-        if body.length is not None:
-            return self._gather(response, codings, needles)
+        if body.length is not None and body.length <= self._room:
+            self._room -= body.length
+            return self._gather(response, codings, needles, body.length)
         decoded = Decoded(body, codings)
         decoded.start()
         self._send_decoded(response, decoded, needles)
         return None
 
-    async def _gather(self, response: Response, codings: _Bytes, needles: _Bytes) -> None:
+    async def _gather(self, response: Response, codings: _Bytes, needles: _Bytes, length: int) -> None:
         """Wait for a short body whose length is known: most hold no echo, and stay as they are."""
         body = response.body
         pieces: list[bytes] = []
-        while piece := await body.read():
-            pieces.append(piece)
+        try:
+            while piece := await body.read():
+                pieces.append(piece)
+        finally:
+            self._room += length
         self._mask_whole(response, b"".join(pieces), codings, needles)
 
     def _mask_whole(self, response: Response, coded: bytes, codings: _Bytes, needles: _Bytes) -> None:

@@ -223,7 +223,7 @@ class Assembly:
             filters.append(ConcurrencyFilter(route.name, admission))
         if route.injector is not None:  # what is kept is masked already
             masked = self._meter.counter(metrics.MASKED, route.name)
-            filters.append(ReflectionFilter(snapshot.limits.mask_bytes, masked.add))
+            filters.append(ReflectionFilter(snapshot.limits.mask_bytes, masked.add, snapshot.limits.buffered_bytes))
         return filters
 
     def _furnish(self, snapshot: Snapshot) -> None:

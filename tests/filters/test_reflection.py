@@ -1,5 +1,6 @@
 import gzip
 import zlib
+from contextlib import suppress
 
 import pytest
 
@@ -39,7 +40,9 @@ class Pieces:
         self.abandoned = True
 
 
-async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK", raw=True, version=11):
+async def reflect(
+    body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=1000, reason=b"OK", raw=True, version=11, room=10**9
+):
     """Pass a response through the filter; return it, its body as read, and the counts that were told."""
     request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
     exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
@@ -48,7 +51,7 @@ async def reflect(body, *, headers=TEXT, secrets=(SECRET,), status=200, limit=10
     if isinstance(body, BytesBody) and raw:
         response.raw_head = b"".join(b"%b: %b\r\n" % item for item in headers) + reason
     counts = []
-    waits = ReflectionFilter(limit, counts.append).response(exchange)
+    waits = ReflectionFilter(limit, counts.append, room).response(exchange)
     if waits is not None:
         await waits
     pieces = []
@@ -138,7 +141,7 @@ async def test_giving_up_is_passed_on_to_the_body():
     exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
     exchange.secrets = (SECRET,)
     response = exchange.response = Response(200, list(TEXT), body)
-    ReflectionFilter(1000, [].append).response(exchange)
+    ReflectionFilter(1000, [].append, 10_000).response(exchange)
     assert response.body.take_pending() == b"a"
     response.body.abandon()
     assert body.abandoned
@@ -219,7 +222,7 @@ async def test_trailers_of_a_short_coded_body_survive():
 async def test_a_body_that_is_waited_for_is_searched_for_its_own_secrets():
     """Another response, of an attempt with another secret, comes in between."""
     coded = gzip.compress(SECRET)
-    filter_ = ReflectionFilter(1000, [].append)
+    filter_ = ReflectionFilter(1000, [].append, 10_000)
 
     def exchange(body, secret):
         request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
@@ -233,6 +236,31 @@ async def test_a_body_that_is_waited_for_is_searched_for_its_own_secrets():
     filter_.response(exchange(BytesBody(coded), b"rotated-secret-value"))
     await waits
     assert await first.response.body.read() == STARS
+
+
+async def test_what_has_no_room_to_be_waited_for_is_decoded_as_it_comes():
+    coded = gzip.compress(b"nothing of interest")
+    response, pieces, _ = await reflect(Pieces(coded[:9], coded[9:], length=len(coded)), headers=GZIPPED, room=9)
+    assert b"".join(pieces) == b"nothing of interest"
+    assert response.body.length is None
+    assert response.headers == DECODED
+
+
+async def test_room_is_given_back_whatever_becomes_of_a_body():
+    class Broken(Pieces):
+        async def read(self):
+            raise ProxyError(502, Flag.UPSTREAM_DISCONNECT, "http_response_incomplete", "it broke off")
+
+    coded = gzip.compress(b"nothing of interest")
+    filter_ = ReflectionFilter(1000, [].append, len(coded))
+    for kind in (Broken, Pieces, Pieces):
+        request = Request(b"GET", b"https", Authority("api.example", 443, False), b"/", [], BytesBody())
+        exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
+        exchange.secrets = (SECRET,)
+        response = exchange.response = Response(200, list(GZIPPED), kind(coded, length=len(coded)))
+        with suppress(ProxyError):
+            await filter_.response(exchange)
+    assert response.headers == GZIPPED
 
 
 async def test_trailers_of_http2_are_masked_behind_a_body_that_is_not_searched():
