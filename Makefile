@@ -14,7 +14,7 @@ PYTEST ?= -n 2
 TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
 IMAGE_TOOLS := buildah mmdebstrap
 
-.PHONY: demo test test-all lint typecheck bench bench-faults soak-upgrade clean help
+.PHONY: demo test test-all lint typecheck bench bench-faults fuzz soak-upgrade clean help
 
 help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench      proxyd beside its peers'
 	@echo 'make bench-faults  proxyd and Envoy while upstreams die, slow down, fail and vanish (root for all of it)'
 	@echo 'make soak-upgrade  upgrades under 1,000 open tunnels and 2,000 requests a second: no error'
+	@echo 'make fuzz       whatever bytes a peer may send, FUZZ_SECONDS=60 for each target (CPython 3.11 or 3.12)'
 	@echo 'make dist       wheel and sdist'
 	@echo 'make deb        Debian package, for the release whose Python this is'
 	@echo 'make image      container image as an oci-archive (root)'
@@ -86,6 +87,12 @@ test-packaging: $(VENV)/.packaging
 $(VENV)/.packaging: $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[packaging]'
 	touch $@
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := sniff request-head response-head chunked http2-client http2-server http2-fields hpack ipc
+fuzz: $(VENV)/.installed
+	$(RUN) -c 'import atheris' 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	for target in $(FUZZ_TARGETS); do $(RUN) -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 soak-upgrade: $(VENV)/.installed
 	$(RUN) -m tests.soak.upgrade
