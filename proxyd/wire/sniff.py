@@ -60,14 +60,15 @@ def sniff(data: bytes, limit: int) -> ClientHello | Incomplete | NotTls:
         message += piece
         if message and message[0] != _CLIENT_HELLO:
             return NotTls("not a ClientHello", True)
-        if len(message) >= 4:
-            length = 4 + int.from_bytes(message[1:4], "big")
+        length = 4
+        if len(message) >= length:
+            length += int.from_bytes(message[1:4], "big")
             if length > limit:
                 return NotTls(f"a ClientHello of more than {limit} bytes", True)
             if len(message) >= length:
                 return _parse(bytes(message[4:length]))
-        if len(piece) < size:
-            return _more(size - len(piece), limit, len(data))
+        if len(piece) < size:  # the record may hold more than the hello
+            return _more(min(size - len(piece), length - len(message)), limit, len(data))
         at += _RECORD_HEAD + size
 
 

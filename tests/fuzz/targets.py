@@ -12,6 +12,7 @@ from typing import Final
 from hpack import Decoder as ReferenceDecoder
 from hpack.exceptions import HPACKError
 
+from proxyd.core.authority import parse_authority
 from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits, Limits
@@ -63,7 +64,7 @@ def first_bytes(data: bytes) -> None:
         before = sniff(data[:cut], LIMITS.hello_bytes)
         if isinstance(before, Incomplete):
             assert before.missing > 0
-            assert isinstance(whole, Incomplete) or cut + before.missing <= len(data) or isinstance(whole, NotTls)
+            assert not isinstance(whole, ClientHello) or cut + before.missing <= len(data), "it waits for too much"
         elif isinstance(before, ClientHello):
             assert whole == before
         else:
@@ -144,8 +145,7 @@ def _request(raw: bytes) -> RequestHead:
 def _same_by_http1(head: RequestHead) -> None:
     """Write ``head`` as HTTP/1.1 and read it as the next hop does."""
     _sound(head.headers)
-    assert (head.framing is Framing.LENGTH) == bool(head.length)
-    extra = b"content-length: %d\r\n" % head.length if head.length else FRAMING[head.framing]
+    extra = b"content-length: %d\r\n" % (head.length or 0) if head.framing is Framing.LENGTH else FRAMING[head.framing]
     written = encode.request_head(head.method, head.target, head.host or b"a.example", head.headers, extra)
     assert written.find(END) == len(written) - 4
     again = parse_request(
@@ -255,9 +255,12 @@ def _http2_request(fields: Headers, *, ended: bool) -> None:
     _same_by_http1(head)
     if head.method == b"CONNECT" or head.host is None:
         return
-    written = http2_head.request_fields(
-        head.method, b"http", head.host, head.target, head.headers, length=head.length or None
-    )
+    try:
+        parse_authority(head.host, 80)  # as whoever binds it to a service does
+    except ValueError:
+        return
+    length = head.length if head.framing is Framing.LENGTH else None
+    written = http2_head.request_fields(head.method, b"http", head.host, head.target, head.headers, length=length)
     bounds["max_fields"] += 4096  # crumbs of cookies are fields of their own
     again = http2_head.request_head([field[:2] for field in written], ended=ended, scheme=b"http", **bounds)
     assert (again.method, again.host, again.target) == (head.method, head.host, head.target)
