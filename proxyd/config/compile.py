@@ -150,6 +150,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None, fo
         limits=tuple(limit.compiled() for limit in section.limits),
         vendor_limits=section.vendor_limits.compiled() if section.vendor_limits is not None else None,
         cache=section.cache.compiled() if section.cache is not None else None,
+        idempotency=section.idempotency.compiled() if section.idempotency is not None else None,
     )
 
 

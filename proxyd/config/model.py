@@ -11,6 +11,7 @@ from proxyd.config import addresses, names
 from proxyd.config.caching import CacheSection
 from proxyd.config.discovery import DiscoverSection
 from proxyd.config.fallback import FallbackSection
+from proxyd.config.idempotency import IdempotencySection
 from proxyd.config.limiting import LimitSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
 from proxyd.config.resilience import EndpointSection, OverloadSection, ResilienceKeys
@@ -255,6 +256,8 @@ class ServiceKeys(Section):
     """Keep to the vendor's own limits, as its answers tell of them. Without it: they are not looked at."""
     cache: CacheSection | None = None
     """Keep answers and give them again, as their headers allow. Without it: none."""
+    idempotency: IdempotencySection | None = None
+    """Honour clients' idempotency keys in the vendor's place: `{}` is enough. Without it: they are passed on."""
     fallback: Annotated[list[FallbackSection], Field(max_length=8)] = []
     """What answers when all attempts have failed, in this order. Without it: the failure goes to the client."""
 

@@ -39,6 +39,7 @@ def check(tree: Tree) -> None:
         _check_protocol(tree, trail, service)
         check_limits(tree, trail, service)
         check_vendor_limits(tree, trail, service)
+        _check_idempotency(tree, trail, service)
     _check_timeouts(tree, ("unknown", "timeouts"), child(tree.value, "unknown", "timeouts"))
     _check_propagate(tree, ("unknown",), child(tree.value, "unknown"))
 
@@ -164,6 +165,19 @@ def _check_propagate(tree: Tree, trail: Trail, section: Any) -> None:
         tree.add(where, "this header carries the credential")
     if name == parsed(header_name, child(section, "retry", "idempotency_key")):
         tree.add(where, "this header carries the idempotency key")
+
+
+def _check_idempotency(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
+    section = service.get("idempotency")
+    if not isinstance(section, dict):
+        return
+    name = parsed(header_name, section.get("header", "Idempotency-Key"))
+    where = (*trail, "idempotency", *(("header",) if "header" in section else ()))
+    if name in _credential_fields(service.get("auth")):
+        tree.add(where, "this header carries the credential")
+    elif name == parsed(header_name, child(service, "retry", "idempotency_key")):
+        problem = "retry.idempotency_key says that the vendor honours this header, and it would never see a repeat"
+        tree.add(where, describe(problem, "one of the two"), at_key="header" not in section)
 
 
 def _credential_fields(auth: Any) -> set[object]:

@@ -21,6 +21,7 @@ from proxyd.control.discovery.memory import Memory
 from proxyd.control.faults import Faults
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
+from proxyd.control.idempotency import Idempotency
 from proxyd.control.jobs import BUSY, Jobs, Outcome
 from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
@@ -36,6 +37,7 @@ from proxyd.core.messages import (
     ApplySnapshot,
     Drain,
     InstallLeaf,
+    KeySettled,
     Message,
     Reload,
     Reopen,
@@ -43,6 +45,7 @@ from proxyd.core.messages import (
     SetFaults,
     SetHealth,
     SetListener,
+    WantKey,
     WantLeaf,
     WantLease,
     WorkerExited,
@@ -94,6 +97,7 @@ class Controller:
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)
         self.lending = Leases(tools.log, tools.instance.pseudonym)
+        self.keys = Idempotency(self.lending, tools.instance.pseudonym, self._is_worker)
         self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
         self._version = 0
@@ -114,6 +118,7 @@ class Controller:
             nursery.start_soon(self.health.run)
             nursery.start_soon(self.discovery.run)
             nursery.start_soon(self.lending.run)
+            nursery.start_soon(self.keys.run)
             nursery.start_soon(self.storage.run)
             nursery.start_soon(self._follow_discovery)
             task_status.started()
@@ -288,6 +293,7 @@ class Controller:
         # From here on nothing fails and nothing waits.
         self.tools.reports.commit(settings, sinks)
         self.lending.configure(settings.services)
+        self.keys.configure(settings.services)
         self.storage.configure(settings)
         former, self.sockets = self.sockets, sockets
         self.settings, self.drained = settings, drain
@@ -475,7 +481,13 @@ class Controller:
         if isinstance(message, WantLease):
             self.lending.ask(message, str(link.pid), link.put)
             return
+        if isinstance(message, WantKey | KeySettled):
+            self.keys.take(message, str(link.pid), link.put)
+            return
         self.tools.reports.take(link.index, message)
+
+    def _is_worker(self, pid: str) -> bool:
+        return pid.isascii() and pid.isdigit() and int(pid) in self.links
 
     def _secret_value(self, name: str) -> bytes | None:
         state = self.secrets.get(name)

@@ -116,9 +116,9 @@ class Leases:
         try:
             grant, bucket = await self._lend(limit, message, f"{self._member}/{question.worker}")
         except StoreError as error:
-            self._fails(str(error))
+            self.failed(str(error))
             return _nothing(message, wait=1.0, is_lost=True)
-        self._recover()
+        self.recovered()
         if isinstance(bucket, QuotaBucket):
             self._warn(limit, message, bucket)
         return SetLease(
@@ -177,6 +177,11 @@ class Leases:
     def _store_of(self, limit: Limit) -> Store:
         if not self.is_fleet and limit.rate:
             return self._memory
+        return self.opened_store
+
+    @property
+    def opened_store(self) -> Store:
+        """What is shared or must be kept. StoreError: it cannot be reached."""
         if self.store is None:
             raise StoreError("the store is not there")
         return self.store
@@ -189,9 +194,9 @@ class Leases:
             if self.store is not None and self.is_fleet:
                 try:
                     await self._beat(self.store)
-                    self._recover()
+                    self.recovered()
                 except StoreError as error:
-                    self._fails(str(error))
+                    self.failed(str(error))
             await trio.sleep(MEMBER_SECONDS / 3)
 
     async def _beat(self, store: Store) -> None:
@@ -201,12 +206,14 @@ class Leases:
         await update(store, _MEMBERS + self._member, here)
         self._members = max(1, len(await store.scan(_MEMBERS, 10_000)))
 
-    def _fails(self, why: str) -> None:
+    def failed(self, why: str) -> None:
+        """The store did not do what it was asked: say so once."""
         if not self.failure:
             self._log.warning("store_lost", detail=why)
         self.failure = why
 
-    def _recover(self) -> None:
+    def recovered(self) -> None:
+        """It did."""
         if self.failure:
             self.failure = ""
             self._log.info("store_back")
@@ -256,9 +263,7 @@ class Leases:
         return _quota_row(service, limit, key, state)
 
     async def _read(self, prefix: str) -> dict[str, bytes]:
-        if self.store is None:
-            raise StoreError("the store is not there")
-        return {key[len(prefix) :]: value for key, value in (await self.store.scan(prefix, 10_000)).items()}
+        return {key[len(prefix) :]: value for key, value in (await self.opened_store.scan(prefix, 10_000)).items()}
 
 
 def opened(limit: Limit, value: bytes, now: float) -> Bucket:

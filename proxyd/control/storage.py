@@ -38,6 +38,7 @@ class Storage:
         limits = [limit for service in settings.services for limit in service.limits]
         needed = any(limit.quota or limit.window or (is_fleet and limit.rate) for limit in limits)
         needed = needed or (is_fleet and any(service.vendor_limits is not None for service in settings.services))
+        needed = needed or any(service.idempotency is not None for service in settings.services)
         wanted = settings.store if needed else None
         self._leases.is_fleet = is_fleet and needed
         if wanted != self._wanted:

@@ -27,6 +27,7 @@ from proxyd.core.messages import (
     SetCredential,
     SetFaults,
     SetHealth,
+    SetKey,
     SetLease,
     SetListener,
     SetOverrides,
@@ -41,7 +42,16 @@ WHY_CHARACTERS: Final = 1024
 """What is kept of a worker's own words."""
 
 Down = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | Query
+    ApplySnapshot
+    | SetListener
+    | SetCredential
+    | InstallLeaf
+    | SetHealth
+    | SetFaults
+    | SetOverrides
+    | SetLease
+    | SetKey
+    | Query
 )
 Key = tuple[str, str]
 
@@ -270,8 +280,8 @@ def _key(message: Down) -> Key:
             return type(message).__name__, name
         case SetHealth(service, host, port):
             return "SetHealth", f"{service} {host} {port}"
-        case Query(number):
-            return "Query", str(number)
+        case Query(number) | SetKey(number):
+            return type(message).__name__, str(number)
         case SetLease(service, limit, name):
             return "SetLease", f"{service} {limit} {name}"
         case ApplySnapshot() | SetFaults() | SetOverrides():

@@ -46,6 +46,8 @@ class Flag(enum.Enum):
     """Ours: it waited, or was refused, so that the vendor's own limit is not exceeded."""
     FALLBACK = "FB"
     """Ours: something else answered in the place of the service that was asked."""
+    IDEMPOTENCY = "IK"
+    """Ours: what is known of its idempotency key forbids the request."""
 
 
 class Retry(enum.Enum):

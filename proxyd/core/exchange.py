@@ -110,6 +110,7 @@ class Exchange:
     __slots__ = (
         "alternate",
         "attempts",
+        "claim",
         "connect_seconds",
         "credential",
         "deadline",
@@ -206,20 +207,27 @@ class Exchange:
         """What is held of limits on how many at a time, until the end (limiting.gate)."""
         self.lookup: Any = None
         """What the cache found (filters.cache)."""
+        self.claim: Any = None
+        """The idempotency key that it holds: it goes on to its end though the client leaves (filters.idempotency)."""
         self.alternate: Exchange | None = None
         """The exchange with another service that answers in this one's place (upstream.fallback)."""
         self.retrying = False
         """``held`` counts it among those in a further attempt, too."""
 
     def abandon(self) -> None:
-        """The client left: end whatever the exchange waits for."""
+        """The client left: end whatever the exchange waits for, unless the answer is for whoever asks again."""
+        if self.claim is None:
+            self.cut()
+
+    def cut(self) -> None:
+        """End whatever the exchange waits for."""
         self.gone = True
         if self.stream is not None:
             self.stream.expire("abandoned")
         elif self.scope is not None:
             self.scope.cancel()
         elif self.alternate is not None:
-            self.alternate.abandon()
+            self.alternate.cut()
 
     def __repr__(self) -> str:
         return f"<Exchange {self.id or '-'} {self.request!r} attempts={self.attempts}>"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxyd.core.fault import Fault
+from proxyd.core.headers import Headers
+from proxyd.core.idempotency import KeyState, Outcome
 from proxyd.core.resilience import Override
 from proxyd.core.snapshot import Snapshot
 
@@ -117,6 +119,17 @@ class SetLease:
 
 
 @dataclass(frozen=True, slots=True)
+class SetKey:
+    """What WantKey and KeySettled get: what is known of an idempotency key, with the answer where there is one."""
+
+    number: int
+    state: KeyState
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Ask a worker for a view of itself: ``pools`` or ``connections``; answered by Answer."""
 
@@ -205,6 +218,34 @@ class WantLease:
     """Of what was spent: attempts without an answer that tells anything."""
     pause: float = 0.0
     """Seconds for which the vendor refuses everything; 0: it does not; below: it did not say how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantKey:
+    """A request with an idempotency key came; answered by SetKey."""
+
+    number: int
+    service: str
+    key: bytes
+    """SHA-256 of the key and of all that it is scoped by."""
+    fingerprint: bytes
+    """SHA-256 of the request."""
+    claim: bytes
+    """Random; comes again with the outcome, and when the question is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettled:
+    """What came of a request with an idempotency key; answered by SetKey."""
+
+    number: int
+    service: str
+    key: bytes
+    claim: bytes
+    outcome: Outcome
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,8 +415,9 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | Drain
-    | Query | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | WantLease | Answer
+    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | SetKey
+    | Drain | Query | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | WantLease | WantKey
+    | KeySettled | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt

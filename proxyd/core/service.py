@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from proxyd.core.caching import CachePolicy
 from proxyd.core.fallback import FallbackStep
+from proxyd.core.idempotency import IdempotencyPolicy
 from proxyd.core.limiting import Limit
 from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import Resilience
@@ -152,3 +153,5 @@ class Service:
     """None: what answers tell of the vendor's limits is not looked at."""
     cache: CachePolicy | None = None
     """None: nothing is kept."""
+    idempotency: IdempotencyPolicy | None = None
+    """None: keys of clients are the vendor's business."""

@@ -88,7 +88,7 @@ class Connection:
 
     def cut(self, exchange: Exchange) -> None:
         """End an exchange that is not allowed any more, and the connection with it."""
-        exchange.abandon()
+        exchange.cut()
         self.stream.expire("revoked")
 
     def handover(self, stream: Stream) -> None:

@@ -65,7 +65,7 @@ class Call:
 
     def cut(self, reason: str, code: int = Code.CANCEL) -> None:
         """End it from our side."""
-        self.exchange.abandon()
+        self.exchange.cut()
         self.lane.expire(reason, code)
 
     async def _serve_with_body(self, head: RequestHead) -> None:

@@ -38,6 +38,7 @@ CONTROL_TO_WORKER: Final = frozenset(
         messages.SetOverrides,
         messages.SetFaults,
         messages.SetLease,
+        messages.SetKey,
         messages.Drain,
         messages.Query,
     }
@@ -52,6 +53,8 @@ WORKER_TO_CONTROL: Final = frozenset(
         messages.Stats,
         messages.WantLeaf,
         messages.WantLease,
+        messages.WantKey,
+        messages.KeySettled,
         messages.Answer,
     }
 )

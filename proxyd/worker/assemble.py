@@ -28,6 +28,7 @@ from proxyd.filters.cors import CorsFilter
 from proxyd.filters.credential import CredentialFilter
 from proxyd.filters.fault import AttemptFaults, FaultFilter, Injection
 from proxyd.filters.gradient import Gradient
+from proxyd.filters.idempotency import IdempotencyFilter, KeyDesk
 from proxyd.filters.limit import LimitFilter
 from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
@@ -61,6 +62,7 @@ class Assembly:
         spawn: Spawn = spawn_system_task,
         limits: Limits | None = None,
         refresh: Callable[[Exchange, Headers], None] | None = None,
+        keys: KeyDesk | None = None,
     ) -> None:
         """``spawn`` starts tasks of the upstream side."""
         self.pools = PoolSet(make_pool)
@@ -69,6 +71,7 @@ class Assembly:
         self._limits = limits or Limits(lambda _: None, lambda *_: None)
         self.shelf = Shelf(Memory(0))
         self._refresh = refresh
+        self._keys = keys
         self._resolver = Resolver()
         self._reaper = reaper
         self._observer = observer
@@ -212,6 +215,8 @@ class Assembly:
             filters.append(LimitFilter(before))
         if route.injector is not None:
             filters.append(CredentialFilter())
+        if route.service is not None and route.service.idempotency is not None and self._keys is not None:
+            filters.append(IdempotencyFilter(self._keys, route.service))
         policy = route.service.cache if route.service is not None else None
         if policy is not None:
             filters.append(CacheFilter(self.shelf, policy, snapshot.pseudonym, self._refresh))

@@ -20,6 +20,7 @@ from proxyd.core.messages import (
     CredentialApplied,
     Drain,
     InstallLeaf,
+    KeySettled,
     Message,
     Query,
     Ready,
@@ -27,9 +28,11 @@ from proxyd.core.messages import (
     SetCredential,
     SetFaults,
     SetHealth,
+    SetKey,
     SetLease,
     SetListener,
     SetOverrides,
+    WantKey,
     WantLeaf,
     WantLease,
 )
@@ -41,7 +44,8 @@ from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
 FROM_CONTROL: Final = frozenset(
-    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, SetLease, Drain, Query}
+    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, SetLease, SetKey}
+    | {Drain, Query}
 )
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
 
@@ -49,6 +53,9 @@ EVENTS_SECONDS: Final = 0.1
 STATS_SECONDS: Final = 1.0
 MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
+
+
+Want = WantLeaf | WantLease | WantKey | KeySettled
 
 
 class Subject(Protocol):
@@ -86,6 +93,10 @@ class Subject(Protocol):
         """Spend from this lease of a limit."""
         ...
 
+    def set_key(self, message: SetKey) -> None:
+        """Go by what is known of an idempotency key."""
+        ...
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting and end within ``seconds``; ``gentle`` leaves idle connections their next request."""
         ...
@@ -104,7 +115,7 @@ class Links:
         self._events = events
         self._control = FrameLink(control, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
         self._adopted = trio.Event()
-        self._wants_out, self._wants_in = trio.open_memory_channel[WantLeaf | WantLease](MAX_WANTS)
+        self._wants_out, self._wants_in = trio.open_memory_channel[Want](MAX_WANTS)
 
     def want_leaf(self, host: str, caller: str) -> None:
         """Ask control for a leaf; a full queue drops the question, and the handshake that waits times out."""
@@ -117,6 +128,11 @@ class Links:
         """Ask control for a part of a limit; where there is no room the question is lost, and asked again."""
         with contextlib.suppress(trio.WouldBlock):
             self._wants_out.send_nowait(question)
+
+    def want_key(self, message: WantKey | KeySettled) -> None:
+        """Ask control about an idempotency key, or tell it; where there is no room it is said again."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._wants_out.send_nowait(message)
 
     async def flush(self) -> None:
         """Send what waits, before the worker ends."""
@@ -206,6 +222,8 @@ class Links:
             subject.set_faults(message)
         elif isinstance(message, SetLease):
             subject.set_lease(message)
+        elif isinstance(message, SetKey):
+            subject.set_key(message)
         elif isinstance(message, Drain):
             subject.drain(message.seconds, gentle=message.gentle)
         elif isinstance(message, Query):

@@ -18,7 +18,7 @@ from proxyd.core import metrics
 from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetLease, SetOverrides
+from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetKey, SetLease, SetOverrides
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
@@ -34,6 +34,7 @@ from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
 from proxyd.worker.background import Background
 from proxyd.worker.buffers import Buffers
+from proxyd.worker.keys import Keys
 from proxyd.worker.leaves import Leaves
 from proxyd.worker.limits import Limits
 from proxyd.worker.link import Links
@@ -105,9 +106,11 @@ class Worker:
             self._revoker = Revoker(self._connections, nursery)
             background = Background(nursery, self.next_id, lambda: self.view.router)
             self._limits = Limits(links.want_lease, nursery.start_soon)
+            self._keys = Keys(links.want_key, nursery.start_soon)
             self._assembly = Assembly(
-                self.reaper, self._observer, self._meter, self._row, self._spawn, self._limits, background.refresh
-            )
+                self.reaper, self._observer, self._meter, self._row, self._spawn, self._limits, background.refresh,
+                self._keys,
+            )  # fmt: skip
             nursery.start_soon(self._limits.run)
             nursery.start_soon(self.reaper.run)
             nursery.start_soon(self._keep_house)
@@ -186,6 +189,10 @@ class Worker:
     def set_lease(self, message: SetLease) -> None:
         """Spend from this lease of a limit."""
         self._limits.answer(message)
+
+    def set_key(self, message: SetKey) -> None:
+        """Go by what is known of an idempotency key."""
+        self._keys.answer(message)
 
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting, and end when what runs has finished, ``seconds`` from now at most.
@@ -389,6 +396,7 @@ class Worker:
         await self._drained.wait()
         self._limits.surrender()
         with trio.move_on_after(1.0):
+            await self._keys.flush()
             await links.flush()
         self._nursery.cancel_scope.cancel()
 
