@@ -97,7 +97,7 @@ class Controller:
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)
         self.lending = Leases(tools.log, tools.instance.pseudonym)
-        self.keys = Idempotency(self.lending, tools.instance.pseudonym, self._is_worker)
+        self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
         self._version = 0
@@ -485,9 +485,6 @@ class Controller:
             self.keys.take(message, str(link.pid), link.put)
             return
         self.tools.reports.take(link.index, message)
-
-    def _is_worker(self, pid: str) -> bool:
-        return pid.isascii() and pid.isdigit() and int(pid) in self.links
 
     def _secret_value(self, name: str) -> bytes | None:
         state = self.secrets.get(name)

@@ -14,6 +14,7 @@ from proxyd.core.idempotency import CLAIM_BYTES, HASH_BYTES, IdempotencyPolicy, 
 from proxyd.core.messages import KeySettled, SetKey, WantKey
 from proxyd.core.service import Service
 from proxyd.core.units import KIB, MINUTE
+from proxyd.net.process import is_running
 from proxyd.store.claims import Claimant, Record, ask, settle
 from proxyd.store.protocol import Change, StoreError, update
 
@@ -36,11 +37,11 @@ Question = tuple[WantKey | KeySettled, str, Reply]
 class Idempotency:
     """Answers workers' questions about keys."""
 
-    def __init__(self, lending: Leases, member: str, is_worker: Callable[[str], bool]) -> None:
-        """``is_worker`` says whether a worker of this process id is alive here."""
+    def __init__(self, lending: Leases, member: str, is_running: Callable[[int], bool] = is_running) -> None:
+        """``is_running`` says whether there is a process of this id: a worker of this or of another generation."""
         self._lending = lending
         self._member = member
-        self._is_worker = is_worker
+        self._is_running = is_running
         self._policies: dict[str, tuple[IdempotencyPolicy, float]] = {}
         lanes = [trio.open_memory_channel[Question](MAX_QUESTIONS) for _ in range(LANES)]
         self._in = [send for send, _ in lanes]
@@ -107,9 +108,11 @@ class Idempotency:
         return KeyState.SETTLED
 
     def _is_alive(self, owner: str) -> bool:
-        """Whether a claim's owner may still be at it: other members are taken at their word."""
+        """Whether a claim's owner may still be at it; a store of one machine has no members elsewhere."""
         member, _, worker = owner.rpartition("/")
-        return member != self._member or self._is_worker(worker)
+        if member == self._member or not self._lending.is_fleet:
+            return worker.isascii() and worker.isdigit() and self._is_running(int(worker))
+        return self._lending.is_member(member)
 
 
 def _told(number: int, state: KeyState, record: Record | None) -> SetKey:

@@ -73,6 +73,8 @@ class Leases:
         self._estimates = estimates.Estimates()
         self._questions_in, self._questions = trio.open_memory_channel[_Question](MAX_QUESTIONS)
         self._members = 1
+        self._names: frozenset[str] | None = None
+        """Of the members; None: nobody has looked yet."""
         self._told: set[tuple[str, str, str, float, float]] = set()
         """Warnings that were given: service, limit, key, share, period."""
         self.failure = ""
@@ -136,9 +138,9 @@ class Leases:
                 raise StoreError("the store is not there")
             answer = await self._estimates.lend(message, member, store, LIFETIME, self._members, question.reply)
         except StoreError as error:
-            self._fails(str(error))
+            self.failed(str(error))
             return _nothing(message, wait=1.0, is_lost=True)
-        self._recover()
+        self.recovered()
         return answer
 
     async def _lend(self, limit: Limit, message: WantLease, member: str) -> tuple[Grant, Bucket]:
@@ -204,7 +206,13 @@ class Leases:
             return Change(b"1", MEMBER_SECONDS), None
 
         await update(store, _MEMBERS + self._member, here)
-        self._members = max(1, len(await store.scan(_MEMBERS, 10_000)))
+        names = await store.scan(_MEMBERS, 10_000)
+        self._names = frozenset(name.removeprefix(_MEMBERS) for name in names)
+        self._members = max(1, len(names))
+
+    def is_member(self, name: str) -> bool:
+        """Whether a host takes part, as far as is known."""
+        return self._names is None or name in self._names
 
     def failed(self, why: str) -> None:
         """The store did not do what it was asked: say so once."""

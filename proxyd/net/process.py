@@ -46,6 +46,17 @@ def set_name(name: str) -> None:
     _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()[:15]))
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this id, in this pid namespace."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 def become_subreaper() -> None:
     """Become the parent of those descendants whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -135,6 +135,7 @@ class Shop:
         self.vendor = vendor
         self.stop = threading.Event()
         self.outcomes: collections.Counter[str] = collections.Counter()
+        self.refusals: collections.Counter[int] = collections.Counter()
         self.answers: dict[str, set[bytes]] = collections.defaultdict(set)
         self.threads = [threading.Thread(target=self.buy, args=(number,)) for number in range(CLIENTS)]
 
@@ -147,7 +148,7 @@ class Shop:
     def wait_for_more(self) -> None:
         """Wait until something was answered, in between the kills."""
         before = self.outcomes.total()
-        wait_until(lambda: self.outcomes.total() > before + 1, "an order to be answered")
+        wait_until(lambda: self.outcomes.total() > before + 1, f"an answer; so far {self.outcomes}, {self.refusals}")
 
     def order(self, order: str) -> str:
         """Place one order, as often as it takes, and once more."""
@@ -168,7 +169,7 @@ class Shop:
             elif self.stop.is_set():
                 return "stopped"
             else:
-                assert status in (409, 502, 503), (status, body)
+                self.refusals[status] += 1
                 pause(0.02)
         return ends[-1]
 
@@ -185,6 +186,7 @@ def kill(process: psutil.Process) -> None:
         process.kill()
 
 
+@pytest.mark.slow
 def test_fifty_kills_of_workers_control_and_all_double_no_side_effect(tmp_path: Path, vendor: Vendor) -> None:
     seed = random.randrange(2**32)
     rng = random.Random(seed)
@@ -199,7 +201,7 @@ def test_fifty_kills_of_workers_control_and_all_double_no_side_effect(tmp_path: 
                     left -= 1
                     shop.wait_for_more()
                     pause(rng.uniform(0, 0.05))
-                    if rng.random() < 0.1:
+                    if rng.random() < 0.3:
                         for process in family(daemon):
                             kill(process)
                         daemon.process.wait()
@@ -221,5 +223,6 @@ def test_fifty_kills_of_workers_control_and_all_double_no_side_effect(tmp_path: 
     assert not twice, f"seed {seed}"
     assert shop.outcomes["answered"] >= ROUNDS, f"seed {seed}: {shop.outcomes}"
     torn = {order: answers for order, answers in shop.answers.items() if len(answers) > 1}
+    assert set(shop.refusals) <= {409, 502, 503}, f"seed {seed}: {shop.refusals}"
     assert not torn, f"seed {seed}: one order, two answers"
     assert all(order in vendor.done for order in shop.answers), f"seed {seed}: an answer to what was never done"

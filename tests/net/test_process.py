@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from proxyd.net import process
+
 REPORT = """
 import ctypes, json, os, resource
 from proxyd.net import process
@@ -60,3 +62,11 @@ def test_descriptors_are_sealed_and_closed():
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_a_process_is_running_until_it_is_reaped() -> None:
+    assert process.is_running(os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not process.is_running(child.pid)
+    assert not process.is_running(2**70)
