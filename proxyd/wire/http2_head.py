@@ -135,7 +135,7 @@ def request_head(
     _control(head, pseudo, scheme, uri_limit)
     head.keep_alive = True
     if crumbs is not None:
-        keep.append((b"cookie", b"; ".join(crumbs)))  # §8.2.3
+        keep.append((b"cookie", b"; ".join(filter(None, crumbs))))  # §8.2.3
     if trailers:
         keep.append((b"te", b"trailers"))
         keep.append((b"connection", b"te"))  # towards HTTP/1.1; request_fields leaves it out
@@ -293,7 +293,7 @@ def request_fields(
         if name not in SENSITIVE:
             fields.append((name, value, type(field) is Never or (bool(secrets) and _holds(value, secrets))))
         elif name == b"cookie" and b"; " in value:
-            fields += [(name, crumb, True) for crumb in value.split(b"; ")]  # §8.2.3
+            fields += [(name, crumb, True) for crumb in _crumbs(value)]
         else:
             fields.append((name, value, True))
     if length is not None:
@@ -381,6 +381,12 @@ def _same(host: bytes, authority: bytes, scheme: bytes) -> bool:
         return parse_authority(host, port) == parse_authority(authority, port)
     except ValueError:
         return False
+
+
+def _crumbs(value: bytes) -> list[bytes]:
+    """What a cookie may be split into (§8.2.3): all of it where a crumb would be no field's value."""
+    crumbs = value.split(b"; ")
+    return crumbs if all(crumb and crumb == crumb.strip(b" \t") for crumb in crumbs) else [value]
 
 
 def _holds(value: bytes, secrets: Collection[bytes]) -> bool:

@@ -61,6 +61,12 @@ def test_cookie_crumbs_are_joined() -> None:
     assert head.headers == [(b"x", b"y"), (b"cookie", b"a=1; b=2; c=3; d=4")]
 
 
+def test_crumbs_of_nothing_leave_no_white_space_at_an_end() -> None:
+    head = _request([*GET, (b"cookie", b""), (b"cookie", b"a=1"), (b"cookie", b"")])
+    assert head.headers == [(b"cookie", b"a=1")]
+    assert _request([*GET, (b"cookie", b""), (b"cookie", b"")]).headers == [(b"cookie", b"")]
+
+
 def test_te_trailers_passes_in_the_words_of_http1_and_comes_out_again() -> None:
     head = _request([*GET, (b"te", b"trailers")])
     assert head.headers == [(b"te", b"trailers"), (b"connection", b"te")]
@@ -319,6 +325,13 @@ def test_what_came_as_never_indexed_goes_on_as_such() -> None:
 def test_cookies_are_split() -> None:
     fields = request_fields(b"GET", b"http", b"a", b"/", [(b"cookie", b"a=1; b=2")])
     assert fields[4:] == [(b"cookie", b"a=1", True), (b"cookie", b"b=2", True)]
+
+
+@pytest.mark.parametrize("value", [b"a=1;  b=2", b"a=1 ; b=2", b"; b=2", b"a=1; ; b=2", b"a=1; \tb=2"])
+def test_a_cookie_whose_crumbs_would_be_malformed_stays_whole(value: bytes) -> None:
+    fields = request_fields(b"GET", b"https", b"api.test", b"/", [(b"cookie", value)])
+    assert fields[4:] == [(b"cookie", value, True)]
+    assert _request([field[:2] for field in fields]).headers == [(b"cookie", value)]
 
 
 def test_a_response_says_its_length_once() -> None:
