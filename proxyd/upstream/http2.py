@@ -235,13 +235,16 @@ class Connection(Shared):
         self.leave(current_time())
 
     def fail(self, reason: str) -> None:
-        """Nothing more comes: so it is for every call. What is queued is still written."""
+        """Nothing more comes: so it is for every call that waits for more. What is queued is still written."""
         if self.over is not None:
             return
         self.over = reason
         self.is_leaving = True
         self.codec.going(Code.NO_ERROR)
         self.multiplex.touch(0)
+        lanes = self.multiplex.lanes
+        for number in [number for number, lane in lanes.items() if lane.finished]:
+            del lanes[number]  # its response is complete, and only waits to be taken
         self.multiplex.fail(reason)
         self.multiplex.finish()
         self.multiplex.arm(current_time() + GOODBYE_SECONDS, "closed")

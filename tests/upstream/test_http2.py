@@ -668,6 +668,21 @@ async def test_an_upstream_that_wants_calm_is_asked_again_after_a_wait() -> None
         assert (await plane.event(1))["attempts"] == 2
 
 
+async def test_responses_that_came_whole_outlive_their_connection() -> None:
+    async def answer(session: Session, asked: Asked) -> None:
+        if asked.stream < 9:
+            return
+        for stream in session.asked:
+            session.h2.send_headers(stream, [(b":status", b"200"), (b"content-length", b"2")])
+            session.h2.send_data(stream, b"ok", end_stream=True)
+        await session.goodbye(asked.stream)
+        await session.wire.aclose()
+
+    async with open_http2(answer) as site, open_plane(services=plain(site.port, resilience=ONCE)) as plane:
+        replies = await ask_at_once(plane, 5, method=b"POST")
+        assert [(reply.status, reply.body) for reply in replies] == [(200, b"ok")] * 5
+
+
 # --- floods ---------------------------------------------------------------------------------------
 
 
