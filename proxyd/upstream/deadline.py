@@ -32,6 +32,17 @@ def arm(stream: Bounded, exchange: Exchange, now: float, seconds: float, late: s
         stream.late = late
 
 
+def has_own_deadline(exchange: Exchange) -> bool:
+    """Whether the client said how long it waits (gRPC)."""
+    return exchange.request.version == HTTP2 and first(exchange.request.headers, b"grpc-timeout") is not None
+
+
+def impatient() -> ProxyError:
+    """Return the error for a call whose client waits no longer: its choice, and no failure of the upstream's."""
+    detail = "the call took longer than its grpc-timeout"
+    return ProxyError(504, Flag.DOWNSTREAM_TIMEOUT, "http_response_timeout", detail, side=Side.DOWNSTREAM)
+
+
 def left() -> ProxyError:
     """Return the error for an exchange whose client is not there any more."""
     return ProxyError(499, Flag.DOWNSTREAM_DISCONNECT, "connection_terminated", "the client left", side=Side.DOWNSTREAM)
@@ -45,11 +56,8 @@ def late_error(exchange: Exchange, reason: str) -> ProxyError:
         return left()
     if reason == "total":
         total = exchange.route.timeouts.total
-        if exchange.request.version == HTTP2 and first(exchange.request.headers, b"grpc-timeout") is not None:
-            detail = "the call took longer than its grpc-timeout, or than `total`"
-            return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", detail)
         if not total or exchange.deadline < exchange.started + total:
-            return too_long()
+            return impatient() if has_own_deadline(exchange) else too_long()
         return ProxyError(504, Flag.DURATION_TIMEOUT, "http_response_timeout", "the exchange took longer than `total`")
     if reason == "first_byte":
         detail = "no response within `first_byte`"

@@ -18,6 +18,8 @@ from proxyd.upstream.http2_body import ResponseBody
 
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_DEADLINE_EXCEEDED: Final = 4
+_CLIENT_LEFT: Final = 499
 _MOST: Final = 99_999_999
 """Of a value in grpc-timeout."""
 
@@ -74,9 +76,11 @@ def with_time_left(exchange: Exchange, headers: Headers) -> Headers:
     return [(name, value if name == b"grpc-timeout" else old) for name, old in headers]
 
 
-def http_status(response: Response) -> int:
+def http_status(exchange: Exchange, response: Response) -> int:
     """Return the status of a response, of one that is no more than gRPC's status the one of HTTP for it."""
     code = _code(response)
+    if code == _DEADLINE_EXCEEDED and timeout(exchange.request.headers) is not None:
+        return _CLIENT_LEFT  # the client's choice, and no failure of the upstream's
     return response.status if code is None else _HTTP_STATUSES.get(code, 500)
 
 

@@ -14,7 +14,7 @@ from proxyd.core.limits import Limits
 from proxyd.core.message import Body, BytesBody, Response
 from proxyd.net.multiplex import CANCEL, Lane
 from proxyd.net.stream import Late, StreamError
-from proxyd.upstream.deadline import FINE, arm, late_error
+from proxyd.upstream.deadline import FINE, arm, has_own_deadline, impatient, late_error
 from proxyd.upstream.http2_body import ResponseBody
 from proxyd.wire.fields import Framing
 from proxyd.wire.http2 import Code, Head
@@ -30,6 +30,9 @@ REFUSED: Final = "refused"
 """The peer went before it came to the stream."""
 BROKEN: Final = "broken"
 """The connection ended."""
+
+_NEAR: Final = 0.02
+"""Seconds by which an upstream may be ahead of us when a deadline passes."""
 
 _VIA: Final = len("via: ")
 _HAS_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -276,6 +279,8 @@ class Call(Lane):
             if self.code in (None, Code.NO_ERROR):  # as it should; it says nothing about the next connection
                 return _failure(Flag.UPSTREAM_DISCONNECT, detail, Retry.ALWAYS, stale=True)
             return _failure(Flag.UPSTREAM_RESET, detail, Retry.ALWAYS)
+        if reason == RESET and has_own_deadline(self.exchange) and current_time() > self.exchange.deadline - _NEAR:
+            return impatient()  # the upstream knows of the deadline, and was quicker to act on it
         if reason == RESET:
             is_refused = self.code == Code.REFUSED_STREAM  # RFC 9113 §8.7
             detail = self._coded("the upstream refused the request" if is_refused else "the upstream reset the stream")

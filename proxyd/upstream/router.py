@@ -98,7 +98,7 @@ class Router:
                     if cluster is None or state is None:
                         return response
                     state.pending -= 1
-                    status = response.status if response.version != HTTP2 else grpc.http_status(response)
+                    status = response.status if response.version != HTTP2 else grpc.http_status(exchange, response)
                     cluster.answered(state, status, exchange.first_byte_seconds or 0.0, now)
                     wait = None
                     if status >= _FIRST_RETRYABLE:

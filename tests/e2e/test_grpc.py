@@ -136,6 +136,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, origin: Origin, pki: Pki) ->
                 "timeouts": {"total": "500ms"},
             },
         }
+        for service in config["services"].values():
+            service["breaker"] = {"enabled": False}  # tests have services fail, in any order
         config["services"]["brisk"] = {
             **config["services"]["clear"],
             "hosts": ["brisk.example"],

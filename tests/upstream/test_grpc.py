@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import trio
 
-from proxyd.core.message import BytesBody, Response
+from proxyd.core.authority import Authority
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.message import BytesBody, Request, Response
 from proxyd.core.resilience import BreakerPolicy, Resilience, RetryPolicy
 from proxyd.core.service import Service, Timeouts
-from proxyd.core.snapshot import Listener, ListenerMode
+from proxyd.core.snapshot import Listener, ListenerMode, Snapshot
 from proxyd.upstream import grpc
 from tests.lab.http2 import Answer as Got
 from tests.lab.http2 import Http2Client, open_h2c
@@ -120,7 +122,27 @@ async def test_a_call_ends_at_its_deadline_and_the_server_is_told_what_is_left()
             told = site.asked[0].first(b"grpc-timeout")
             assert told is not None
             assert 0 < int(told.removesuffix(b"m")) <= 80
-            assert (await plane.event())["flags"] == "UMSDR"
+            assert (await plane.event())["flags"] == "DT"
+
+
+async def test_deadlines_that_clients_chose_open_no_breaker() -> None:
+    async def never(session: Session, asked: Asked) -> None:
+        await trio.sleep_forever()
+
+    async def late(session: Session, asked: Asked) -> None:
+        await session.head(asked.stream, 200, GRPC, (b"grpc-status", b"4"), ended=True)
+
+    async def reset(session: Session, asked: Asked) -> None:
+        await trio.sleep(0.005)
+        await session.reset(asked.stream, 8)
+
+    for handler in (never, late, reset):
+        async with open_http2(handler) as site:
+            async with open_plane(services=calls(site.port), listeners=LISTENERS) as plane:
+                client = await connect(plane)
+                for _ in range(8):
+                    got = await call(client, b"/a.B/Get", (b"grpc-timeout", b"10m"))
+                    assert got.first(b"grpc-status") == b"4"
 
 
 async def test_total_bounds_what_a_call_may_ask_for() -> None:
@@ -167,6 +189,11 @@ def test_timeouts(value: bytes, seconds: float | None) -> None:
     assert grpc.timeout([(b"grpc-timeout", value)]) == (seconds if seconds is None else pytest.approx(seconds))
 
 
+def _call(*fields: tuple[bytes, bytes]) -> Exchange:
+    request = Request(b"POST", b"https", Authority("a.example", 443, False), b"/", [GRPC, *fields], BytesBody(), 20)
+    return Exchange(Peer("apps", "127.0.0.1"), Snapshot(1, "p", 0), request, 0.0, "gateway")
+
+
 @pytest.mark.parametrize(
     ("code", "status", "condition"),
     [
@@ -179,9 +206,14 @@ def test_timeouts(value: bytes, seconds: float | None) -> None:
 )
 def test_statuses(code: bytes, status: int, condition: str) -> None:
     response = Response(200, [GRPC, (b"grpc-status", code)], BytesBody())
-    assert (grpc.http_status(response), grpc.condition(response)) == (status, condition)
+    assert (grpc.http_status(_call(), response), grpc.condition(response)) == (status, condition)
 
 
 def test_a_response_that_is_not_of_grpc_has_its_own_status() -> None:
     response = Response(502, [(b"content-type", b"text/html"), (b"grpc-status", b"14")], BytesBody())
-    assert (grpc.http_status(response), grpc.condition(response)) == (502, "502")
+    assert (grpc.http_status(_call(), response), grpc.condition(response)) == (502, "502")
+
+
+def test_a_deadline_that_the_client_chose_is_no_failure_of_the_server() -> None:
+    response = Response(200, [GRPC, (b"grpc-status", b"4")], BytesBody())
+    assert grpc.http_status(_call((b"grpc-timeout", b"80m")), response) == 499
