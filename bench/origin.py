@@ -19,6 +19,8 @@ BULK_BYTES = 1024**3
 HOST = "api.tickets.example"
 """The name that the TLS origin's certificate has, besides localhost and 127.0.0.1."""
 PATH = "/v2/item"
+KEPT_PATH = "/v2/kept"
+"""The same answer as at PATH, which caches may keep for an hour."""
 BULK_PATH = "/bulk"
 CALL_PATH = "/tickets.Tickets/Get"
 """A unary gRPC call, on the HTTP/2 port."""
@@ -53,6 +55,11 @@ class Target:
     def plain_url(self) -> str:
         """The small resource over http."""
         return f"http://{self.plain_authority}{PATH}"
+
+    @property
+    def kept_url(self) -> str:
+        """The small resource that caches may keep."""
+        return f"http://{self.plain_authority}{KEPT_PATH}"
 
     @property
     def h2_authority(self) -> str:
@@ -90,6 +97,11 @@ def exchanges_config(folder: Path, target: Target) -> str:
         listen {target.plain_authority} backlog=4096;
         listen {LOOPBACK}:{target.tls_port} ssl http2 backlog=4096;
         listen {target.h2_authority} http2 backlog=4096;
+        location = {KEPT_PATH} {{
+            if ($allowed = 0) {{ return 401; }}
+            add_header Cache-Control "public, max-age=3600";
+            return 200 "{"x" * BODY_BYTES}";
+        }}
         location / {{
             if ($allowed = 0) {{ return 401; }}
             if ($request_method = GET) {{ return 200 "{"x" * BODY_BYTES}"; }}

@@ -110,7 +110,9 @@ class _Measurement:
 
     def _make(self, name: str) -> Peer:
         self._made += 1
-        return PEERS[name](self._folder / f"{name}-{self._made}", self._target, self._tools)
+        peer = PEERS[name](self._folder / f"{name}-{self._made}", self._target, self._tools)
+        peer.feature = self._scenario.feature
+        return peer
 
     @contextmanager
     def _excluding(self, name: str) -> Iterator[None]:

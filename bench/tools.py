@@ -22,6 +22,7 @@ DEBIAN = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
     "squid": "squid",
+    "varnishd": "varnish",
     "wrk": "wrk",
     "curl": "curl",
     "go": "golang-go",
@@ -62,7 +63,9 @@ class Tools:
     def version(self, name: str) -> str:
         """The first version number that the program prints of itself, or ``unknown``."""
         try:
-            argument = {"nginx": "-v", "go": "version", "wrk": "-v", "haproxy": "-v"}.get(name, "--version")
+            argument = {"nginx": "-v", "varnishd": "-V", "go": "version", "wrk": "-v", "haproxy": "-v"}.get(
+                name, "--version"
+            )
             done = subprocess.run([self.find(name), argument], capture_output=True, text=True, timeout=60, check=False)
         except (MissingToolError, subprocess.TimeoutExpired):
             return "unknown"

@@ -52,6 +52,8 @@ class Peer(abc.ABC):
     tool: ClassVar[str]
     """The program, a name that Tools knows."""
     has_processes: ClassVar[bool] = True
+    feature = ""
+    """What a scenario wants on besides: ``cache``, ``limits`` (a limit and the cache), or nothing; before ``start``."""
 
     def __init__(self, folder: Path, target: Target, tools: Tools) -> None:
         folder.mkdir(parents=True)

@@ -32,7 +32,7 @@ services:
     base_url: http://{plain}
     insecure: true
     auth: {{scheme: header, name: {header}, secret: plain/key}}
-    pool: {{connections: 2048}}
+    pool: {{connections: 2048}}{extras}
     timeouts: {{connect: 2s, first_byte: 10s, total: 30s}}
   calls:
     hosts: ["{h2}"]
@@ -53,6 +53,14 @@ access:
 telemetry:
   access_log: {{path: {access_log}}}
 """
+
+EXTRAS = {
+    "": "",
+    "cache": "\n    cache: {enabled: true}",
+    "limits": "\n    limits: [{name: caller, scope: [caller, service], rate: 1000000/s, burst: 1000000, mode: reject}]"
+    "\n    cache: {enabled: true}",
+}
+"""By feature, what else the plain service has."""
 
 
 class Proxyd(Peer):
@@ -83,6 +91,7 @@ class Proxyd(Peer):
             h2=self.target.h2_authority,
             gateway_port=self.gateway_port,
             access_log=self.access_log,
+            extras=EXTRAS[self.feature],
         )
 
     def command(self) -> list[str]:
@@ -132,6 +141,17 @@ class Proxyd(Peer):
         path = self.folder / "client-root.pem"
         path.write_bytes(done.stdout)
         return path
+
+
+class ProxydUncached(Proxyd):
+    """The same without a cache: what hits are compared with."""
+
+    name = "proxyd-uncached"
+
+    def config(self) -> str:
+        """The configuration file, without any feature."""
+        self.feature = ""
+        return super().config()
 
 
 def program() -> list[str]:

@@ -26,6 +26,9 @@ class Scenario(abc.ABC):
     fresh = False
     """Whether every round starts the peer anew (``measure`` starts it, the run stops it)."""
 
+    feature = ""
+    """What peers have on besides (``Peer.feature``)."""
+
     needs: tuple[str, ...] = ()
     """Tools without which nobody can be measured."""
 

@@ -21,15 +21,18 @@ class Forward(Scenario):
 
     needs = ("wrk", "curl")
 
-    def __init__(self, name: str, about: str, peers: tuple[str, ...], connections: int, body_bytes: int = 0) -> None:
+    def __init__(
+        self, name: str, about: str, peers: tuple[str, ...], connections: int, body_bytes: int = 0, feature: str = ""
+    ) -> None:
         super().__init__(name, about, peers, COLUMNS)
         self._connections = connections
         self._body_bytes = body_bytes
+        self.feature = feature
 
     def check(self, peer: Peer, tools: Tools) -> None:
         header = f"X-Api-Key: {peer.client_key}" if peer.client_key else ""
         proxy = None if peer.client_key else peer.address
-        target = Curl(tools.find("curl"), peer.target.plain_url, proxy, header=header, body_bytes=self._body_bytes)
+        target = Curl(tools.find("curl"), self._url(peer), proxy, header=header, body_bytes=self._body_bytes)
         answer = target.run()
         if answer.status != 200 or (not self._body_bytes and answer.size != BODY_BYTES):
             raise ScenarioError(f"{peer.name} answered {answer.status} with {answer.size} bytes: {peer.log_end()}")
@@ -38,7 +41,7 @@ class Forward(Scenario):
         load = Wrk(
             tools.find("wrk"),
             peer.port,
-            peer.target.plain_url,
+            self._url(peer),
             peer.target.plain_authority,
             self._connections,
             self._body_bytes,
@@ -47,6 +50,21 @@ class Forward(Scenario):
         if times.warmup:
             load.run(times.warmup)
         return costed(peer, lambda: load.run(times.seconds))
+
+    def _url(self, peer: Peer) -> str:
+        return peer.target.plain_url
+
+
+class Hits(Forward):
+    """The same, for an answer that caches keep."""
+
+    feature = "cache"
+
+    def __init__(self, name: str, about: str, peers: tuple[str, ...], connections: int) -> None:
+        super().__init__(name, about, peers, connections, feature="cache")
+
+    def _url(self, peer: Peer) -> str:
+        return peer.target.kept_url
 
 
 class Intercept(Scenario):

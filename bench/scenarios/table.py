@@ -4,7 +4,7 @@ from bench.origin import POST_BYTES
 from bench.scenarios.base import Scenario
 from bench.scenarios.idle import Idle, IdleMultiplexed, IdleWebSockets
 from bench.scenarios.multiplexed import Gateway, InterceptMultiplexed
-from bench.scenarios.requests import Forward, Intercept
+from bench.scenarios.requests import Forward, Hits, Intercept
 from bench.scenarios.start import Start
 from bench.scenarios.stream import Stream
 from bench.scenarios.tunnel import Tunnel
@@ -17,6 +17,8 @@ STREAMS = ("proxyd", "envoy", "squid")
 """HAProxy waits for more to send, mitmproxy for the whole response, unless they are told otherwise."""
 TUNNELS = ("proxyd", "haproxy", "haproxy-splice", "envoy", "direct")
 INTERCEPTORS = ("proxyd", "mitmproxy", "direct")
+CACHES = ("proxyd", "proxyd-uncached", "squid", "nginx", "varnish")
+LIMITED = ("proxyd", "envoy", "squid", "proxy.py", "mitmproxy")
 GATEWAYS = ("proxyd", "envoy", "mitmproxy", "direct")
 CALLS = ("proxyd", "envoy", "direct")
 
@@ -26,6 +28,14 @@ SCENARIOS: dict[str, Scenario] = {
         Forward("forward", f"absolute-form GET 1 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS),
         Forward("forward-c1", "the same on one connection: latency", WITH_DIRECT, 1),
         Forward("post", f"POST 10 KB, {CONNECTIONS} keep-alive connections", WITH_DIRECT, CONNECTIONS, POST_BYTES),
+        Forward(
+            "forward-limits",
+            "forward, and proxyd has a limit per caller and the cache on",
+            LIMITED,
+            CONNECTIONS,
+            feature="limits",
+        ),
+        Hits("cache", f"GET 1 KB that caches keep, {CONNECTIONS} keep-alive connections: hits", CACHES, CONNECTIONS),
         Tunnel("tunnel", "1 GiB through CONNECT, a plain neighbour beside it", TUNNELS),
         Intercept(
             "intercept", f"HTTPS through CONNECT, {CONNECTIONS} keep-alive connections", INTERCEPTORS, CONNECTIONS

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int:
     """Load ``config`` (None: the embedded default) and say what was found."""
+    from proxyd.cli.store import store_warnings
     from proxyd.config.load import default_settings, load
     from proxyd.config.problems import ConfigError
 
@@ -28,7 +29,7 @@ def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int
             count = len(error.problems) + error.left_out
             print(f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing was changed", file=sys.stderr)
         return USAGE
-    warnings = vault_warnings(settings, state)
+    warnings = [*vault_warnings(settings, state), *store_warnings(settings.store, settings.source)]
     counts = {
         "listeners": len(settings.listeners),
         "services": len(settings.services),

@@ -1,6 +1,6 @@
 """Keeps the store open that the configuration names, and opens it again when it cannot be had."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,13 @@ class Storage:
             self._wanted = wanted
             self._changed.set()
             self._changed = trio.Event()
+
+    @property
+    def problems(self) -> Iterator[str]:
+        """Say what stands in ``status`` while the store is away."""
+        why = self.failure or self._leases.failure
+        if why and self._wanted is not None:
+            yield f"shared limits go on without the store, each as its on_store_loss says: {why}"
 
     async def run(self) -> None:
         """Hold it open for ever."""

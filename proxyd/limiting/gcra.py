@@ -22,7 +22,7 @@ class Gcra:
         self.rate = rate
         self.burst = burst
         self.most_keys = most_keys
-        """Beyond so many the keys of the former generation are forgotten early: their buckets are full again."""
+        """Beyond so many the keys that were not taken from for longest are forgotten early."""
         self._interval = 1.0 / rate
         self._current: dict[int, float] = {}
         self._former: dict[int, float] = {}
@@ -43,6 +43,8 @@ class Gcra:
         full_at = self._current.get(key)
         if full_at is None:
             full_at = self._former.pop(key, now)
+            if len(self._current) * 2 >= self.most_keys:
+                self._turn(now)
         full_at = max(full_at, now)
         later = full_at + cost * self._interval
         wait = later - now - self.burst * self._interval
@@ -74,11 +76,3 @@ class Gcra:
         self._former = {} if is_gap else self._current
         self._current = {}
         self._turns = now + self._span
-
-    def trim(self) -> int:
-        """Keep to ``most_keys``; return how many were forgotten early."""
-        if len(self) <= self.most_keys:
-            return 0
-        lost = len(self._former)
-        self._former = {}
-        return lost

@@ -42,6 +42,9 @@ GRAIN: Final = 0.01
 
 MAX_ENTRIES: Final = 64
 
+MAX_KEYS: Final = 100_000
+"""Keys of one limit; beyond, those without tokens are forgotten early: control knows what became of theirs."""
+
 
 class Question(NamedTuple):
     """What control is told and asked."""
@@ -131,6 +134,10 @@ class Ledger:
         self._arrived = arrived
         """Told of a key that control answered for."""
         self._leases: dict[str, _Lease] = {}
+        self._idle: dict[str, _Lease] = {}
+        """Of those, what needs no tending: nothing is held, untold or asked for. Longest so first."""
+        self._busy: dict[str, _Lease] = {}
+        """The others."""
         self._lost_since = math.inf
         self._asked_last = -math.inf
         self._members = 1
@@ -153,6 +160,7 @@ class Ledger:
                 self._ask(key, lease, now)
             return 0.0
         lease.wanted = max(lease.wanted, cost)
+        self._wake(key, lease)
         if self._is_lost(lease, now):
             return self._alone(key, cost, now)
         if not lease.asked and now >= lease.next_ask:
@@ -201,6 +209,7 @@ class Ledger:
         if lease is None:
             return  # its time is over at control, too, before long
         began, lease.asked = lease.asked or now, 0.0
+        self._wake(reply.key, lease)
         if reply.is_lost:
             self._lost_since = min(self._lost_since, now)
             lease.next_ask = now + PATIENCE
@@ -219,7 +228,7 @@ class Ledger:
 
     def tend(self, now: float) -> None:
         """Tell control what was spent, give back what is idle, forget what is over; several times a second."""
-        for key, lease in list(self._leases.items()):
+        for key, lease in list(self._busy.items()):
             if now >= lease.until:
                 lease.tokens = 0
             if lease.asked:
@@ -237,12 +246,17 @@ class Ledger:
             is_late = lease.flying and lease.until - now < RENEW
             if is_idle or is_due or is_late:
                 self._ask(key, lease, now, want=0, keep=not is_idle)
-            elif not lease.tokens and not lease.spent and not lease.flying and now - lease.used >= FORGET:
-                del self._leases[key]
+            elif not lease.tokens and not lease.spent and not lease.flying and not lease.wanted:
+                self._idle[key] = self._busy.pop(key)
+        while self._idle:
+            key = next(iter(self._idle))
+            if now - self._idle[key].used < FORGET:
+                break
+            del self._idle[key], self._leases[key]
 
     def surrender(self, now: float) -> None:
         """Give everything back: the worker ends."""
-        for key, lease in self._leases.items():
+        for key, lease in self._busy.items():
             if lease.tokens or lease.spent:
                 self._ask(key, lease, now, want=0, keep=False)
 
@@ -264,8 +278,15 @@ class Ledger:
         """Return the lease of a key, an empty one where there is none."""
         lease = self._leases.get(key)
         if lease is None:
-            lease = self._leases[key] = _Lease(now)
+            if len(self._leases) >= MAX_KEYS and self._idle:
+                oldest = next(iter(self._idle))
+                del self._idle[oldest], self._leases[oldest]
+            lease = self._leases[key] = self._busy[key] = _Lease(now)
         return lease
+
+    def _wake(self, key: str, lease: _Lease) -> None:
+        if self._idle.pop(key, None) is not None:
+            self._busy[key] = lease
 
     def _is_lost(self, lease: _Lease, now: float) -> bool:
         return self._lost_since <= now
