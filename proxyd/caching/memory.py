@@ -74,6 +74,7 @@ class Memory:
             if one is old:
                 variants[at] = new
                 self.size += new.size - old.size
+                self._evict()
                 return
 
     def drop(self, key: Key) -> int:

@@ -66,3 +66,15 @@ def test_purges_by_service_path_and_tag() -> None:
     assert memory.purge("api", tag=b"red") == 1
     assert memory.purge("api", b"/") == 1
     assert memory.summary() == {"other": (1, memory.size)}
+
+
+def test_an_entry_that_grows_by_validation_pushes_others_out() -> None:
+    memory = Memory(2 * entry(1000).size)
+    for path in (b"/1", b"/2"):
+        memory.keep(key(path), entry(1000))
+    old = memory.find(key(b"/2"), "", [])
+    assert old is not None
+    memory.replace(key(b"/2"), old, entry(1000, etag=b'"a-longer-answer"'))
+    assert memory.size <= memory.limit
+    assert memory.find(key(b"/1"), "", []) is None
+    assert memory.find(key(b"/2"), "", []) is not None
