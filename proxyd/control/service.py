@@ -200,6 +200,9 @@ class ControlService:
         settings = self._controller.settings
         if settings is None:
             return {"ok": False, "generation": 0, "problem": "proxyd is still starting; try again when it is ready"}
+        if self._controller.is_drained:  # a new generation would listen again, and nobody has asked for that
+            problem = "it is drained, and the next generation would accept connections; `proxyd reload` ends the drain"
+            return {"ok": False, "generation": self._controller.generations.number, "problem": problem}
         try:
             limit = settings.upgrade_drain if drain is None else drain
             generation = await self._controller.supervisor.upgrade(seconds, limit)

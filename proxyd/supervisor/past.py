@@ -84,8 +84,16 @@ class Pasts:
         return len(self._generations)
 
     def adopt(self, generations: Sequence[Past]) -> None:
-        """Take in generations of an earlier supervisor."""
-        self._generations += generations
+        """Take in generations of an earlier supervisor.
+
+        One whose last process had ended its link when the state was written comes without any: its exit was or will
+        be reaped as nobody's, so it is over here and now, and nothing else would ever say so.
+        """
+        for generation in generations:
+            if generation.is_over:
+                _ended(generation)
+            else:
+                self._generations.append(generation)
 
     def drain(self, seconds: float, now: float) -> None:
         """Have all of them end within ``seconds``."""
@@ -120,8 +128,7 @@ class Pasts:
             if generation.exited(pid, status, now):
                 if generation.is_over:
                     self._generations.remove(generation)
-                    generation.fleet.counts.close()
-                    say(f"generation {generation.number} has drained")
+                    _ended(generation)
                 return True
         return False
 
@@ -149,6 +156,11 @@ def past_of(
     for worker in workers:
         fleet.adopt(worker)
     return Past(number, control, fleet)
+
+
+def _ended(generation: Past) -> None:
+    generation.fleet.counts.close()
+    say(f"generation {generation.number} has drained")
 
 
 def _never(*_: object) -> NoReturn:

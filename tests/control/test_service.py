@@ -296,6 +296,16 @@ async def test_a_reload_that_is_refused_does_not_end_a_drain(lab, answers):
     assert lab.worker.snapshot.drain_old == 7.0
 
 
+async def test_an_upgrade_does_not_end_a_drain(lab, answers):
+    await lab.start()
+    await answers.drain(seconds=7)
+    answer = await answers.upgrade(60.0, None)
+    assert (answer["ok"], answer["generation"]) == (False, 1)
+    assert "`proxyd reload` ends the drain" in answer["problem"]
+    assert (await answers.status())["state"] == "drained"
+    assert lab.supervisor.sockets == {}
+
+
 async def test_a_drain_that_ends_is_the_supervisor_s(lab, answers):
     await lab.start()
     assert await answers.drain(exit=True) == {"ok": True, "exit": True, "seconds": 30.0}
