@@ -160,7 +160,9 @@ class Control:
             if "why" in plan():
                 self.supervisor.send(Failed(plan()["why"]))
             return plan()["fails"]
-        if not plan().get("ignores_term"):
+        if lingers := plan().get("lingers"):
+            signal.signal(signal.SIGTERM, lambda *_: self.linger(lingers))
+        elif not plan().get("ignores_term"):
             signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         else:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -177,6 +179,13 @@ class Control:
                         self.hear(message)
                 else:
                     self.hear_worker(sock)
+
+    def linger(self, seconds):
+        """End the link some time before the process ends."""
+        self.supervisor.sock.close()
+        report("lingers")
+        select.select([], [], [], seconds)
+        os._exit(0)
 
     def hear_worker(self, sock):
         link = self.workers[sock]

@@ -125,6 +125,18 @@ def test_three_generations_drain_side_by_side(start):
     assert running.exit_code() == 0
 
 
+def test_a_generation_that_ends_while_another_upgrade_is_tried_is_not_waited_for_for_ever(start):
+    running = start({**tcp(), "control_answers": 0.0, "lingers": 4.0})
+    control, first = up(running)
+    upgraded(running, tcp())
+    running.expect("drain", pid=first[0])
+    running.expect("lingers", pid=control)  # it has ended its link, and is reaped when generation 3 serves
+    upgraded(running, tcp(), 3)
+    running.signal(signal.SIGTERM)
+    assert running.exit_code() == 0
+    assert running.stderr.count("generation 1 has drained") == 1
+
+
 def test_listeners_of_the_new_configuration_are_taken_and_those_of_the_old_one_end(start, tmp_path):
     old, kept, new = (tmp_path / name for name in ("old.sock", "kept.sock", "new.sock"))
     running = start({"listeners": [["old", f"unix:{old}"], ["kept", f"unix:{kept}"]]})
