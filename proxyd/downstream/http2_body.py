@@ -18,7 +18,7 @@ GATHER_BYTES = 64 * KIB
 class Http2Body:
     """Pulled from a lane: the client may send on as its pieces are taken."""
 
-    __slots__ = ("_credit", "_lane", "_rate", "_rate_grace", "_taken", "length", "read_size", "trailers")
+    __slots__ = ("_credit", "_lane", "_rate", "_rate_grace", "_taken", "fault", "length", "read_size", "trailers")
 
     replayable = False
 
@@ -30,6 +30,8 @@ class Http2Body:
         self._rate_grace = limits.body_rate_grace
         self._credit = limits.idle_timeout if invited else limits.body_rate_grace
         self._taken = 0
+        self.fault: ProxyError | None = None
+        """What makes the request malformed (RFC 9113 §8.1.1), once that is so."""
         self.length = length
         self.trailers: Headers = []
         self.read_size = limits.read_bytes
@@ -49,7 +51,7 @@ class Http2Body:
             if lane.finished:
                 self.trailers = lane.trailers
                 if self.length is not None and self._taken != self.length:
-                    raise _wrong_length()
+                    raise self._malformed()
                 return b""
             await self._wait()
 
@@ -65,10 +67,14 @@ class Http2Body:
     def _count(self, piece: bytes) -> bytes:
         self._taken += len(piece)
         if self.length is not None and self._taken > self.length:
-            raise _wrong_length()
+            raise self._malformed()
         if self._rate:
             self._credit = min(self._rate_grace, self._credit + len(piece) / self._rate)
         return piece
+
+    def _malformed(self) -> ProxyError:
+        self.fault = self.fault or _wrong_length()
+        return self.fault
 
     async def _wait(self) -> None:
         """Wait for bytes, at the minimum rate: waiting spends credit, bytes earn it back, up to the grace."""

@@ -78,8 +78,7 @@ class Call:
                 is_talk=is_grpc(head.headers),
             )
         except ProxyError as error:
-            self.exchange.response = reply.error_response(self.exchange, error)  # for the record alone
-            self._cut(error, Code.PROTOCOL_ERROR)
+            self._malformed(error)
             return
         self.exchange.request.body = body
         await (self._stream(body) if isinstance(body, Http2Body) else self._serve())
@@ -91,13 +90,13 @@ class Call:
         try:
             async with trio.open_nursery() as nursery:
                 self.exchange.nursery = nursery
-                await self._serve()
+                await self._serve(body)
                 nursery.cancel_scope.cancel()
         finally:
             plane.buffers.streaming_ended()
 
-    async def _serve(self) -> None:
-        """Run the chain and send the response."""
+    async def _serve(self, body: Http2Body | None = None) -> None:
+        """Run the chain and send the response, unless ``body`` has made the request malformed meanwhile."""
         exchange = self.exchange
         try:
             exchange.response = await exchange.route.chain.run(exchange, self._view.router)
@@ -107,7 +106,19 @@ class Call:
                 self.lane.expire("cut", Code.INTERNAL_ERROR)
                 return
             exchange.response = reply.error_response(exchange, error)
+        if body is not None and body.fault is not None:
+            self._malformed(body.fault)
+            return
         await self._write()
+
+    def _malformed(self, error: ProxyError) -> None:
+        """End the stream of a request that is none (RFC 9113 §8.1.1); the log has the status that HTTP/1.1 answers."""
+        exchange = self.exchange
+        if exchange.response is not None:
+            exchange.response.body.abandon()
+        exchange.error = error
+        exchange.response = reply.error_response(exchange, error)
+        self._cut(error, Code.PROTOCOL_ERROR)
 
     async def _write(self) -> None:
         response = self.exchange.response

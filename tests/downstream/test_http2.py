@@ -513,14 +513,43 @@ async def test_an_intercepted_connection_without_a_stream_is_reported() -> None:
         assert "ca export" in event["detail"]
 
 
+async def reset_without_answer(client: Http2Client, stream: int) -> int | None:
+    answer = client.answers[stream]
+    await client.until(lambda: answer.reset is not None or answer.ended)
+    assert answer.headers == []
+    return answer.reset
+
+
+@pytest.mark.parametrize(("told", "sent"), [(200_000, 100_000), (90_000, 100_000)], ids=["short", "long"])
+async def test_a_wrong_length_that_is_noticed_on_the_way_is_malformed_as_well(
+    connect: Open, told: int, sent: int
+) -> None:
+    begun = trio.Event()
+
+    async def watched(origin: Origin, wire: Wire) -> None:
+        await wire.head()
+        begun.set()
+        await wire.rest()
+
+    async with open_both(watched) as (_, plane):
+        client = await connect(plane)
+        stream = await client.ask(b"/", (b"content-length", b"%d" % told), method=b"POST", ended=False)
+        await client.upload(stream, bytes(sent // 2), ended=False)
+        await begun.wait()
+        await client.upload(stream, bytes(sent - sent // 2))
+        assert await reset_without_answer(client, stream) == PROTOCOL_ERROR
+        event = await plane.event()
+        assert event["status"] == 400
+        assert "not as long as content-length says" in event["detail"]
+
+
 async def test_a_wrong_length_is_malformed(connect: Open) -> None:
     async with open_both() as (_, plane):
         client = await connect(plane)
         for told, size in ((5, 3), (3, 5), (200_000, 100_000)):
             stream = await client.ask(b"/", (b"content-length", b"%d" % told), method=b"POST", ended=False)
             await client.upload(stream, bytes(size))
-            answer = await client.answer(stream)
-            assert answer.reset == PROTOCOL_ERROR or answer.status == 400
+            assert await reset_without_answer(client, stream) == PROTOCOL_ERROR
         assert (await client.get(b"/")).status == 200
 
 
