@@ -16,7 +16,9 @@ _KEY: Final = Param("key", Kind.TEXT, "what it counts by, where it counts more t
 ACCOUNT_METHODS: Final = (
     Method("limits", "the limits of services",
            "a list: what each allows, to whom; how many requests wait, have waited and were refused; what is left and "
-           "when all is free again, where one thing is counted",
+           "when all is free again, where one thing is counted. Of vendors' own limits (`limit` is `vendor`) a row for "
+           "each window and credential: what the vendor refused all the same (`refusals`), how long it asks to be left "
+           "alone (`paused_seconds`), and attempts by caller since the window began (`spenders`)",
            lambda session: session.service.accounts.limits()),
     Method("quotas", "the quotas of services, and how much of them is used",
            "a list: period, quota, granted besides, used (what workers hold included), lent, remaining, when the "

@@ -1,12 +1,15 @@
 """What the admin side asks about limits, quotas and caches."""
 
 import difflib
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxyd.control.answers import ask_all, row, rows
 from proxyd.control.controller import Controller
 from proxyd.core.limiting import Limit
 from proxyd.core.refusal import Refusal
+from proxyd.core.vendor import ACCOUNT_LIMIT
 from proxyd.limiting.buckets import QuotaBucket
 from proxyd.store.protocol import StoreError
 
@@ -39,7 +42,23 @@ class AccountDesk:
                     value = one.get(name)
                     if isinstance(value, int | float):
                         entry[name] = max(entry[name] or 0, value)
-        return list(found.values())
+        return list(found.values()) + await self._vendors()
+
+    async def _vendors(self) -> list[dict[str, Any]]:
+        """Return a row for every window that a vendor has told of: what its last word leaves, and who spends it."""
+        settings = self._control.settings
+        policies = {
+            service.name: service.vendor_limits
+            for service in (settings.services if settings else ())
+            if service.vendor_limits is not None
+        }
+        if not policies:
+            return []
+        answers = await ask_all(list(self._control.links.values()), "vendor_limits")
+        told = [one for answer in answers.values() for one in rows(answer) if one.get("service") in policies]
+        found = estimate_rows(told, {name: policy.mode.value for name, policy in policies.items()})
+        known = {one["service"] for one in found}
+        return found + [_estimate_row(name, policies[name].mode.value) for name in policies if name not in known]
 
     async def quotas(self) -> list[dict[str, Any]]:
         """Return every quota. Refusal: the store cannot be reached."""
@@ -111,6 +130,44 @@ class AccountDesk:
         return [
             (service.name, limit) for service in (settings.services if settings else ()) for limit in service.limits
         ]
+
+
+def estimate_rows(told: Sequence[Mapping[str, Any]], modes: dict[str, str]) -> list[dict[str, Any]]:
+    """Return what workers know of vendors' windows as one row each: the latest word, and the sums of what they did."""
+    found: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
+    latest: dict[tuple[Any, Any, Any], float] = {}
+    for one in told:
+        place = (one.get("service"), one.get("account"), one.get("window"))
+        row = found.get(place)
+        if row is None:
+            row = found[place] = _estimate_row(str(place[0]), modes[str(place[0])])
+            row["scope"] = [str(place[1]), *([str(place[2])] if place[2] else [])]
+        for name in ("waiting", "waited", "refused", "refusals"):
+            row[name] += one.get(name) or 0
+        for text in filter(None, str(one.get("callers") or "").split(",")):
+            caller, _, count = text.rpartition("=")
+            row["spenders"][caller] = row["spenders"].get(caller, 0) + (int(count) if count.isdecimal() else 0)
+        age = one.get("seen_seconds")
+        if isinstance(age, int | float) and age < latest.get(place, math.inf):
+            latest[place] = age
+            row["remaining"], row["reset_seconds"] = one.get("remaining"), one.get("reset_seconds")
+            row["allows"] = _allows(one.get("limit") or 0, one.get("length") or 0.0)
+        row["paused_seconds"] = max(row["paused_seconds"], one.get("paused_seconds") or 0.0)
+    return list(found.values())
+
+
+def _estimate_row(service: str, mode: str) -> dict[str, Any]:
+    return {
+        "service": service, "limit": ACCOUNT_LIMIT, "scope": [], "allows": "nothing was told yet", "mode": mode,
+        "waiting": 0, "waited": 0, "refused": 0, "remaining": None, "reset_seconds": None, "refusals": 0,
+        "paused_seconds": 0.0, "spenders": {},
+    }  # fmt: skip
+
+
+def _allows(limit: int, length: float) -> str:
+    if not limit:
+        return "as the vendor tells"
+    return f"{limit} within {length:g} s, as the vendor tells" if length else f"{limit}, as the vendor tells"
 
 
 def words(limit: Limit) -> str:

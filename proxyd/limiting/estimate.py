@@ -101,6 +101,8 @@ class Estimate:
         self.windows: dict[str, Window] = {}
         self.is_plain = False
         """Its answers tell nothing of limits."""
+        self.turns = 0
+        """Windows that began anew."""
         self.blocked_until = 0.0
         self._holders = Holders({})
         self._spent: list[list[float]] = []
@@ -281,6 +283,7 @@ class Estimate:
         seen_at = now - max(0.0, seen.ago)
         former = self.windows.get(seen.name)
         is_new = former is None or seen_at >= min(former.ends, former.reset_at)
+        self.turns += is_new
         low = min(seen.low, seen.remaining) if former is None or is_new else min(former.low, seen.low)
         if former is not None and not is_new and seen_at <= former.seen_at:
             former.low = low

@@ -27,7 +27,7 @@ MAX_VALUE: Final = 512
 
 MAX_COUNT: Final = 2**40
 LONGEST: Final = 40 * 86_400.0
-"""A reset that is further away is a misunderstanding."""
+"""Seconds that are believed of any moment."""
 
 MAX_KNOWN: Final = 512
 """Names of fields whose meaning is remembered."""
@@ -173,8 +173,8 @@ def _date(value: bytes, now: float) -> float | None:
         return None
 
 
-def _bounded(seconds: float) -> float | None:
-    return max(0.0, seconds) if seconds <= LONGEST else None
+def _bounded(seconds: float) -> float:
+    return min(LONGEST, max(0.0, seconds))
 
 
 def _scaled(parts: Iterable[tuple[bytes | None, float]]) -> float | None:
@@ -256,13 +256,12 @@ def _reading(name: str, told: dict[str, bytes], shared: dict[str, bytes], now: f
     if remaining is None:
         return None
     length = _LENGTHS.get(name, 0.0)
-    for value in (told.get("length") or shared.get("length"), None):
-        if value is not None:
-            length = moment(value, now) or length
+    stamp = told.get("length") or shared.get("length")
+    if stamp is not None:
+        length = moment(stamp, now) or length
     for value in (told.get("limit", b""), told.get("remaining", b"")):
-        window = dict(_PARAMETER.findall(value)).get(b"w")
-        if window is not None:
-            length = length or float(_count(window) or 0)
+        window = next((one for name, one in _PARAMETER.findall(value) if name == b"w"), None)
+        length = length or float(_count(window) or 0)
     stamp = told.get("reset") or shared.get("reset")
     reset = moment(stamp, now) if stamp is not None else None
     if reset is None:

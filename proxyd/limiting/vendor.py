@@ -1,8 +1,11 @@
 """A vendor's own limits as requests meet them: an account's estimate in this worker, and the gate before an attempt.
 
-An account is a host, a credential, and which of the vendor's budgets a request counts against, where it has several.
-Services that share a credential share its accounts. A worker that is alone spends from its own estimate; several spend
-from leases of a shared one, and keep their own for the time when nobody can be asked.
+An account is a credential, and which of the vendor's budgets a request counts against, where it has several; where a
+service has any number of hosts (a wildcard), or the application brings its own credential, the host as well, and the
+caller. Services that share a credential share its accounts.
+
+A worker that is alone spends from its own estimate; several spend from leases of a shared one, and keep their own for
+the time when nobody can be asked.
 """
 
 import math
@@ -32,6 +35,9 @@ MAX_RESOURCES: Final = 256
 """Beginnings of paths whose budget is remembered."""
 
 MAX_CALLERS: Final = 64
+SHOWN: Final = 4
+"""Callers that a view names."""
+
 MAX_PART: Final = 128
 """Characters of a part of an account's name."""
 
@@ -45,7 +51,7 @@ _RANK: Final = {PriorityClass.HIGH: 0, PriorityClass.NORMAL: 1, PriorityClass.LO
 class Account:
     """What one service knows of one account."""
 
-    __slots__ = ("alone", "callers", "estimate", "is_free", "is_news", "key", "pause", "silent", "untracked")
+    __slots__ = ("alone", "callers", "estimate", "is_free", "is_news", "key", "pause", "silent", "turns", "untracked")
 
     def __init__(self, key: str, estimate: Estimate) -> None:
         self.key = key
@@ -63,7 +69,9 @@ class Account:
         self.pause: tuple[float, float] | None = None
         """When a refusal came that control has not been told of, and how many seconds it named (below 0: none)."""
         self.callers: dict[str, int] = {}
-        """Attempts by caller."""
+        """Attempts by caller since a window began anew ..."""
+        self.turns = 0
+        """... for so many times."""
 
 
 class Accounts:
@@ -189,9 +197,13 @@ class VendorGate(Gate):
         allowance: OwnEstimate | VendorLedger,
         accounts: Accounts,
         spawn: Callable[..., None],
+        *,
+        by_host: bool = False,
     ) -> None:
+        """``by_host``: each host of the service counts for itself."""
         super().__init__(service, pseudo_limit(policy), allowance, spawn)
         self.kind = kind
+        self._by_host = by_host
         self.rank = _RANK[kind]
         self.policy = policy
         self._accounts = accounts
@@ -302,6 +314,10 @@ class VendorGate(Gate):
             account.is_news = True
         if told.windows:
             account.is_free = False
+            if account.estimate.turns != account.turns:
+                account.turns = account.estimate.turns
+                account.callers.clear()
+                account.callers[exchange.peer.caller] = 1
         if is_refusal:
             self.refuse(account, told.retry, now)
         self._spread(account, now)
@@ -391,7 +407,7 @@ class VendorGate(Gate):
                     "seen_seconds": round(max(0.0, now - window.seen_at), 3),
                     "paused_seconds": round(max(0.0, estimate.blocked_until - now), 3),
                     "waiting": line.size if line else 0,
-                    "callers": account.callers,
+                    "callers": _most(account.callers),
                 })  # fmt: skip
         return found
 
@@ -402,9 +418,13 @@ class VendorGate(Gate):
 
     def _account(self, exchange: Exchange) -> Account:
         request, credential = exchange.request, exchange.credential
-        who = ",".join(credential.secret_names) if credential is not None else exchange.peer.caller
+        if credential is not None:
+            who = ",".join(credential.secret_names)
+            host = request.authority.text if self._by_host else ""
+        else:
+            who, host = exchange.peer.caller, request.authority.text
         resource = self._resources.get(_beginning(request.path), self._usual) if self._usual else ""
-        place = (request.authority.text, who, resource)
+        place = (host, who, resource)
         return self._places.get(place) or self._open(place)
 
     def _open(self, place: tuple[str, str, str]) -> Account:
@@ -479,6 +499,12 @@ def _is_used_up(told: Told) -> bool:
 def _beginning(path: bytes) -> bytes:
     """Return the first two segments of a path: a vendor's budgets are told apart by them."""
     return b"/".join(path.partition(b"?")[0].split(b"/", 3)[1:3])[:64]
+
+
+def _most(callers: dict[str, int]) -> str:
+    """Return those who spent most, in one text."""
+    most = sorted(callers.items(), key=lambda one: -one[1])[:SHOWN]
+    return ",".join(f"{caller}={count}" for caller, count in most)
 
 
 def _flag(exchange: Exchange) -> None:

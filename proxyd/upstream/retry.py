@@ -4,14 +4,13 @@ A side effect is never doubled: what is proven never processed may be repeated b
 the method is idempotent (RFC 9110 §9.2.2), or where the vendor's idempotency key goes along.
 """
 
-import email.utils
 import random
 from collections.abc import Callable
 from typing import Final
 
 from proxyd.core.errors import Flag, ProxyError, Retry
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers, first, is_grpc
+from proxyd.core.headers import is_grpc
 from proxyd.core.resilience import CONNECT, RESET, TIMEOUT, RetryPolicy
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
@@ -28,9 +27,6 @@ _CONDITION: Final = {
     Flag.UPSTREAM_TIMEOUT: TIMEOUT,
 }
 _GATEWAY_TIMEOUT: Final = "504"
-_RESETS: Final = (b"ratelimit-reset", b"x-ratelimit-reset", b"x-rate-limit-reset")
-_EPOCH_AFTER: Final = 1_000_000_000
-"""Larger numbers in a vendor's reset header are Unix times, not seconds from now."""
 
 
 def is_repeatable(exchange: Exchange, policy: RetryPolicy) -> bool:
@@ -75,40 +71,6 @@ def backoff(policy: RetryPolicy, attempt: int, rng: random.Random) -> float:
     """Return the wait before attempt number ``attempt`` + 1: full jitter below an exponential bound."""
     bound: float = min(policy.longest, policy.base * 2**attempt)
     return rng.random() * bound
-
-
-def retry_after(headers: Headers, now: float) -> float | None:
-    """Return the seconds that the upstream asks for: Retry-After (RFC 9110 §10.2.3), else a vendor's reset header.
-
-    ``now`` is Unix time. None where it says nothing that can be understood.
-    """
-    value = first(headers, b"retry-after")
-    if value is not None:
-        return _seconds_or_date(value, now)
-    for name in _RESETS:
-        value = first(headers, name)
-        if value is not None:
-            number = _number(value)
-            if number is not None:
-                return max(0.0, number - now) if number > _EPOCH_AFTER else number
-    return None
-
-
-def _seconds_or_date(value: bytes, now: float) -> float | None:
-    number = _number(value)
-    if number is not None:
-        return number
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value.decode("ascii")).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _number(value: bytes) -> float | None:
-    text = value.strip()
-    if not text or len(text) > 20 or not text.replace(b".", b"", 1).isdigit():
-        return None
-    return float(text)
 
 
 def _is_listed(path: bytes, policy: RetryPolicy) -> bool:

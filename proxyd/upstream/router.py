@@ -17,6 +17,7 @@ from proxyd.core.exchange import Exchange, Try
 from proxyd.core.headers import first
 from proxyd.core.message import HTTP2, Response
 from proxyd.core.resilience import GRPC_CONDITIONS, RetryPolicy
+from proxyd.limiting.told import wait_told
 from proxyd.upstream import grpc
 from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.cluster import Cluster
@@ -24,7 +25,7 @@ from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.race import HEDGED, Race
-from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_answer, may_retry_error, retry_after
+from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_answer, may_retry_error
 from proxyd.wire.encode import proxy_status_of_attempt
 
 _FIRST_RETRYABLE: Final = 400
@@ -194,7 +195,7 @@ class Router:
         condition = str(response.status) if response.version != HTTP2 else grpc.condition(response)
         if not may_retry_answer(exchange, condition, policy):
             return None
-        asked = grpc.pushback(response) if condition in _GRPC else retry_after(response.headers, time.time())
+        asked = grpc.pushback(response) if condition in _GRPC else wait_told(response.headers, time.time())
         if asked is not None and not 0 <= asked <= policy.patience:
             return None
         wait = max(asked or 0.0, backoff(policy, exchange.attempts, self._rng))

@@ -162,7 +162,10 @@ class Limits:
 
             allowance = VendorLedger(pseudo_limit(policy), self._workers, ask, self._accounts.notice, share)
             self._ledgers[place] = allowance
-        gate = VendorGate(service.name, service.priority_class, policy, allowance, self._accounts, self._spawn)
+        by_host = any(pattern.wildcard for pattern in service.hosts)
+        gate = VendorGate(
+            service.name, service.priority_class, policy, allowance, self._accounts, self._spawn, by_host=by_host
+        )
         gates.append(gate)
         return gate
 

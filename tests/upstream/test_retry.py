@@ -10,7 +10,7 @@ from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request
 from proxyd.core.resilience import RetryPolicy
 from proxyd.core.snapshot import Snapshot
-from proxyd.upstream.retry import backoff, may_retry_answer, may_retry_error, retry_after
+from proxyd.upstream.retry import backoff, may_retry_answer, may_retry_error
 
 NOW = 1_790_000_000.0
 DEFAULT = RetryPolicy()
@@ -94,29 +94,6 @@ def test_nothing_is_retried_for_a_client_that_left():
 )
 def test_a_status_is_retried_where_the_policy_names_it_and_the_method_allows_it(method, status, policy, may):
     assert may_retry_answer(exchange(method), str(status), policy) is may
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ([(b"retry-after", b"7")], 7.0),
-        ([(b"retry-after", b"Mon, 21 Sep 2026 14:13:30 GMT")], 10.0),
-        ([(b"retry-after", b"Mon, 21 Sep 2020 14:13:30 GMT")], 0.0),
-        ([(b"retry-after", b"soon")], None),
-        ([(b"retry-after", b"-5")], None),
-        ([(b"x-ratelimit-reset", b"1790000012")], 12.0),
-        ([(b"ratelimit-reset", b"3")], 3.0),
-        ([], None),
-    ],
-)
-def test_what_an_upstream_asks_to_wait(headers, seconds):
-    assert retry_after(headers, NOW) == seconds
-
-
-@given(st.binary(max_size=40))
-def test_no_value_of_retry_after_breaks_anything(value):
-    found = retry_after([(b"retry-after", value)], NOW)
-    assert found is None or found >= 0
 
 
 @given(st.integers(1, 12), st.integers(0, 1000))

@@ -8,6 +8,11 @@ from proxyd.cli.exits import OK
 from proxyd.cli.parser import Commands, command, group, json_option
 from proxyd.cli.tables import render
 
+_OF_VENDORS: Final = ("refusals", "spenders")
+_LIMIT: Final = (
+    "service", "limit", "scope", "allows", "mode", "remaining", "reset_seconds", "waiting", "waited", "refused",
+    *_OF_VENDORS,
+)  # fmt: skip
 _QUOTA: Final = ("service", "limit", "key", "period", "quota", "granted", "used", "lent", "remaining", "reset_seconds")
 
 
@@ -42,7 +47,12 @@ def _change(verbs: Commands, name: str, text: str, method: str) -> argparse.Argu
 
 
 def _limits(arguments: argparse.Namespace) -> int:
-    return _show(arguments, call(arguments, "limits"), "no service has limits")
+    found = call(arguments, "limits")
+    if arguments.json:
+        return print_json(found)
+    names = _LIMIT if any(one.get("limit") == "vendor" for one in found) else _LIMIT[: -len(_OF_VENDORS)]
+    print(render([{name: one.get(name) for name in names} for one in found], "no service has limits"), end="")
+    return OK
 
 
 def _quotas(arguments: argparse.Namespace) -> int:
