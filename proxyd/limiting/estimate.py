@@ -142,10 +142,13 @@ class Estimate:
 
     # --- spending ---------------------------------------------------------------------------------
 
-    def take(self, member: str, want: int, reserve: float, now: float, lifetime: float, parts: int = 1) -> Grant:
+    def take(
+        self, member: str, want: int, reserve: float, now: float, lifetime: float, parts: int = 1, besides: int = 0
+    ) -> Grant:
         """Lend up to ``want`` tokens until ``now + lifetime``; ``reserve`` is the share that is left to others.
 
-        ``parts``: so many members decide alone, since nobody can be asked; each keeps to its part.
+        ``parts``: so many members decide alone, since nobody can be asked; each keeps to its part. ``besides``: what
+        the member holds that is not told of here.
         """
         self._forget(now)
         if now < self.blocked_until:
@@ -153,7 +156,7 @@ class Estimate:
         if self.is_plain:
             return Grant(want, 0.0, 0, 0.0)
         free, wait = self._room(reserve, now)
-        free //= parts
+        free = (free - besides) // parts
         if free < 1:
             return self._grant(member, 0, wait or AGAIN, now, lifetime)
         if self._is_unsure or not self.windows or any(now >= one.reset_at for one in self.windows.values()):

@@ -122,6 +122,8 @@ class _Lease:
 class Ledger:
     """The leases of one limit in one worker."""
 
+    patience = PATIENCE
+
     def __init__(
         self, limit: Limit, workers: int, ask: Callable[[Question], None], arrived: Callable[[str], None]
     ) -> None:
@@ -232,7 +234,7 @@ class Ledger:
             if now >= lease.until:
                 lease.tokens = 0
             if lease.asked:
-                if now - lease.asked >= PATIENCE:  # the question or its answer is lost
+                if now - lease.asked >= self.patience:  # the question or its answer is lost
                     lease.asked = 0.0
                     lease.next_ask = now + PATIENCE
                     self._lost_since = min(self._lost_since, now)

@@ -142,6 +142,9 @@ class OwnEstimate:
 class VendorLedger(Ledger):
     """Leases of accounts; while nobody answers, a part of what this worker knows by itself."""
 
+    patience = 3.0
+    """Its own knowledge is worse than control's word, so a control that is slow is waited for longer."""
+
     def __init__(
         self,
         limit: Limit,
@@ -176,7 +179,10 @@ class VendorLedger(Ledger):
             self._ask(key, lease, now)  # is somebody there again?
         if account is None:
             return PATIENCE
-        grant = account.estimate.take(_ME, cost, self._reserve, now, math.inf, self._members * self._workers)
+        parts = self._members * self._workers
+        if account.estimate.windows and lease.left < account.alone * parts and now < lease.reset_at:
+            return max(AGAIN, lease.reset_at - now)  # its part of what control left at its last word
+        grant = account.estimate.take(_ME, cost, self._reserve, now, math.inf, parts, lease.flying)
         if not grant.tokens:
             return grant.wait
         account.alone += 1
