@@ -26,6 +26,7 @@ from proxyd.control.jobs import BUSY, Jobs, Outcome
 from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
 from proxyd.control.overrides import Overrides
+from proxyd.control.pace import COMMANDS, LOOKUPS, OPENINGS, PROBES, Pace
 from proxyd.control.read import SettingsError
 from proxyd.control.sinks import opened
 from proxyd.control.storage import Storage
@@ -80,7 +81,9 @@ class Controller:
         self.sockets: Mapping[str, Socket] = {}
         self.links: dict[int, WorkerLink] = links if links is not None else {}
         """Links to live workers by pid; the caller may keep the map to look at it."""
-        self.secrets = Secrets(self._secret_changed, tools.vault)
+        self._paces = [Pace(*one) for one in (COMMANDS, LOOKUPS, PROBES, OPENINGS)]
+        commands, lookups, probes, openings = self._paces
+        self.secrets = Secrets(self._secret_changed, tools.vault, turn=commands.turn)
         self.is_draining = False
         self.drained: float | None = None
         """Seconds of a drain: no listener is open, by order; a reload opens them again."""
@@ -92,14 +95,16 @@ class Controller:
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
         state_dir = tools.reports.services.state_dir
-        self.discovery = Discoveries(tools.log, memory=Memory(state_dir) if state_dir.is_absolute() else None)
-        self.health = HealthChecks(self._tell_workers)
+        memory = Memory(state_dir) if state_dir.is_absolute() else None
+        self.discovery = Discoveries(tools.log, memory=memory, turn=lookups.turn)
+        self.health = HealthChecks(self._tell_workers, turn=probes.turn)
         self.overrides = Overrides()
         self.faults = Faults(self._send_faults)
         self.lending = Leases(tools.log, tools.instance.pseudonym)
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
+        tools.reports.services.turn = openings.turn
         self._version = 0
         self._changed = trio.Event()
         self._jobs = Jobs()
@@ -112,6 +117,8 @@ class Controller:
         async with trio.open_nursery() as nursery:
             self._nursery = self.generations.nursery = nursery
             nursery.start_soon(self.supervisor.pulse)
+            for pace in self._paces:
+                nursery.start_soon(pace.run)
             nursery.start_soon(self.secrets.run)
             nursery.start_soon(self._renew_leaves)
             nursery.start_soon(self._jobs.run)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import trio
 
+from proxyd.control.pace import Turn, at_once
 from proxyd.core.messages import SetHealth
 from proxyd.core.resilience import HealthPolicy
 from proxyd.core.service import Endpoint, Service
@@ -69,8 +70,12 @@ Key = tuple[str, str, int]
 class HealthChecks:
     """All checks of the configuration in use. ``tell`` gets what workers must know."""
 
-    def __init__(self, tell: Callable[[SetHealth], None], rng: random.Random | None = None) -> None:
+    def __init__(
+        self, tell: Callable[[SetHealth], None], rng: random.Random | None = None, turn: Turn = at_once
+    ) -> None:
+        """``turn`` is waited for before each check: with many endpoints intervals stretch rather than pile up."""
         self._tell = tell
+        self._turn = turn
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._checks: dict[Key, Check] = {}
         self._roots = b""
@@ -133,6 +138,7 @@ class HealthChecks:
             while True:
                 spread = JITTER * check.policy.interval
                 await trio.sleep(check.policy.interval + self._rng.uniform(-spread, spread))
+                await self._turn()
                 if check.take(await self._ask(check)):
                     self._tell(check.message)
 

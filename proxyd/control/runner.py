@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from proxyd.control.feed import Feed
+from proxyd.control.pace import Turn, at_once
 from proxyd.core import metrics
 from proxyd.core.metrics import Metric
 from proxyd.core.records import Batch
@@ -54,6 +55,8 @@ class Services:
     state_dir: Path
     secret: Callable[[str], bytes | None] = lambda name: None
     """Return a secret's present value; set by who has the secrets."""
+    turn: Turn = at_once
+    """To be waited for before a sink that failed is opened again."""
 
 
 class PluginHost:
@@ -134,6 +137,7 @@ class Runner:
         self._make = partial(kind, options, self.host)
         self._schemas = frozenset(kind.schemas)
         self._own_loop = own_loop
+        self._turn = services.turn
         self.sink: Sink | None = None
         """The one at work; None: it is being made."""
         self._opened: Sink | None = None
@@ -235,6 +239,8 @@ class Runner:
             if trio.current_time() - began >= HEALTHY_SECONDS:
                 delay = FIRST_DELAY
             await trio.sleep(delay)
+            if not self._own_loop:  # a plugin in a loop of its own keeps nobody waiting
+                await self._turn()
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _live(self) -> BaseException:

@@ -7,7 +7,7 @@ removed from the vault has none either: that was meant.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -76,7 +76,10 @@ class Secrets:
         on_change: Callable[[SecretState], None],
         shelf: Shelf | None = None,
         clock: Callable[[], float] = time.time,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """``turn`` is waited for before a command is run; None: nobody waits."""
+        self._turn = turn
         self._on_change = on_change
         self._shelf = shelf
         self._clock = clock
@@ -184,6 +187,8 @@ class Secrets:
 
     async def _attempt(self, source: SecretSource) -> SecretState:
         former = self._states.get(source.name)
+        if source.command and self._turn is not None:
+            await self._turn()
         (mark,) = await trio.to_thread.run_sync(_stamps, [source], abandon_on_cancel=True) if source.file else [()]
         try:
             value: bytes | None = await read(source)

@@ -14,6 +14,7 @@ from proxyd.control.discovery import files, kubernetes, names
 from proxyd.control.discovery.memory import REFRESH_SECONDS, Memory
 from proxyd.control.discovery.records import Records
 from proxyd.control.discovery.watch import Watch, age_words
+from proxyd.control.pace import Turn, at_once
 from proxyd.core.discovery import Discovery, Dns, ListFile, Slices, Srv
 from proxyd.core.service import Endpoint
 from proxyd.telemetry.log import Log
@@ -35,8 +36,10 @@ class Discoveries:
         rng: random.Random | None = None,
         records: Records | None = None,
         memory: Memory | None = None,
+        turn: Turn = at_once,
     ) -> None:
-        """``memory`` keeps lists beyond this process; None: nothing does."""
+        """``memory`` keeps lists beyond this process; None: nothing does. ``turn`` is waited for before each look."""
+        self._turn = turn
         self._log = log
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._watches: dict[Discovery, Watch] = {}
@@ -107,6 +110,7 @@ class Discoveries:
         if watch is None:
             watch = self._watches[discovery] = Watch(discovery, self._changed, self._rng)
             watch.told = self._tell
+            watch.turn = self._turn
             self._recall(watch)
             if self._nursery is not None:
                 self._nursery.start_soon(self._follow, watch)
@@ -170,8 +174,10 @@ class Discoveries:
             case Dns() | Srv():
                 await names.follow(finder, watch, self._records)
             case ListFile():
+                await watch.turn()
                 await files.follow(finder, watch)
             case Slices():
+                await watch.turn()
                 await kubernetes.follow(finder, watch)
             case _:
                 assert_never(finder)

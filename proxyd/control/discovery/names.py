@@ -28,6 +28,7 @@ async def follow(finder: Dns | Srv, watch: Watch, records: Records) -> None:
     """Tell ``watch`` what the records say, until cancelled."""
     look = partial(addresses_of, finder) if isinstance(finder, Dns) else partial(targets_of, finder)
     while True:
+        await watch.turn()
         try:
             endpoints, answers = await look(records)
         except DiscoveryError as error:

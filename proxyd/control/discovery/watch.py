@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from proxyd.control.pace import Turn, at_once
 from proxyd.core.discovery import MAX_ENDPOINTS, Discovery
 from proxyd.core.service import Endpoint
 from proxyd.core.units import DAY, HOUR, MINUTE
@@ -48,6 +49,8 @@ class Watch:
         self.heard = trio.Event()
         """Set by the first word, good or bad."""
         self.scope = trio.CancelScope()
+        self.turn: Turn = at_once
+        """To be waited for before each look."""
         self._rng = rng
         self._clock = clock
         self._failures = 0
