@@ -5,12 +5,12 @@ from typing import Any, Final
 from proxyd.config import service_checks
 from proxyd.config.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
 from proxyd.config.problems import Trail, describe
-from proxyd.config.quantities import size
+from proxyd.config.quantities import size, size_text
 from proxyd.config.sinks import check_sinks
 from proxyd.config.tree import Tree
 from proxyd.config.views import child, entries, items, maps, parsed, table
 from proxyd.core.access import networks
-from proxyd.core.limits import Limits
+from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.snapshot import UNIX
 
 CONDITIONS: Final = ("services", "hosts", "methods", "paths", "uid", "gid", "user", "cidr")
@@ -205,10 +205,25 @@ def _check_rule_references(tree: Tree, trail: Trail, conditions: dict[str, Any],
 
 def _check_limits(tree: Tree) -> None:
     limits = child(tree.value, "limits")
+    _check_windows(tree, child(limits, "http2"))
     for low, high in (("uri_bytes", "head_bytes"), ("connections_per_caller", "connections")):
         small, large = (_effective(limits, key) for key in (low, high))
         if child(limits, low) is not None and small is not None and large is not None and small > large:
             tree.add(("limits", low), f"more than limits.{high}; the smaller of the two always wins")
+
+
+def _check_windows(tree: Tree, http2: Any) -> None:
+    default = Http2Limits()
+    given = child(http2, "stream_window"), child(http2, "connection_window")
+    stream = default.stream_window if given[0] is None else parsed(size, given[0])
+    whole = default.connection_window if given[1] is None else parsed(size, given[1])
+    if stream is not None and whole is not None and stream > whole:
+        key = "connection_window" if given[0] is None else "stream_window"
+        tree.add(
+            ("limits", "http2", key),
+            f"stream_window ({size_text(stream)}) is more than connection_window ({size_text(whole)}), "
+            "which all streams share",
+        )
 
 
 def _effective(limits: Any, key: str) -> int | None:

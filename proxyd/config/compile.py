@@ -11,6 +11,7 @@ from proxyd.config.model import (
     BasicAuth,
     Document,
     HeaderAuth,
+    LimitsSection,
     ListenerSection,
     PoolSection,
     QueryAuth,
@@ -26,7 +27,7 @@ from proxyd.config.tree import Tree
 from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
-from proxyd.core.limits import Limits, Overload, PoolLimits
+from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
@@ -64,7 +65,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
         secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
-        limits=Limits(**document.limits.model_dump()),
+        limits=_limits(document.limits),
         overload=Overload(**document.overload.model_dump()),
         unknown_timeouts=_timeouts(document.unknown.timeouts),
         unknown_pool=_pool(document.unknown.pool),
@@ -115,7 +116,13 @@ def _listener(section: ListenerSection, runtime_dir: Path) -> Listener:
         users=tuple(ProxyUser(user.name, user.secret) for user in section.users or ()),
         origins=tuple(section.origins),
         open=section.open,
+        http2=section.http2,
     )
+
+
+def _limits(section: LimitsSection) -> Limits:
+    values = section.model_dump()
+    return Limits(**values | {"http2": Http2Limits(**values["http2"])})
 
 
 def _discoveries(document: Document, folder: Path) -> dict[str, Discovery]:

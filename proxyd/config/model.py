@@ -11,6 +11,7 @@ from proxyd.config import addresses, names
 from proxyd.config.caching import CacheSection
 from proxyd.config.discovery import DiscoverSection
 from proxyd.config.fallback import FallbackSection
+from proxyd.config.http2 import Http2Section
 from proxyd.config.idempotency import IdempotencySection
 from proxyd.config.limiting import LimitSection
 from proxyd.config.readers import Bytes, Seconds, Several, Short, Text, Whole
@@ -69,6 +70,8 @@ class ListenerSection(Section):
     """Origins of web pages that may use the gateway. Without it: none. Mode `gateway`."""
     open: bool = False
     """Demand no token of callers on TCP: every local program may use the gateway. Mode `gateway`."""
+    http2: bool = True
+    """Speak HTTP/2 with applications that want it; `false`: HTTP/1.1 alone. Services are not concerned."""
 
 
 class ReadersSection(Section):
@@ -388,6 +391,8 @@ class LimitsSection(Section):
     """The largest text body that is searched for a reflected secret."""
     cache_bytes: Annotated[int, Bytes(0, 64 * GIB)] = _LIMITS.cache_bytes
     """Answers that are kept for services with a `cache`."""
+    http2: Http2Section = Http2Section()
+    """Bounds of each HTTP/2 connection."""
 
 
 class UnknownSection(Section):

@@ -1,8 +1,44 @@
 """Every limit of the data plane that is not a service's own, each with its number and precedent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxyd.core.units import KIB, MIB, MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Http2Limits:
+    """Bounds of one HTTP/2 connection, either side."""
+
+    streams: int = 100
+    """Streams that the peer may have open at a time (RFC 9113 §6.5.2 advises no fewer)."""
+    frame_bytes: int = 16 * KIB
+    """The largest frame taken (the protocol's own default)."""
+    stream_window: int = 256 * KIB
+    """Body bytes of one stream that are held until they are consumed."""
+    connection_window: int = 1 * MIB
+    """Body bytes of all streams of a connection that are held until they are consumed."""
+    head_bytes: int = 60 * KIB
+    """A field section as RFC 9113 §10.5.1 counts it: names, values and 32 for each field."""
+    output_bytes: int = 256 * KIB
+    """What waits to be written before streams stop adding to it and no more is read."""
+    continuations: int = 8
+    """CONTINUATION frames of one field section, of twice ``head_bytes`` in all (nghttp2's default, and so Envoy's)."""
+    empty_frames: int = 1
+    """DATA frames in a row that hold and end nothing (Envoy max_consecutive_inbound_frames_with_empty_payload)."""
+    priorities: int = 100
+    """PRIORITY frames per stream (Envoy max_inbound_priority_frames_per_stream)."""
+    window_updates: int = 10
+    """WINDOW_UPDATE frames per DATA frame sent (Envoy max_inbound_window_update_frames_per_data_frame_sent)."""
+    settings: int = 32
+    """Entries of one SETTINGS frame (nghttp2's default)."""
+    control_frames: int = 1000
+    """PING, SETTINGS, RST_STREAM and unknown frames in a row (Envoy max_outbound_control_frames); each frame that
+    carries a message gives one back, and each second ``calm_rate``."""
+    resets: int = 500
+    """Streams in a row that the peer resets, has us reset, or opens above the limit (Envoy's premature resets); each
+    stream that ends as it should gives one back, and each second ``calm_rate``."""
+    calm_rate: int = 33
+    """By the second (nghttp2's stream reset rate)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +87,8 @@ class Limits:
     """The largest identity-coded text body that is searched for a reflected secret."""
     cache_bytes: int = 64 * MIB
     """Answers that one worker keeps for services with a ``cache``."""
+    http2: Http2Limits = field(default_factory=Http2Limits)
+    """Of each HTTP/2 connection, with clients and with services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,39 +120,3 @@ class PoolLimits:
     """Seconds of silence on an HTTP/2 connection with exchanges under way, until it is asked by PING; 0: never."""
     ping_timeout: float = 10.0
     """Seconds that the answer may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Http2Limits:
-    """Bounds of one HTTP/2 connection, either side."""
-
-    streams: int = 100
-    """Streams that the peer may have open at a time (RFC 9113 §6.5.2 advises no fewer)."""
-    frame_bytes: int = 16 * KIB
-    """The largest frame taken (the protocol's own default)."""
-    stream_window: int = 256 * KIB
-    """Body bytes of one stream that are held until they are consumed."""
-    connection_window: int = 1 * MIB
-    """Body bytes of all streams of a connection that are held until they are consumed."""
-    head_bytes: int = 60 * KIB
-    """A field section as RFC 9113 §10.5.1 counts it: names, values and 32 for each field."""
-    output_bytes: int = 256 * KIB
-    """What waits to be written before streams stop adding to it and no more is read."""
-    continuations: int = 8
-    """CONTINUATION frames of one field section, of twice ``head_bytes`` in all (nghttp2's default, and so Envoy's)."""
-    empty_frames: int = 1
-    """DATA frames in a row that hold and end nothing (Envoy max_consecutive_inbound_frames_with_empty_payload)."""
-    priorities: int = 100
-    """PRIORITY frames per stream (Envoy max_inbound_priority_frames_per_stream)."""
-    window_updates: int = 10
-    """WINDOW_UPDATE frames per DATA frame sent (Envoy max_inbound_window_update_frames_per_data_frame_sent)."""
-    settings: int = 32
-    """Entries of one SETTINGS frame (nghttp2's default)."""
-    control_frames: int = 1000
-    """PING, SETTINGS, RST_STREAM and unknown frames in a row (Envoy max_outbound_control_frames); each frame that
-    carries a message gives one back, and each second ``calm_rate``."""
-    resets: int = 500
-    """Streams in a row that the peer resets, has us reset, or opens above the limit (Envoy's premature resets); each
-    stream that ends as it should gives one back, and each second ``calm_rate``."""
-    calm_rate: int = 33
-    """By the second (nghttp2's stream reset rate)."""

@@ -50,6 +50,8 @@ class Listener:
     """Gateway: origins of web pages that may use it, as browsers write them."""
     open: bool = False
     """Gateway on TCP: no token is demanded."""
+    http2: bool = True
+    """Clients may speak HTTP/2."""
 
     @property
     def is_unix(self) -> bool:

@@ -40,7 +40,7 @@ class Entry:
     @property
     def knows_http2(self) -> bool:
         """Whether a client may begin with HTTP/2's preface (RFC 9113 §3.3): in the clear within a tunnel."""
-        return self.authority is not None and self.scheme == b"http"
+        return self.authority is not None and self.scheme == b"http" and self.listener.http2
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer.text} {self.mode}>"

@@ -69,8 +69,8 @@ class GatewayEntry(Entry):
 
     @property
     def knows_http2(self) -> bool:
-        """Always: nobody offers a choice here."""
-        return True
+        """Unless the listener does not: nobody offers a choice here."""
+        return self.listener.http2
 
     def check_connect(self) -> None:
         """Refuse: a gateway carries no tunnels."""

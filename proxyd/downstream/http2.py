@@ -15,7 +15,6 @@ from trio.lowlevel import checkpoint
 from proxyd.core.errors import ProxyError, bad_request
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
-from proxyd.core.limits import Http2Limits
 from proxyd.core.view import View
 from proxyd.downstream.entry import Entry, Served
 from proxyd.downstream.http2_call import Call
@@ -37,8 +36,6 @@ from proxyd.wire.http2 import (
 )
 from proxyd.wire.http2_head import MalformedError, request_head, trailers
 from proxyd.wire.request_head import RequestHead
-
-LIMITS: Final = Http2Limits()
 
 GOODBYE_SECONDS: Final = 1.0
 """Between the two steps of GOAWAY, for clients that do not answer the PING between them."""
@@ -82,8 +79,9 @@ class Http2Connection:
         self.stream = stream
         self.entry = entry
         self.plane = entry.plane
-        self.codec = Codec(client=False, limits=LIMITS)
-        self.multiplex = Multiplex(stream, self.codec, LIMITS.output_bytes, self.plane.reaper.add)
+        self._limits = self.plane.view.limits.http2
+        self.codec = Codec(client=False, limits=self._limits)
+        self.multiplex = Multiplex(stream, self.codec, self._limits.output_bytes, self.plane.reaper.add)
         self.deadline = self._idle = current_time() + self.plane.view.limits.head_timeout
         self.late = "preface"
         self.busy_since = NEVER
@@ -128,7 +126,7 @@ class Http2Connection:
             self.ended = self.ended or "closed"
             self.stream.close()
             if self._wide:
-                self.plane.buffers.narrow()
+                self.plane.buffers.narrow(self._limits.connection_window)
             if self._opened is not None and not self.plane.draining:
                 self.entry.unused(self._opened)
         return None
@@ -225,7 +223,7 @@ class Http2Connection:
                 event.fields,
                 ended=event.ended,
                 scheme=entry.scheme,
-                limit=LIMITS.head_bytes,
+                limit=self._limits.head_bytes,
                 uri_limit=limits.uri_bytes,
                 max_fields=limits.head_fields,
             )
@@ -247,7 +245,7 @@ class Http2Connection:
         call = self._calls[number] = Call(self, lane, view, exchange, head)
         if not self._going:
             self.deadline = NEVER
-        if not event.ended and not self._wide and plane.buffers.widen():
+        if not event.ended and not self._wide and plane.buffers.widen(self._limits.connection_window):
             self._wide = True
             self.codec.widen()
         if self._spare:
@@ -277,7 +275,7 @@ class Http2Connection:
         if call is None or call.lane.ended is not None:
             return
         try:
-            fields = trailers(fields, limit=LIMITS.head_bytes, max_fields=self.plane.view.limits.head_fields)
+            fields = trailers(fields, limit=self._limits.head_bytes, max_fields=self.plane.view.limits.head_fields)
         except MalformedError as error:
             call.cut(f"the trailers are malformed: {error}", Code.PROTOCOL_ERROR)
         else:

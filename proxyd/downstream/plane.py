@@ -40,11 +40,11 @@ class Buffers(Protocol):
         """Count one streaming body less."""
         ...
 
-    def widen(self) -> bool:
-        """Count one more HTTP/2 connection whose client may send much ahead; False where there are many."""
+    def widen(self, window: int) -> bool:
+        """Count one more HTTP/2 connection whose client may send ``window`` ahead; False where there are many."""
         ...
 
-    def narrow(self) -> None:
+    def narrow(self, window: int) -> None:
         """Count one such connection less."""
         ...
 

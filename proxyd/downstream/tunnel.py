@@ -171,7 +171,8 @@ async def _intercept(connection: "Connection", view: View, exchange: Exchange, h
     surplus, connection.buffer = connection.buffer, b""
     try:
         with trio.move_on_after(view.limits.head_timeout):
-            stream = await _tls(connection, host, surplus, offers_http2=HTTP2.encode() in hello.alpn)
+            offers = connection.entry.listener.http2 and HTTP2.encode() in hello.alpn
+            stream = await _tls(connection, host, surplus, offers_http2=offers)
             connection.handover(stream)
             await stream.handshake()
             connection.entry.mode = "intercept"

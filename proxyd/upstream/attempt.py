@@ -209,7 +209,8 @@ class Attempts:
             raise
         if is_http2:
             assert isinstance(pool, SharedPool)
-            connection = http2.Connection(stream, pool, peer, self.connector.watch, self._spawn)
+            bounds = self._limits.http2
+            connection = http2.Connection(stream, pool, peer, self.connector.watch, self._spawn, bounds)
             pool.dialled(connection, connection.born)
             connection.start()
             return connection

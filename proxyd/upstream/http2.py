@@ -60,14 +60,20 @@ class Connection(Shared):
     pool: SharedPool
 
     def __init__(
-        self, stream: Stream, pool: SharedPool, peer: str, watch: Callable[[Lane], None], spawn: Spawn
+        self,
+        stream: Stream,
+        pool: SharedPool,
+        peer: str,
+        watch: Callable[[Lane], None],
+        spawn: Spawn,
+        limits: Http2Limits = LIMITS,
     ) -> None:
         super().__init__(pool, current_time())
         self.stream = stream
         self.peer = peer
         """``ip:port`` that was dialled."""
-        self.codec = Codec(client=True, limits=LIMITS)
-        self.multiplex = Multiplex(stream, self.codec, LIMITS.output_bytes, watch)
+        self.codec = Codec(client=True, limits=limits)
+        self.multiplex = Multiplex(stream, self.codec, limits.output_bytes, watch)
         self.watch = watch
         self.spawn = spawn
         """Starts a task that ends by itself when the connection does."""

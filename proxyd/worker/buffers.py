@@ -2,12 +2,10 @@
 
 from typing import Final
 
-from proxyd.core.limits import Http2Limits, Limits
+from proxyd.core.limits import Limits
 from proxyd.core.units import KIB
 
 SMALLEST_READ: Final = 4 * KIB
-
-_WIDE: Final = Http2Limits().connection_window
 
 
 class Buffers:
@@ -28,13 +26,13 @@ class Buffers:
         """Count one streaming body less."""
         self._streaming -= 1
 
-    def widen(self) -> bool:
-        """Count one more HTTP/2 connection whose client may send a large window ahead; False where none is left."""
-        if (self._wide + 1) * _WIDE > self.limits.buffered_bytes:
+    def widen(self, window: int) -> bool:
+        """Count one more HTTP/2 connection whose client may send ``window`` ahead; False where no room is left."""
+        if self._wide + window > self.limits.buffered_bytes:
             return False
-        self._wide += 1
+        self._wide += window
         return True
 
-    def narrow(self) -> None:
+    def narrow(self, window: int) -> None:
         """Count one such connection less."""
-        self._wide -= 1
+        self._wide -= window

@@ -1,7 +1,7 @@
 import pytest
 
 from proxyd.core.access import ProxyUser
-from proxyd.core.limits import Limits, Overload
+from proxyd.core.limits import Http2Limits, Limits, Overload
 from proxyd.core.resilience import AdaptiveConcurrency, Thresholds
 from proxyd.core.service import Auth, AuthPart, PriorityClass, Version
 from tests.config.conftest import LISTENERS, RUNTIME
@@ -51,6 +51,18 @@ def test_every_limit_can_be_set(settings_of):
     assert settings_of(LISTENERS + text).limits == Limits(
         head_bytes=2048, uri_bytes=1024, silence=0.1, tunnel_idle=7200.0, contexts=9
     )
+
+
+def test_bounds_of_http2_connections_can_be_set(settings_of):
+    text = "limits: {http2: {streams: 250, stream_window: 1MiB, connection_window: 8MiB, resets: 50}}\n"
+    bounds = settings_of(LISTENERS + text).limits.http2
+    assert bounds == Http2Limits(streams=250, stream_window=2**20, connection_window=2**23, resets=50)
+    assert settings_of(LISTENERS).limits.http2 == Http2Limits()
+
+
+def test_listeners_speak_http2_unless_they_are_told_not_to(settings_of):
+    text = "listeners: [{name: a, mode: gateway}, {name: b, mode: forward, address: '127.0.0.1:0', http2: false}]\n"
+    assert [listener.http2 for listener in settings_of(text).listeners] == [True, False]
 
 
 def test_pools_and_timeouts(settings_of):

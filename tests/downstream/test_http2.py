@@ -1,6 +1,7 @@
 """HTTP/2 through a live worker: at the gateway by prior knowledge, in intercepted tunnels by ALPN."""
 
 import contextlib
+import dataclasses
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -10,11 +11,12 @@ import trio
 from h2.events import PingAckReceived
 
 from proxyd.core.access import Access
-from proxyd.core.limits import Limits
+from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.messages import Drain
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode
 from proxyd.downstream import http2
 from proxyd.net.reaper import SWEEP
+from proxyd.wire.http2 import PREFACE
 from tests.lab.http2 import Answer as Got
 from tests.lab.http2 import Http2Client, open_h2, open_h2c
 from tests.lab.plane import (
@@ -23,6 +25,7 @@ from tests.lab.plane import (
     Origin,
     Plane,
     Wire,
+    client_context,
     open_origin,
     open_plane,
     polite,
@@ -85,6 +88,45 @@ async def test_many_streams_share_a_connection(connect: Open) -> None:
         for stream in streams:
             assert (await client.answer(stream)).body == b"ok"
         assert sorted(seen.target for seen in origin.requests) == sorted(b"/%d" % number for number in range(60))
+
+
+# --- listeners and their bounds -------------------------------------------------------------------
+
+
+WITHOUT = tuple(dataclasses.replace(listener, http2=False) for listener in LISTENERS)
+
+
+async def test_a_tunnel_of_a_listener_without_http2_speaks_http1() -> None:
+    async with open_both(listeners=WITHOUT) as (_, plane):
+        client = await plane.connect("apps")
+        assert (await client.tunnel(HOST.encode() + b":443")).status == 200
+        context = client_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        await client.start_tls(HOST, context)
+        assert isinstance(client.stream, trio.SSLStream)
+        assert client.stream.selected_alpn_protocol() != "h2"
+        await client.send(b"GET / HTTP/1.1\r\nhost: %b\r\n\r\n" % HOST.encode())
+        assert (await client.reply()).status == 200
+
+
+async def test_a_gateway_without_http2_refuses_the_preface() -> None:
+    async with open_both(listeners=WITHOUT) as (_, plane):
+        client = await plane.connect("local")
+        await client.send(PREFACE)
+        assert (await client.reply()).status == 505
+
+
+async def test_bounds_of_the_configuration_are_told_to_clients(connect: Open) -> None:
+    bounds = Http2Limits(streams=7, stream_window=100_000, connection_window=200_000)
+    async with open_both(limits=Limits(http2=bounds)) as (_, plane):
+        client = await connect(plane)
+        await client.get(b"/")
+        assert client.h2.remote_settings.max_concurrent_streams == 7
+        assert client.h2.remote_settings.initial_window_size == 100_000
+        stream = await client.ask(b"/", method=b"POST", ended=False)
+        await client.until(lambda: client.h2.outbound_flow_control_window >= 200_000)
+        await client.upload(stream, bytes(300_000))
+        assert (await client.answer(stream)).status == 200
 
 
 # --- bodies ---------------------------------------------------------------------------------------

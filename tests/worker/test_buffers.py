@@ -18,6 +18,7 @@ def test_the_more_bodies_there_are_the_less_each_may_hold():
 def test_large_windows_are_given_out_while_there_is_room_for_them():
     buffers = Buffers()
     buffers.limits = Limits(buffered_bytes=2 * MIB)
-    assert [buffers.widen() for _ in range(3)] == [True, True, False]
-    buffers.narrow()
-    assert buffers.widen()
+    assert [buffers.widen(1 * MIB) for _ in range(3)] == [True, True, False]
+    buffers.narrow(1 * MIB)
+    assert not buffers.widen(2 * MIB)
+    assert buffers.widen(1 * MIB)
