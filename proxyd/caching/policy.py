@@ -224,7 +224,9 @@ def _must_revalidate(directives: Directives) -> bool:
 
 def _is_served_stale(entry: Entry, asked: Directives, now: float, options: CachePolicy) -> bool:
     told = seconds(entry.directives, b"stale-while-revalidate")
-    if _must_revalidate(entry.directives) and told is None:
+    if entry.directives.keys() & {b"must-revalidate", b"proxy-revalidate"}:
+        return False  # §5.2.2.2: MUST NOT, whatever else it says
+    if told is None and b"s-maxage" in entry.directives:
         return False
     if asked.keys() & {b"max-age", b"min-fresh"}:
         return False

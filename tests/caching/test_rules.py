@@ -171,6 +171,8 @@ def test_an_answer_without_date_gets_one_and_ages() -> None:  # RFC 9110 §6.6.1
         ("RFC 5861 §3", {"cache_control": "max-age=5, stale-while-revalidate=60"}, {}, Verdict.STALE),
         ("RFC 5861 §3 over", {"cache_control": "max-age=5, stale-while-revalidate=2", "etag": '"a"'}, {}, Verdict.VALIDATE),
         ("RFC 5861 §3 not against the client's word", {"cache_control": "max-age=5, stale-while-revalidate=60", "etag": '"a"'}, {"cache_control": "max-age=1"}, Verdict.VALIDATE),
+        ("§5.2.2.2 over RFC 5861", {"cache_control": "max-age=5, must-revalidate, stale-while-revalidate=60", "etag": '"a"'}, {}, Verdict.VALIDATE),
+        ("RFC 5861 §3 for a shared cache", {"cache_control": "s-maxage=5, stale-while-revalidate=60"}, {}, Verdict.STALE),
     ],
 )  # fmt: skip
 def test_what_a_request_gets_of_an_entry_ten_seconds_old(
