@@ -289,7 +289,7 @@ class Estimate:
         self.turns += is_new
         low = min(seen.low, seen.remaining) if former is None or is_new else min(former.low, seen.low)
         if former is not None and not is_new and seen_at <= former.seen_at:
-            former.low = low
+            former.low, former.remaining = low, min(former.remaining, seen.remaining)
             return False
         if former is None and len(self.windows) >= MAX_WINDOWS:
             del self.windows[min(self.windows, key=lambda name: self.windows[name].seen_at)]
