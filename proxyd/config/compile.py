@@ -4,26 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxyd.config.access import AccessSection, RuleSection
 from proxyd.config.addresses import DEFAULT_GATEWAY
-from proxyd.config.model import (
-    AccessSection,
-    AnyAuth,
-    BasicAuth,
-    Document,
-    HeaderAuth,
-    LimitsSection,
-    ListenerSection,
-    PoolSection,
-    QueryAuth,
-    RuleSection,
-    SecretSection,
-    ServiceSection,
-    TimeoutsSection,
-    VaultSection,
-)
+from proxyd.config.auth import AnyAuth, BasicAuth, HeaderAuth, QueryAuth
+from proxyd.config.limits import LimitsSection
+from proxyd.config.listeners import ListenerSection
+from proxyd.config.model import Document
 from proxyd.config.problems import Trail
+from proxyd.config.secrets import SecretSection, VaultSection
+from proxyd.config.services import ServiceSection
 from proxyd.config.sinks import sink_settings
 from proxyd.config.tree import Tree
+from proxyd.config.upstreams import PoolSection, TimeoutsSection
 from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery

@@ -1,0 +1,45 @@
+"""The sections that say where secrets are: the sources of their values, and the key of the vault."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from proxyd.config import names
+from proxyd.config.readers import Seconds, Text
+from proxyd.config.sections import Section
+from proxyd.config.values import FilePath, Name, SecretName
+from proxyd.core.units import DAY, MILLISECOND, MINUTE
+
+
+class SecretSection(Section):
+    """Where a value comes from: exactly one of `env`, `file`, `command` and `vault`."""
+
+    env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
+    """An environment variable of the daemon; `proxyd exec` takes it away from the program it runs."""
+    file: FilePath = ""
+    """A file, read again when it changes; relative to the configuration file."""
+    command: Annotated[list[Annotated[str, Text(names.argument, "argument")]], Field(min_length=1)] | None = None
+    """A program and its arguments, run without a shell; its output is the value."""
+    vault: SecretName = ""
+    """A secret in the vault, under the name that `proxyd secret set` was given."""
+    timeout: Annotated[float, Seconds(10 * MILLISECOND, 10 * MINUTE)] = 10.0
+    """How long the command may take."""
+    ttl: Annotated[float, Seconds(1.0, 30 * DAY)] = 300.0
+    """How long its output is used before the command is run again."""
+
+
+class VaultSection(Section):
+    """Where the key of the vault is: at most one of these keys.
+
+    Without any: the systemd credential `proxyd-vault-key`, the file `vault/key` in the state folder, the variable
+    `PROXYD_VAULT_KEY` or `PROXYD_VAULT_PASSPHRASE`, whichever fits first; the file is made when there is none of them.
+    """
+
+    key_file: FilePath = ""
+    """File with the key (64 hexadecimal digits or base64 of 32 bytes), mode 0600; relative to the configuration."""
+    env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
+    """Environment variable with the key."""
+    credential: Name = ""
+    """Name of a systemd credential with the key (`LoadCredential=`, `LoadCredentialEncrypted=`)."""
+    passphrase_env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
+    """Environment variable with a passphrase; scrypt makes the key of it, which takes some 0.4 s and 128 MiB."""

@@ -1,0 +1,60 @@
+"""The section of a service: its hosts, and what happens to requests for them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from proxyd.config import addresses
+from proxyd.config.auth import AnyAuth
+from proxyd.config.caching import CacheSection
+from proxyd.config.discovery import DiscoverSection
+from proxyd.config.fallback import FallbackSection
+from proxyd.config.idempotency import IdempotencySection
+from proxyd.config.limiting import LimitSection
+from proxyd.config.readers import Short, Text
+from proxyd.config.resilience import EndpointSection, ResilienceKeys
+from proxyd.config.sections import Section
+from proxyd.config.upstreams import PoolSection, TimeoutsSection
+from proxyd.config.vendor_limits import VendorLimitsSection
+from proxyd.core.service import BaseUrl, HostPattern
+
+
+class ServiceKeys(Section):
+    """What a service is; a base of its section."""
+
+    hosts: Annotated[list[Annotated[HostPattern, Text(addresses.host_pattern, "host")]], Field(min_length=1)]
+    """Hosts of the service: `api.example.com`, `*.example.com`, `host:port`. Without a port: 80 and 443."""
+    base_url: Annotated[BaseUrl, Text(addresses.base_url, "url")] | None = None
+    """Scheme and authority towards the service. Without it: `https://` and the first host."""
+    endpoints: list[Annotated[EndpointSection, Short("address")]] = []
+    """Dial these addresses instead of resolving the host: `host:port`, or a map with weight and priority."""
+    discover: DiscoverSection | None = None
+    """Look for endpoints elsewhere; those above are used until something was found."""
+    protocol: Literal["http/1.1", "auto", "h2"] = "http/1.1"
+    """`auto`: HTTP/2 where TLS negotiates it. `h2`: nothing else; over plain http by prior knowledge. See the guide."""
+    insecure: bool = False
+    """The credential may go over plain http."""
+    encoded_slash: bool = False
+    """`%2F` within a path segment is legitimate (GitLab, npm)."""
+    auth: AnyAuth | None = None
+    """The credential that is added. Without it: none."""
+    timeouts: TimeoutsSection = TimeoutsSection()
+    """How long each phase may take."""
+    pool: PoolSection = PoolSection()
+    """Bounds of the connections to the service."""
+    priority_class: Literal["low", "normal", "high"] = "normal"
+    """`low` is refused first when a worker cannot keep up, `high` last (`overload`)."""
+    limits: Annotated[list[LimitSection], Field(max_length=64)] = []
+    """How many requests, how fast, for whom. Those that name the caller count before the cache, others per attempt."""
+    vendor_limits: VendorLimitsSection | None = None
+    """Keep to the vendor's own limits, as its answers tell of them. Without it: they are not looked at."""
+    cache: CacheSection | None = None
+    """Keep answers and give them again, as their headers allow. Without it: none."""
+    idempotency: IdempotencySection | None = None
+    """Honour clients' idempotency keys in the vendor's place: `{}` is enough. Without it: they are passed on."""
+    fallback: Annotated[list[FallbackSection], Field(max_length=8)] = []
+    """What answers when all attempts have failed, in this order. Without it: the failure goes to the client."""
+
+
+class ServiceSection(ResilienceKeys, ServiceKeys):
+    """A third-party service: the hosts that it answers on and what it demands."""
