@@ -56,12 +56,12 @@ class Idempotency:
     def take(self, message: WantKey | KeySettled, worker: str, reply: Reply) -> None:
         """Take a worker's question or word. ValueError: it breaks a rule."""
         kind = type(message).__name__
-        if len(message.key) != HASH_BYTES or len(message.claim) != CLAIM_BYTES:
+        lengths = (len(message.key), len(message.fingerprint), len(message.claim))
+        if lengths != (HASH_BYTES, HASH_BYTES, CLAIM_BYTES):
             raise ValueError(f"{kind}: a hash or a claim of another length")
-        if isinstance(message, WantKey):
-            if len(message.fingerprint) != HASH_BYTES:
-                raise ValueError(f"{kind}: a hash of another length")
-        elif len(message.body) > MAX_ANSWER or len(message.headers) > MAX_FIELDS or not 0 <= message.status < 1000:
+        if isinstance(message, KeySettled) and (
+            len(message.body) > MAX_ANSWER or len(message.headers) > MAX_FIELDS or not 0 <= message.status < 1000
+        ):
             raise ValueError(f"{kind}: out of range")
         try:
             self._in[message.key[0] % LANES].send_nowait((message, worker, reply))
@@ -81,7 +81,7 @@ class Idempotency:
                     state, record = await self._ask(message, worker)
                     reply(_told(message.number, state, record))
                 else:
-                    reply(SetKey(message.number, await self._settle(message)))
+                    reply(SetKey(message.number, await self._settle(message, worker)))
             except StoreError as error:
                 self._lending.failed(str(error))
                 reply(SetKey(message.number, KeyState.LOST))
@@ -90,22 +90,26 @@ class Idempotency:
 
     async def _ask(self, message: WantKey, worker: str) -> tuple[KeyState, Record | None]:
         policy, seconds = self._policies.get(message.service) or (IdempotencyPolicy(), LONGEST)
-        who = Claimant(message.claim, f"{self._member}/{worker}", message.fingerprint, seconds)
+        who = self._claimant(message, worker, seconds)
 
         def change(value: bytes, now: float) -> tuple[Change, tuple[KeyState, Record | None]]:
             return ask(value, now, who, policy.window, self._is_alive)
 
         return await update(self._lending.opened_store, _PREFIX + message.key.hex(), change)
 
-    async def _settle(self, message: KeySettled) -> KeyState:
-        policy, _ = self._policies.get(message.service) or (IdempotencyPolicy(), LONGEST)
+    async def _settle(self, message: KeySettled, worker: str) -> KeyState:
+        policy, seconds = self._policies.get(message.service) or (IdempotencyPolicy(), LONGEST)
+        who = self._claimant(message, worker, seconds)
         answer = (message.status, message.headers, message.body)
 
         def change(value: bytes, now: float) -> tuple[Change, bool]:
-            return settle(value, now, message.claim, message.outcome, policy.window, answer)
+            return settle(value, now, who, message.outcome, policy.window, answer)
 
         await update(self._lending.opened_store, _PREFIX + message.key.hex(), change)
         return KeyState.SETTLED
+
+    def _claimant(self, message: WantKey | KeySettled, worker: str, seconds: float) -> Claimant:
+        return Claimant(message.claim, f"{self._member}/{worker}", message.fingerprint, seconds)
 
     def _is_alive(self, owner: str) -> bool:
         """Whether a claim's owner may still be at it; a store of one machine has no members elsewhere."""

@@ -241,6 +241,7 @@ class KeySettled:
     number: int
     service: str
     key: bytes
+    fingerprint: bytes
     claim: bytes
     outcome: Outcome
     status: int = 0

@@ -57,10 +57,11 @@ class KeyDesk(Protocol):
 class Held:
     """The key that an exchange holds."""
 
-    __slots__ = ("claim", "key")
+    __slots__ = ("claim", "fingerprint", "key")
 
-    def __init__(self, key: bytes, claim: bytes) -> None:
+    def __init__(self, key: bytes, fingerprint: bytes, claim: bytes) -> None:
         self.key = key
+        self.fingerprint = fingerprint
         self.claim = claim
 
 
@@ -91,8 +92,8 @@ class IdempotencyFilter(Filter):
         if len(keys) != 1 or not 0 < len(keys[0]) <= MAX_KEY:
             raise bad_request(f"{self._policy.field}: one key of 1 to {MAX_KEY} characters is expected")
         body = await self._gather(exchange)
-        held = Held(self._scoped(exchange, keys[0]), os.urandom(CLAIM_BYTES))
-        told = await self._desk.claim(self._name, held.key, _fingerprint(exchange, body), held.claim)
+        held = Held(self._scoped(exchange, keys[0]), _fingerprint(exchange, body), os.urandom(CLAIM_BYTES))
+        told = await self._desk.claim(self._name, held.key, held.fingerprint, held.claim)
         exchange.ready = trio.current_time()
         if exchange.gone:
             self._desk.post(self._message(held, Outcome.FREE, 0, [], b""))
@@ -235,7 +236,7 @@ class IdempotencyFilter(Filter):
 
     def _message(self, held: Held, outcome: Outcome, status: int, headers: Headers, body: bytes) -> KeySettled:
         kept = without(headers, _FRAMING) if outcome is Outcome.ANSWERED else []
-        return KeySettled(0, self._name, held.key, held.claim, outcome, status, kept, body)
+        return KeySettled(0, self._name, held.key, held.fingerprint, held.claim, outcome, status, kept, body)
 
     def _after_failure(self, exchange: Exchange) -> Outcome:
         """Say what a failure leaves behind: the key is free only where the vendor cannot have got the request."""

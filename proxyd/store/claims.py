@@ -92,11 +92,13 @@ def ask(
 
 
 def settle(
-    value: bytes, now: float, claim: bytes, outcome: Outcome, window: float, answer: tuple[int, Headers, bytes]
+    value: bytes, now: float, who: Claimant, outcome: Outcome, window: float, answer: tuple[int, Headers, bytes]
 ) -> tuple[Change, bool]:
-    """Write down what came of a claim; False where it is not this one's to say."""
+    """Write down what came of a claim, also where the store has forgotten it; False where another's stands there."""
     known = decode(value) if value else None
-    if known is None or known.claim != claim:
+    if not value and outcome is not Outcome.FREE:
+        known = Record(_RUNNING, who.claim, who.owner, who.fingerprint, now, now)
+    if known is None or known.claim != who.claim:
         return Change(None, None), False
     if known.state == outcome.value:
         return Change(None, None), True

@@ -26,7 +26,7 @@ def taken() -> bytes:
 
 
 def settled(outcome: Outcome, body: bytes = b"ok", value: bytes | None = None) -> Change:
-    change, is_taken = settle(value or taken(), NOW + 1, WHO.claim, outcome, DAY, (201, [(b"a", b"b")], body))
+    change, is_taken = settle(value or taken(), NOW + 1, WHO, outcome, DAY, (201, [(b"a", b"b")], body))
     assert is_taken
     return change
 
@@ -77,12 +77,19 @@ def test_a_key_that_was_freed_is_as_good_as_new() -> None:
 
 def test_only_the_claims_owner_says_what_came_of_it_and_an_answer_stands() -> None:
     answer = (200, [], b"")
-    assert settle(taken(), NOW, OTHER.claim, Outcome.FREE, DAY, answer) == (Change(None, None), False)
-    assert settle(b"", NOW, WHO.claim, Outcome.ANSWERED, DAY, answer) == (Change(None, None), False)
+    assert settle(taken(), NOW, OTHER, Outcome.FREE, DAY, answer) == (Change(None, None), False)
+    assert settle(b"", NOW, WHO, Outcome.FREE, DAY, answer) == (Change(None, None), False)
     kept = settled(Outcome.ANSWERED).value
     assert kept is not None
-    assert settle(kept, NOW, WHO.claim, Outcome.FREE, DAY, answer) == (Change(None, None), False)
-    assert settle(kept, NOW, WHO.claim, Outcome.ANSWERED, DAY, answer) == (Change(None, None), True)
+    assert settle(kept, NOW, WHO, Outcome.FREE, DAY, answer) == (Change(None, None), False)
+    assert settle(kept, NOW, WHO, Outcome.ANSWERED, DAY, answer) == (Change(None, None), True)
+
+
+def test_an_outcome_is_written_down_though_the_store_has_forgotten_the_claim() -> None:
+    change, is_taken = settle(b"", NOW, WHO, Outcome.ANSWERED, DAY, (200, [], b"ok"))
+    assert is_taken
+    assert asked(change.value)[0] is KeyState.ANSWERED
+    assert asked(change.value, OTHER._replace(fingerprint=b"g" * 32))[0] is KeyState.DIFFERS
 
 
 def test_an_answer_that_the_store_does_not_take_is_not_kept() -> None:

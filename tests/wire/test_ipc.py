@@ -78,7 +78,7 @@ EXAMPLES = (
     messages.WantLease("tickets", "month", "uid:1000", 5, 2, [(3, 0.25)]),
     messages.SetLease("tickets", "month", "uid:1000", 5, 5.0, 0.0, 90, 3600.0, 2),
     messages.WantKey(7, "pay", b"k" * 32, b"f" * 32, b"c" * 16),
-    messages.KeySettled(8, "pay", b"k" * 32, b"c" * 16, Outcome.ANSWERED, 201, [(b"a", b"\xff")], b"body"),
+    messages.KeySettled(8, "pay", b"k" * 32, b"f" * 32, b"c" * 16, Outcome.ANSWERED, 201, [(b"a", b"\xff")], b"body"),
     messages.SetKey(7, KeyState.ANSWERED, 201, [(b"a", b"\xff")], b"body"),
     Answer(1, {"pools": [{"key": b"k"}]}),
     Bind(1, [("apps", "127.0.0.1:3128")], 2, 30.0),
