@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import random
 
 import pytest
@@ -103,3 +104,26 @@ async def test_lists_that_change_often_hold_no_check_up(autojump_clock, nursery)
         checks.configure(settings(service(1, 100 + extra, policy=policy)))
         await trio.sleep(0.2)
     assert 1 in [message.port for message in told if not message.is_healthy]
+
+
+async def test_checks_wait_their_turn(autojump_clock):
+    turns: list[float] = []
+    line = trio.Lock()
+
+    async def turn():
+        async with line:
+            await trio.sleep(1.0)
+            turns.append(trio.current_time())
+
+    async def ask(check):
+        await trio.sleep(1000)
+
+    async with trio.open_nursery() as nursery:
+        checks = HealthChecks(lambda message: None, random.Random(1), turn)
+        checks._ask = ask
+        nursery.start_soon(checks.run)
+        checks.configure(settings(service(*range(1, 21))))
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+    assert len(turns) == 20
+    assert all(later - earlier >= 0.999 for earlier, later in itertools.pairwise(turns))

@@ -272,3 +272,23 @@ async def test_removed_is_not_held_and_unreadable_is(held, shelf):
 async def test_without_a_vault_its_secrets_are_missing(vault):
     vault.secrets.commit(await vault.secrets.prepare([from_vault("a")]))
     assert vault.secrets.get("a").why == "secret a: there is no vault here"
+
+
+async def test_commands_wait_their_turn_and_nothing_else_does(vault, tmp_path, autojump_clock):
+    file = tmp_path / "secret"
+    file.write_text("from a file")
+    file.chmod(0o600)
+    turns = []
+
+    async def turn():
+        turns.append(trio.current_time())
+
+    vault.values = {"a": b"1"}
+    vault.secrets = Secrets(vault.changed, turn=turn)
+    await vault.load(command("a", ttl=10.0), SecretSource("b", file=str(file)))
+    assert len(turns) == 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(vault.secrets.run)
+        await trio.sleep(25)
+        nursery.cancel_scope.cancel()
+    assert len(turns) == 3
