@@ -16,9 +16,11 @@ from typing import Final
 import trio
 
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
+from proxyd.control.credentials import credential, log_change, withdrawn
 from proxyd.control.discovery.desk import Discoveries
 from proxyd.control.discovery.memory import Memory
 from proxyd.control.faults import Faults
+from proxyd.control.fleet import Fleet
 from proxyd.control.generations import Generations
 from proxyd.control.health import HealthChecks
 from proxyd.control.idempotency import Idempotency
@@ -27,6 +29,7 @@ from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
 from proxyd.control.overrides import Overrides
 from proxyd.control.pace import COMMANDS, LOOKUPS, OPENINGS, PROBES, Pace
+from proxyd.control.questions import Questions
 from proxyd.control.read import SettingsError
 from proxyd.control.sinks import opened
 from proxyd.control.storage import Storage
@@ -38,17 +41,12 @@ from proxyd.core.messages import (
     ApplySnapshot,
     Drain,
     InstallLeaf,
-    KeySettled,
     Message,
     Reload,
     Reopen,
     SetCredential,
-    SetFaults,
     SetHealth,
     SetListener,
-    WantKey,
-    WantLeaf,
-    WantLease,
     WorkerExited,
     WorkerStarted,
 )
@@ -57,34 +55,24 @@ from proxyd.core.snapshot import GATEWAY_TOKEN, Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
 from proxyd.vault.secrets import Secrets, SecretState
-from proxyd.wire import ipc
 
 APPLY_SECONDS: Final = 10.0
 """How long a reload waits for workers; what they have not applied then reaches them when they go on."""
 RENEWAL_SECONDS: Final = 60.0
 """Between looks at the leaves' age."""
-MAX_WAITING: Final = 8192
-"""Messages that a worker may leave untaken while it asks for more."""
-LEAVING_SECONDS: Final = 5.0
-"""A worker whose link ended has this long to exit."""
-HOST_CHARACTERS: Final = 253
-CALLER_CHARACTERS: Final = 64
 
 
 class Controller:
-    """Owns the settings in use, the links and all that goes down them."""
+    """Owns the settings in use, and has the workers (``fleet``) know of all that follows from them."""
 
     def __init__(self, tools: Tools, supervisor: FrameLink, links: dict[int, WorkerLink] | None = None) -> None:
         self.tools = tools
         self.settings: Settings | None = None
         self.snapshot: Snapshot | None = None
         self.sockets: Mapping[str, Socket] = {}
-        self.links: dict[int, WorkerLink] = links if links is not None else {}
-        """Links to live workers by pid; the caller may keep the map to look at it."""
         self._paces = [Pace(*one) for one in (COMMANDS, LOOKUPS, PROBES, OPENINGS)]
         commands, lookups, probes, openings = self._paces
         self.secrets = Secrets(self._secret_changed, tools.vault, turn=commands.turn)
-        self.is_draining = False
         self.drained: float | None = None
         """Seconds of a drain: no listener is open, by order; a reload opens them again."""
         self.refusal: list[str] = []
@@ -94,28 +82,28 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
+        self.lending = Leases(tools.log, tools.instance.pseudonym)
+        self.keys = Idempotency(self.lending, tools.instance.pseudonym)
+        questions = Questions(self.leaves, self.lending, self.keys, tools.reports)
+        self.fleet = Fleet(tools, self._greet, questions.take, links)
+        self.faults = Faults(self.fleet.put)
         state_dir = tools.reports.services.state_dir
         memory = Memory(state_dir) if state_dir.is_absolute() else None
         self.discovery = Discoveries(tools.log, memory=memory, turn=lookups.turn)
-        self.health = HealthChecks(self._tell_workers, turn=probes.turn)
+        self.health = HealthChecks(self._tell_health, turn=probes.turn)
         self.overrides = Overrides()
-        self.faults = Faults(self._send_faults)
-        self.lending = Leases(tools.log, tools.instance.pseudonym)
-        self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
         tools.reports.services.turn = openings.turn
         self._version = 0
-        self._changed = trio.Event()
         self._jobs = Jobs()
-        self._nursery: trio.Nursery | None = None
 
     # --- life -------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the supervisor until its link ends. ``start`` brings the first configuration in."""
         async with trio.open_nursery() as nursery:
-            self._nursery = self.generations.nursery = nursery
+            self.fleet.nursery = self.generations.nursery = nursery
             nursery.start_soon(self.supervisor.pulse)
             for pace in self._paces:
                 nursery.start_soon(pace.run)
@@ -140,8 +128,8 @@ class Controller:
         """Bring in the first configuration, wait until every worker uses it, and tell systemd. SettingsError."""
         await self._install(settings)
         while not self.is_ready:
-            changed = self._changed
-            refused = next((link for link in self.links.values() if link.refused == self._version), None)
+            changed = self.fleet.changed
+            refused = next((link for link in self.fleet if link.refused == self._version), None)
             if refused is not None:
                 self.notes = [f"{refused.title} cannot use the configuration: {refused.why}"]
                 await self.supervisor.failed(self.notes[0])
@@ -155,9 +143,17 @@ class Controller:
 
     async def leave(self, seconds: float) -> None:
         """Take what workers say last: return when all links have ended, after ``seconds`` at the latest."""
-        with trio.move_on_after(seconds):
-            while self.links:
-                await self._changed.wait()
+        await self.fleet.leave(seconds)
+
+    @property
+    def links(self) -> dict[int, WorkerLink]:
+        """Links to live workers by pid."""
+        return self.fleet.links
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether what runs here is to end, and no configuration comes in."""
+        return self.fleet.is_draining
 
     @property
     def is_drained(self) -> bool:
@@ -167,9 +163,9 @@ class Controller:
     @property
     def is_ready(self) -> bool:
         """Whether every worker that is wanted lives and has applied a snapshot."""
-        if self.settings is None or self.is_draining or self.is_drained or len(self.links) < self.settings.workers:
+        if self.settings is None or self.is_draining or self.is_drained or len(self.fleet) < self.settings.workers:
             return False
-        return all(link.is_open and link.applied for link in self.links.values())
+        return all(link.is_open and link.applied for link in self.fleet)
 
     # --- reload -----------------------------------------------------------------------------------
 
@@ -234,10 +230,10 @@ class Controller:
         found = self.discovery.found(settings.discoveries)
         snapshot = compose(settings, {}, self._version, self.tools.instance, found)
         self.snapshot = replace(snapshot, egress=replace(settings.egress, own=own))
-        for link in self.links.values():
+        for link in self.fleet:
             self._send_all(link, set(), changed, self.leaves.ahead())
             for name in gone:
-                link.put(SetCredential(name, None, "it is no longer in the configuration"))
+                link.put(withdrawn(name))
 
     async def _drain(self, seconds: float) -> Outcome:
         if self.settings is None or self.is_draining:
@@ -246,7 +242,7 @@ class Controller:
             await self._install(self.settings, drain=seconds)
         except SettingsError as error:
             return Outcome(False, self._version, error.problems)
-        await settled(list(self.links.values()), self._version, APPLY_SECONDS)
+        await settled(list(self.fleet), self._version, APPLY_SECONDS)
         self.tools.log.info("drained", version=self._version, seconds=seconds)
         await self.supervisor.notify("STATUS=drained: no connections are accepted")
         return Outcome(True, self._version)
@@ -259,8 +255,8 @@ class Controller:
         except SettingsError as error:
             self.refusal = error.problems
             return Outcome(False, self._version, error.problems)
-        late = await settled(list(self.links.values()), self._version, APPLY_SECONDS)
-        refused = [link for link in self.links.values() if link.refused == self._version]
+        late = await settled(list(self.fleet), self._version, APPLY_SECONDS)
+        refused = [link for link in self.fleet if link.refused == self._version]
         if refused:
             problems = [f"{link.title} refuses it: {link.why}" for link in refused]
             return await self._return_to(former, drained, problems)
@@ -273,7 +269,7 @@ class Controller:
         """Some worker cannot use the new configuration: bring the old one back to those that can."""
         try:
             await self._install(former, drain=drained)
-            await settled(list(self.links.values()), self._version, APPLY_SECONDS)
+            await settled(list(self.fleet), self._version, APPLY_SECONDS)
         except SettingsError as error:
             problems += [f"the former configuration cannot be brought back: {text}" for text in error.problems]
         self.refusal = problems
@@ -312,10 +308,10 @@ class Controller:
         self.snapshot = compose(used, bound, self._version, self.tools.instance, found)
         fresh = {name for name, socket in sockets.items() if not socket.is_same(former.get(name))}
         leaves = self.leaves.ahead()
-        for link in self.links.values():
+        for link in self.fleet:
             self._send_all(link, fresh, changed, leaves)
             for name in gone:
-                link.put(SetCredential(name, None, "it is no longer in the configuration"))
+                link.put(withdrawn(name))
         for socket in former.values():
             close_fds([socket.fd])
         self._hold_endpoints(settings, self.snapshot)
@@ -342,8 +338,7 @@ class Controller:
                 self.snapshot = replace(snapshot, version=self._version, services=services)
                 self._hold_endpoints(settings, self.snapshot)
                 self.tools.log.info("endpoints_changed", version=self._version)
-                for link in self.links.values():
-                    link.put(ApplySnapshot(self.snapshot))
+                self.fleet.put(ApplySnapshot(self.snapshot))
         return Outcome(True, self._version)
 
     @contextlib.asynccontextmanager
@@ -368,9 +363,14 @@ class Controller:
         """Have workers use what the vault holds under ``name`` now; return those that have not within ``seconds``."""
         await self.secrets.refresh_vault()
         serials = {state.source.name: state.serial for state in self.secrets if name in ("", state.source.vault)}
-        return await credentials_settled(list(self.links.values()), serials, seconds)
+        return await credentials_settled(list(self.fleet), serials, seconds)
 
     # --- workers ----------------------------------------------------------------------------------
+
+    def _greet(self, link: WorkerLink) -> None:
+        link.put(self.faults.message())  # none as well: a former control may have told it of some
+        if self.snapshot is not None:  # else ``_install`` is about to send everything
+            self._send_all(link, set(self.sockets), list(self.secrets), self.leaves.ahead())
 
     def _send_all(
         self, link: WorkerLink, listeners: set[str], credentials: list[SecretState], leaves: list[InstallLeaf]
@@ -379,7 +379,7 @@ class Controller:
         for name in listeners:
             link.put(SetListener(name), self.sockets[name].fd)
         for state in credentials:
-            link.put(_credential(state))
+            link.put(credential(state))
         if self.tools.gateway_token:
             link.put(SetCredential(GATEWAY_TOKEN, self.tools.gateway_token))
         for leaf in leaves:
@@ -393,35 +393,22 @@ class Controller:
 
     def tell_overrides(self) -> list[str]:
         """Have workers hold what an operator wants held; return it in words."""
-        for link in self.links.values():
-            link.put(self.overrides.message)
+        self.fleet.put(self.overrides.message)
         held = [*self.overrides.problems()]
         self.tools.log.info("overrides", held=held)
         return held
 
-    def _tell_workers(self, message: SetHealth) -> None:
-        for link in self.links.values():
-            link.put(message)
+    def _tell_health(self, message: SetHealth) -> None:
+        self.fleet.put(message)
         state = "healthy" if message.is_healthy else "unhealthy"
         self.tools.log.warning(f"endpoint_{state}", service=message.service, endpoint=f"{message.host}:{message.port}")
-
-    def _send_faults(self, message: SetFaults) -> None:
-        for link in self.links.values():
-            link.put(message)
 
     def _from_supervisor(self, message: Message, fds: list[int]) -> None:
         match message:
             case WorkerStarted(index, pid):
-                link = FrameLink.from_fd(fds[0], ipc.MAX_UP, max_send=ipc.MAX_DOWN, accepts_fds=False)
-                self._adopt(WorkerLink(index, pid, link, self._from_worker))
+                self.fleet.started(index, pid, fds[0])
             case WorkerExited(index, pid, why):
-                former = self.links.pop(pid, None)
-                if former is not None:
-                    former.close()
-                if all(other.index != index for other in self.links.values()):
-                    self.tools.reports.forget(index)
-                self.tools.log.info("worker_exited", worker=index, pid=pid, detail=why)
-                self._tell()
+                self.fleet.exited(index, pid, why)
             case Reopen():
                 self.tools.reports.sinks.reopen()
             case Reload():
@@ -433,10 +420,9 @@ class Controller:
 
     def _retire(self) -> None:
         """Serve those workers alone that are there, until they are gone."""
-        self.is_draining = True
+        self.fleet.retire()
         self.faults.clear()  # nobody would see them: status is another generation's now
         self._release_sockets()  # as long as one process holds them the kernel takes connections
-        self._tell()
 
     @property
     def _why_draining(self) -> str:
@@ -446,84 +432,20 @@ class Controller:
             else "proxyd is shutting down"
         )
 
-    def _adopt(self, link: WorkerLink) -> None:
-        if self._nursery is None:
-            raise AssertionError("the supervisor's link is served within the nursery")
-        self.links[link.pid] = link
-        link.put(self.faults.message())  # none as well: a former control may have told it of some
-        if self.snapshot is not None:  # else ``_install`` is about to send everything
-            self._send_all(link, set(self.sockets), list(self.secrets), self.leaves.ahead())
-        self._nursery.start_soon(self._serve, link)
-        self._nursery.start_soon(self._watch, link)
-
-    async def _watch(self, link: WorkerLink) -> None:
-        while link.is_open:
-            await link.changed.wait()
-            self._tell()
-
-    async def _serve(self, link: WorkerLink) -> None:
-        try:
-            why = await link.run()
-        except ValueError as error:
-            self.tools.log.error("worker_link", worker=link.index, pid=link.pid, detail=str(error))
-            self.tools.kill(link.pid)
-            return
-        if self.links.get(link.pid) is link and not self.is_draining:
-            self.tools.log.debug("worker_link_ended", worker=link.index, pid=link.pid, detail=why)
-            await trio.sleep(LEAVING_SECONDS)
-            if self.links.get(link.pid) is link:  # it lives, and nothing will ever reach it
-                self.tools.kill(link.pid)
-        elif self.links.get(link.pid) is link:
-            del self.links[link.pid]
-            self._tell()
-
-    def _from_worker(self, link: WorkerLink, message: Message) -> None:
-        if isinstance(message, WantLeaf):
-            if len(message.host) > HOST_CHARACTERS or len(message.caller) > CALLER_CHARACTERS:
-                raise ValueError("WantLeaf: a host or caller that is too long")
-            if link.waiting > MAX_WAITING:
-                raise ValueError("it asks without taking answers")
-            link.put(self.leaves.answer(message.host, message.caller))
-            return
-        if isinstance(message, WantLease):
-            self.lending.ask(message, str(link.pid), link.put)
-            return
-        if isinstance(message, WantKey | KeySettled):
-            self.keys.take(message, str(link.pid), link.put)
-            return
-        self.tools.reports.take(link.index, message)
-
     def _secret_value(self, name: str) -> bytes | None:
         state = self.secrets.get(name)
         return state.value if state is not None else None
 
     def _secret_changed(self, state: SecretState) -> None:
-        if state.why and state.source.vault and state.secret is None:
-            self.tools.log.info("secret_removed", secret=state.source.name)
-        elif state.why:
-            self.tools.log.warning("secret_refresh_failed", secret=state.source.name, detail=state.why)
-        else:
-            self.tools.log.info("secret_changed", secret=state.source.name)
-        for link in self.links.values():
-            link.put(_credential(state))
+        log_change(self.tools.log, state)
+        self.fleet.put(credential(state))
 
     async def _renew_leaves(self) -> None:
         while True:
             await trio.sleep(RENEWAL_SECONDS)
             for leaf in self.leaves.renewed():
-                for link in self.links.values():
-                    link.put(leaf)
+                self.fleet.put(leaf)
 
     def _release_sockets(self) -> None:
         close_fds([socket.fd for socket in self.sockets.values()])
         self.sockets = {}
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-
-def _credential(state: SecretState) -> SetCredential:
-    why = state.why if state.secret is None else ""
-    former = [secret.reveal() for secret in state.former]
-    return SetCredential(state.source.name, state.value, why, state.serial, former)

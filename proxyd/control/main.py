@@ -229,7 +229,6 @@ async def _run_controller(
 async def _end_on_signal(controller: Controller, scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            controller.is_draining = True
             await controller.leave(LEAVE_SECONDS)
             await controller.generations.flush()
             scope.cancel()

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from proxyd.control import controller as module
+from proxyd.control import fleet, questions
 from proxyd.control import leaves as leaves_module
 from proxyd.control.discovery import files
 from proxyd.control.read import SettingsError
@@ -486,7 +487,7 @@ async def test_worker_whose_link_ended_but_not_its_life_is_killed(lab, autojump_
     await lab.start()
     worker = lab.worker
     worker.link.close()
-    await trio.sleep(module.LEAVING_SECONDS - 1)
+    await trio.sleep(fleet.LEAVING_SECONDS - 1)
     assert lab.supervisor.killed == []
     assert not lab.controller.is_ready
     await trio.sleep(2)
@@ -494,7 +495,7 @@ async def test_worker_whose_link_ended_but_not_its_life_is_killed(lab, autojump_
 
 
 async def test_worker_that_asks_and_takes_nothing_is_killed(lab, autojump_clock, monkeypatch):
-    monkeypatch.setattr(module, "MAX_WAITING", 5)
+    monkeypatch.setattr(questions, "MAX_WAITING", 5)
     lab.file = settings(service("tickets", "*.tickets.example"), limits=Limits(leaves_per_caller=10**6))
     await lab.start()
     worker = lab.worker

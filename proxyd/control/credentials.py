@@ -1,0 +1,27 @@
+"""Secrets as workers and the log are told of them."""
+
+from proxyd.core.messages import SetCredential
+from proxyd.telemetry.log import Log
+from proxyd.vault.secrets import SecretState
+
+
+def credential(state: SecretState) -> SetCredential:
+    """Return what a worker is to know of a secret."""
+    why = state.why if state.secret is None else ""
+    former = [secret.reveal() for secret in state.former]
+    return SetCredential(state.source.name, state.value, why, state.serial, former)
+
+
+def withdrawn(name: str) -> SetCredential:
+    """Return what a worker is to know of a secret that the configuration names no more."""
+    return SetCredential(name, None, "it is no longer in the configuration")
+
+
+def log_change(log: Log, state: SecretState) -> None:
+    """Say that a secret is another one now, or why it is not."""
+    if state.why and state.source.vault and state.secret is None:
+        log.info("secret_removed", secret=state.source.name)
+    elif state.why:
+        log.warning("secret_refresh_failed", secret=state.source.name, detail=state.why)
+    else:
+        log.info("secret_changed", secret=state.source.name)
