@@ -18,8 +18,10 @@ from proxyd.core.headers import Headers
 from proxyd.core.view import View
 from proxyd.downstream.entry import Entry, Served
 from proxyd.downstream.http2_call import Call
-from proxyd.net.multiplex import Lane, Multiplex, Waiter
+from proxyd.net.lane import Lane
+from proxyd.net.multiplex import Multiplex
 from proxyd.net.stream import NEVER, Stream, StreamError
+from proxyd.net.waiter import Waiter
 from proxyd.wire.http2 import (
     Code,
     Codec,

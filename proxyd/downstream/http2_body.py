@@ -8,7 +8,7 @@ from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.message import BytesBody
 from proxyd.core.units import KIB
-from proxyd.net.multiplex import Lane
+from proxyd.net.lane import Lane
 from proxyd.net.stream import NEVER, StreamError
 
 GATHER_BYTES = 64 * KIB

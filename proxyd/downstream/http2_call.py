@@ -11,7 +11,7 @@ from proxyd.core.view import View
 from proxyd.downstream import reply
 from proxyd.downstream.http2_body import Http2Body, body_of
 from proxyd.downstream.http2_reply import send_head, write
-from proxyd.net.multiplex import Lane
+from proxyd.net.lane import Lane
 from proxyd.net.stream import StreamError
 from proxyd.wire.http2 import Code
 from proxyd.wire.http2_head import response_fields

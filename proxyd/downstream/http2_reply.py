@@ -4,7 +4,7 @@ from typing import Final
 
 from proxyd.core.exchange import Exchange
 from proxyd.core.message import Origin, Response
-from proxyd.net.multiplex import Lane
+from proxyd.net.lane import Lane
 from proxyd.net.stream import Late
 from proxyd.wire.http2 import Codec
 from proxyd.wire.http2_head import Fields, response_fields, trailer_fields

@@ -17,7 +17,7 @@ _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
 class Reaped(Protocol):
-    """What can be late: a stream, a lane of one (net.multiplex), or a whole connection of such."""
+    """What can be late: a stream, a lane of one (net.lane), or a whole connection of such."""
 
     deadline: float
     late: str

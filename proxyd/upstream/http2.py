@@ -18,7 +18,8 @@ from proxyd.core.headers import Headers
 from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.message import Response
 from proxyd.core.units import KIB
-from proxyd.net.multiplex import Lane, Multiplex
+from proxyd.net.lane import Lane
+from proxyd.net.multiplex import Multiplex
 from proxyd.net.stream import NEVER, Stream, StreamError
 from proxyd.upstream.http2_call import BROKEN, REFUSED, Call
 from proxyd.upstream.shared import Shared, SharedPool

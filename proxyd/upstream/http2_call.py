@@ -12,7 +12,7 @@ from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.limits import Limits
 from proxyd.core.message import Body, BytesBody, Response
-from proxyd.net.multiplex import CANCEL, Lane
+from proxyd.net.lane import CANCEL, Lane
 from proxyd.net.stream import Late, StreamError
 from proxyd.upstream.deadline import FINE, arm, has_own_deadline, impatient, late_error
 from proxyd.upstream.http2_body import ResponseBody

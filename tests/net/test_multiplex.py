@@ -7,7 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from proxyd.net.multiplex import CANCEL, Lane, Multiplex
+from proxyd.net.lane import CANCEL, Lane
+from proxyd.net.multiplex import Multiplex
 from proxyd.net.stream import Late, Stream
 
 FRAME = 100
