@@ -142,26 +142,38 @@ class Estimate:
 
     # --- spending ---------------------------------------------------------------------------------
 
-    def take(
-        self, member: str, want: int, reserve: float, now: float, lifetime: float, parts: int = 1, besides: int = 0
-    ) -> Grant:
-        """Lend up to ``want`` tokens until ``now + lifetime``; ``reserve`` is the share that is left to others.
+    def take(self, member: str, want: int, reserve: float, now: float, lifetime: float) -> Grant:
+        """Lend as ``lend`` does; tell also what is left."""
+        tokens, wait = self.lend(member, want, reserve, now, lifetime)
+        return Grant(tokens, wait, self.left(now), self.reset(now))
 
-        ``parts``: so many members decide alone, since nobody can be asked; each keeps to its part. ``besides``: what
-        the member holds that is not told of here.
+    def lend(
+        self, member: str, want: int, reserve: float, now: float, lifetime: float, parts: int = 1, besides: int = 0
+    ) -> tuple[int, float]:
+        """Lend up to ``want`` tokens until ``now + lifetime``; return how many, and where none how long to wait.
+
+        ``reserve`` is the share that is left to others. ``parts``: so many members decide alone, since nobody can be
+        asked, and each keeps to its part. ``besides``: what the member holds that is not told of here.
         """
         self._forget(now)
         if now < self.blocked_until:
-            return self._grant(member, 0, self.blocked_until - now, now, lifetime)
+            return 0, self.blocked_until - now
         if self.is_plain:
-            return Grant(want, 0.0, 0, 0.0)
+            return want, 0.0
         free, wait = self._room(reserve, now)
         free = (free - besides) // parts
         if free < 1:
-            return self._grant(member, 0, wait or AGAIN, now, lifetime)
+            return 0, max(0.001, wait or AGAIN)
+        if member not in self._holders.held and len(self._holders.held) >= MAX_MEMBERS:
+            return 0, AGAIN
         if self._is_unsure or not self.windows or any(now >= one.reset_at for one in self.windows.values()):
-            return self._first(member, min(want, free), now, lifetime)
-        return self._grant(member, min(want, max(1, (free + 1) // 2)), 0.0, now, lifetime)
+            if now < self._probe_until:
+                return 0, min(AGAIN, max(0.001, self._probe_until - now))
+            tokens = self._first(min(want, free), now)
+        else:
+            tokens = min(want, max(1, (free + 1) // 2))
+        self._holders.lend(member, tokens, now + lifetime)
+        return tokens, 0.0
 
     def settle(
         self, member: str, spent: Iterable[Spent], kept: int, now: float, lifetime: float, silent: int = 0
@@ -176,20 +188,12 @@ class Estimate:
             self._note(when, tokens)
         self.lower(silent)
 
-    def _first(self, member: str, want: int, now: float, lifetime: float) -> Grant:
+    def _first(self, want: int, now: float) -> int:
         """Let a few go ahead of the others: one, and while nothing comes back twice as many each time."""
-        if now < self._probe_until:
-            return self._grant(member, 0, min(AGAIN, self._probe_until - now), now, lifetime)
         tokens = max(1, min(want, self._probes))
         self._probes = min(2**20, self._probes * 2)
         self._probe_until = now + PROBE
-        return self._grant(member, tokens, 0.0, now, lifetime)
-
-    def _grant(self, member: str, tokens: int, wait: float, now: float, lifetime: float) -> Grant:
-        if member not in self._holders.held and len(self._holders.held) >= MAX_MEMBERS:
-            tokens, wait = 0, AGAIN
-        self._holders.lend(member, tokens, now + lifetime)
-        return Grant(tokens, 0.0 if tokens else max(0.001, wait), self.left(now), self.reset(now))
+        return tokens
 
     def _room(self, reserve: float, now: float) -> tuple[int, float]:
         """Return the tokens that all windows have room for, and where there are none when to look again."""

@@ -10,6 +10,7 @@ A reset is seconds from now, an epoch in seconds or milliseconds, a date, or a d
 itself tells which. An epoch is compared with the answer's own Date, since clocks differ.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -208,12 +209,18 @@ def _clock(headers: Headers, now: float) -> float:
     """Return the vendor's time where it tells it, else ours."""
     for field, value in headers:
         if field == b"date":
-            try:
-                theirs = parsedate_to_datetime(value.decode("latin-1")).timestamp()
-            except (ValueError, TypeError, OverflowError, IndexError):
-                return now
-            return theirs if abs(theirs - now) < _SKEW else now
+            theirs = _timestamp(value[:MAX_NAME])
+            return theirs if theirs is not None and abs(theirs - now) < _SKEW else now
     return now
+
+
+@functools.lru_cache(maxsize=64)
+def _timestamp(value: bytes) -> float | None:
+    """Read a Date; those of one second are the same."""
+    try:
+        return parsedate_to_datetime(value.decode("latin-1")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _told(found: list[tuple[str, str, bytes]], now: float) -> Told:
@@ -298,6 +305,7 @@ def _members(value: bytes) -> dict[str, Reading]:
     return found
 
 
+@functools.lru_cache(maxsize=64)
 def _policies(value: bytes) -> dict[str, tuple[int, float]]:
     """Read ``RateLimit-Policy``: limit and length by name; quotas of anything but requests are left out."""
     found: dict[str, tuple[int, float]] = {}

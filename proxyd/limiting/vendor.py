@@ -113,10 +113,10 @@ class OwnEstimate:
 
     def try_take(self, key: str, cost: int, now: float) -> float:
         """Take and return 0; else the seconds to wait, or UNKNOWN: an answer will tell."""
-        grant = self._accounts.estimate(key).take(_ME, cost, self._reserve, now, math.inf)
-        if grant.tokens:
+        tokens, wait = self._accounts.estimate(key).lend(_ME, cost, self._reserve, now, math.inf)
+        if tokens:
             return 0.0
-        return grant.wait if grant.wait > AGAIN else UNKNOWN
+        return wait if wait > AGAIN else UNKNOWN
 
     def give_back(self, key: str, cost: int) -> None:
         """Undo a take."""
@@ -182,9 +182,9 @@ class VendorLedger(Ledger):
         parts = self._members * self._workers
         if account.estimate.windows and lease.left < account.alone * parts and now < lease.reset_at:
             return max(AGAIN, lease.reset_at - now)  # its part of what control left at its last word
-        grant = account.estimate.take(_ME, cost, self._reserve, now, math.inf, parts, lease.flying)
-        if not grant.tokens:
-            return grant.wait
+        tokens, wait = account.estimate.lend(_ME, cost, self._reserve, now, math.inf, parts, lease.flying)
+        if not tokens:
+            return wait
         account.alone += 1
         note(lease.spent, now, cost)  # to be told when somebody is there again
         return 0.0
@@ -221,7 +221,8 @@ class VendorGate(Gate):
         self._resources: dict[bytes, str] = {}
         self._usual = ""
         """The budget of paths that none is known of."""
-        self._under_way: dict[str, Account] = {}
+        self._under_way: dict[str, tuple[Account, int]] = {}
+        """Accounts that exchanges took from, and how many attempts they had made by then."""
         self._words: dict[str, Told] = {}
         """What answers told, until their attempts are over."""
         self.refusals = 0
@@ -268,12 +269,12 @@ class VendorGate(Gate):
 
     def give_back(self, exchange: Exchange) -> None:
         """Undo a take: another limit refused the request."""
-        account = self._under_way.pop(exchange.id, None)
-        if account is None:
+        taken = self._under_way.pop(exchange.id, None)
+        if taken is None:
             account = self._account(exchange)
             account.untracked = max(0, account.untracked - 1)
             return
-        self._return(account)
+        self._return(taken[0])
 
     async def _stand(self, exchange: Exchange, account: Account, until: float) -> None:
         """Wait in line; an answer may show meanwhile that the request counts against another account."""
@@ -292,7 +293,7 @@ class VendorGate(Gate):
         return UNKNOWN if self._accounts.is_outranked(self, key) else self.allowance.try_take(key, cost, now)
 
     def _leaves(self, exchange: Exchange, account: Account) -> None:
-        self._under_way[exchange.id] = account
+        self._under_way[exchange.id] = (account, exchange.attempts)
         caller = exchange.peer.caller
         if caller in account.callers or len(account.callers) < MAX_CALLERS:
             account.callers[caller] = account.callers.get(caller, 0) + 1
@@ -307,7 +308,8 @@ class VendorGate(Gate):
         """Read what an answer tells; ``sent``: when its attempt began; ``is_refusal``: its body says so."""
         told = read(response.headers, time())
         status = response.status
-        account = self._under_way.get(exchange.id) or self._account(exchange)
+        taken = self._under_way.get(exchange.id)
+        account = taken[0] if taken is not None else self._account(exchange)
         is_refusal = is_refusal or status in _TOO_MANY or (status == _FORBIDDEN and _is_used_up(told))
         if told is NOTHING and not is_refusal and (account.is_free or status >= _FIRST_ERROR):
             return
@@ -340,10 +342,16 @@ class VendorGate(Gate):
     def answered(self, exchange: Exchange, now: float) -> None:
         """An attempt is over."""
         told = self._words.pop(exchange.id, None)
-        account = self._under_way.pop(exchange.id, None)
-        if account is None:
-            account = self._account(exchange)
-            account.untracked = max(0, account.untracked - 1)
+        taken = self._under_way.pop(exchange.id, None)
+        if taken is None:
+            account, attempts = self._account(exchange), -1  # the second of two attempts beside each other
+            if account.untracked or account.is_free:
+                account.untracked = max(0, account.untracked - 1)
+                return
+        else:
+            account, attempts = taken
+        if exchange.attempts == attempts and told is None:
+            self._return(account)  # a breaker or a limit was in the way
             return
         if account.alone:
             account.alone -= 1
@@ -435,7 +443,7 @@ class VendorGate(Gate):
 
     def _open(self, place: tuple[str, str, str]) -> Account:
         if len(self._places) >= MAX_ACCOUNTS:
-            busy = set(map(id, self._under_way.values()))
+            busy = {id(account) for account, _ in self._under_way.values()}
             self._places = {at: one for at, one in self._places.items() if id(one) in busy or self._lines.get(one.key)}
             self._by_key = {one.key: one for one in self._places.values()}
         key = " ".join(part[:MAX_PART] for part in place if part)

@@ -7,11 +7,11 @@ known for, and only if it is short; what was read of it goes on to the client as
 from typing import Final
 
 from proxyd.core.exchange import Exchange
-from proxyd.core.headers import Headers, every, tokens
+from proxyd.core.headers import Headers
 from proxyd.core.message import Body, BytesBody, Response
 from proxyd.core.units import KIB
 from proxyd.limiting.vendor import VendorGate
-from proxyd.wire.coding import CodingError, ContentDecoder
+from proxyd.wire.coding import CodingError, ContentDecoder, read_codings
 
 MOST: Final = 16 * KIB
 """Bytes of a body that are looked at; a longer one is no message about a limit."""
@@ -48,10 +48,10 @@ async def _read(response: Response) -> bytes:
 
 
 def _decoded(headers: Headers, data: bytes) -> bytes:
-    codings = list(tokens(every(headers, b"content-encoding")))
-    if not codings:
-        return data
     try:
+        codings = read_codings(headers)
+        if not codings:
+            return data
         decoder = ContentDecoder(codings)
         found = bytearray()
         for piece in decoder.feed(data):

@@ -66,6 +66,7 @@ async def attempt(gate: VendorGate, exchange: Exchange, response: Response | Non
     waits = gate.take(exchange, trio.current_time())
     if waits is not None:
         await waits
+    exchange.attempts += 1
     if response is not None:
         gate.heard(exchange, response, trio.current_time())
     gate.answered(exchange, trio.current_time())
@@ -175,6 +176,28 @@ async def test_an_attempt_without_an_answer_counts(bench: Bench, autojump_clock:
     await attempt(gate, bench.exchange(), None)
     with pytest.raises(ProxyError):
         gate.take(bench.exchange(), trio.current_time())
+
+
+async def test_an_attempt_that_was_never_made_does_not_count(bench: Bench, autojump_clock: trio.abc.Clock) -> None:
+    gate, stopped = bench.gate(max_wait=1.0), bench.exchange()
+    await attempt(gate, bench.exchange(), answer(1))
+    gate.take(stopped, trio.current_time())
+    gate.answered(stopped, trio.current_time())  # the breaker was open
+    assert gate.take(bench.exchange(), trio.current_time()) is None
+
+
+async def test_two_attempts_beside_each_other_count_as_two(bench: Bench, autojump_clock: trio.abc.Clock) -> None:
+    gate, hedged = bench.gate(max_wait=1.0), bench.exchange()
+    await attempt(gate, bench.exchange(), answer(3))
+    assert gate.take(hedged, trio.current_time()) is None
+    assert gate.try_take(hedged, trio.current_time())
+    hedged.attempts = 2
+    gate.heard(hedged, answer(2), trio.current_time())
+    gate.answered(hedged, trio.current_time())
+    gate.answered(hedged, trio.current_time())  # the other one was cancelled
+    assert gate.take(bench.exchange(), trio.current_time()) is None
+    with pytest.raises(ProxyError):
+        await attempt(gate, bench.exchange(), answer(0))
 
 
 async def test_a_higher_class_that_waits_goes_first(
