@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from proxyd.core.limits import Http2Limits
 from proxyd.wire.http2 import Codec, Data
-from proxyd.wire.http2_head import Fields
+from proxyd.wire.http2_fields import Fields
 
 PIECE = 16 * 1024
 BODY = bytes(1024)

@@ -14,7 +14,7 @@ from proxyd.downstream.http2_reply import send_head, write
 from proxyd.net.lane import Lane
 from proxyd.net.stream import StreamError
 from proxyd.wire.http2 import Code
-from proxyd.wire.http2_head import response_fields
+from proxyd.wire.http2_fields import response_fields
 from proxyd.wire.request_head import RequestHead
 
 if TYPE_CHECKING:

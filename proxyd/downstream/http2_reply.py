@@ -7,7 +7,7 @@ from proxyd.core.message import Origin, Response
 from proxyd.net.lane import Lane
 from proxyd.net.stream import Late
 from proxyd.wire.http2 import Codec
-from proxyd.wire.http2_head import Fields, response_fields, trailer_fields
+from proxyd.wire.http2_fields import Fields, response_fields, trailer_fields
 
 _BODILESS: Final = frozenset({204, 304})
 

@@ -18,7 +18,8 @@ from proxyd.upstream.deadline import FINE, arm, has_own_deadline, impatient, lat
 from proxyd.upstream.http2_body import ResponseBody
 from proxyd.wire.fields import Framing
 from proxyd.wire.http2 import Code, Head
-from proxyd.wire.http2_head import MalformedError, request_fields, response_head, trailer_fields, trailers
+from proxyd.wire.http2_fields import request_fields, trailer_fields
+from proxyd.wire.http2_head import MalformedError, response_head, trailers
 from proxyd.wire.response_head import ResponseHead
 
 if TYPE_CHECKING:

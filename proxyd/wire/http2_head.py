@@ -1,18 +1,16 @@
-"""HTTP/2 messages: field lists to heads and back (RFC 9113 §8), for both sides of the bridge.
+"""HTTP/2 messages: field lists to heads (RFC 9113 §8), for both sides of the bridge; the way out is ``http2_fields``.
 
 A codec (wire.http2) brings fields as they were sent. Here each message is judged once, strictly: what is malformed by
 §8.1.1 is refused as a stream error, for a downstream that repaired it could be led to see another message than ours.
 What HTTP/1.1 says by field lines of one hop (RFC 9110 §7.6.1), HTTP/2 says by frames: no such field gets across.
 """
 
-from collections.abc import Collection
 from typing import Final, NoReturn
 
 from proxyd.core.authority import DEFAULT_PORTS, parse_authority
 from proxyd.core.errors import bad_request, bad_response
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import DROPPED_TRAILERS, FORBIDDEN_TRAILERS, Framing, is_length
-from proxyd.wire.hpack import Never
 from proxyd.wire.request_head import MAX_METHOD_BYTES, RequestHead
 from proxyd.wire.response_head import ResponseHead
 
@@ -20,14 +18,6 @@ VERSION: Final = 20
 
 OVERHEAD: Final = 32
 """What a field counts beside its name and value (RFC 9113 §6.5.2)."""
-
-Fields = list[tuple[bytes, bytes, bool]]
-"""Fields to be sent: name, value, and whether no hop may put them into a compression table (RFC 7541 §7.1.3)."""
-
-SENSITIVE: Final = frozenset(
-    {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"proxyd-token", b"x-api-key", b"api-key"}
-)
-"""Fields that are secret whatever they hold; others are where they hold a secret that is known, or came as secret."""
 
 
 class MalformedError(Exception):
@@ -72,7 +62,6 @@ _REQUEST: Final = _EITHER | {
 _RESPONSE: Final = _EITHER | {b":status": _STATUS}
 _NEVER: Final = (_BARRED, _NAMELESS)
 _CODES: Final = {b"%d" % code: code for code in range(100, 600)}
-_STATUSES: Final = {code: text for text, code in _CODES.items()}
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -258,72 +247,6 @@ def trailers(fields: Headers, *, limit: int, max_fields: int) -> Headers:
     return keep
 
 
-# --- out ------------------------------------------------------------------------------------------
-
-_NOT_SENT: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"host", b"content-length"}
-)
-
-
-def request_fields(
-    method: bytes,
-    scheme: bytes,
-    authority: bytes,
-    path: bytes,
-    headers: Headers,
-    *,
-    length: int | None = None,
-    via: bytes = b"",
-    secrets: Collection[bytes] = (),
-) -> Fields:
-    """Return a request's head: pseudo-header fields, then ``headers`` less what belongs to a hop of HTTP/1.1.
-
-    ``length`` becomes content-length, ``via`` a field of its own. What holds one of ``secrets`` is never indexed.
-    """
-    fields: Fields = [
-        (b":method", method, False),
-        (b":scheme", scheme, False),
-        (b":authority", authority, False),
-        (b":path", path, bool(secrets) and _holds(path, secrets)),
-    ]
-    for field in headers:
-        name, value = field
-        if name in _NOT_SENT:
-            continue
-        if name not in SENSITIVE:
-            fields.append((name, value, type(field) is Never or (bool(secrets) and _holds(value, secrets))))
-        elif name == b"cookie" and b"; " in value:
-            fields += [(name, crumb, True) for crumb in _crumbs(value)]
-        else:
-            fields.append((name, value, True))
-    if length is not None:
-        fields.append((b"content-length", b"%d" % length, False))
-    if via:
-        fields.append((b"via", via, False))
-    return fields
-
-
-def response_fields(status: int, headers: Headers, *, length: int | None = None, via: bytes = b"") -> Fields:
-    """Return a response's head; as ``request_fields``. What ``headers`` say of content-length stays unless ``length``
-    says it: it is what GET would have had.
-    """
-    fields: Fields = [(b":status", _STATUSES.get(status) or b"%d" % status, False)]
-    for field in headers:
-        name, value = field
-        if name not in _NOT_SENT or (name == b"content-length" and length is None):
-            fields.append((name, value, name in SENSITIVE or type(field) is Never))
-    if length is not None:
-        fields.append((b"content-length", b"%d" % length, False))
-    if via:
-        fields.append((b"via", via, False))
-    return fields
-
-
-def trailer_fields(headers: Headers) -> Fields:
-    """Return trailers to be sent."""
-    return [(*field, field[0] in SENSITIVE or type(field) is Never) for field in headers if field[0] not in _NOT_SENT]
-
-
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -381,19 +304,6 @@ def _same(host: bytes, authority: bytes, scheme: bytes) -> bool:
         return parse_authority(host, port) == parse_authority(authority, port)
     except ValueError:
         return False
-
-
-def _crumbs(value: bytes) -> list[bytes]:
-    """What a cookie may be split into (§8.2.3): all of it where a crumb would be no field's value."""
-    crumbs = value.split(b"; ")
-    return crumbs if all(crumb and crumb == crumb.strip(b" \t") for crumb in crumbs) else [value]
-
-
-def _holds(value: bytes, secrets: Collection[bytes]) -> bool:
-    for secret in secrets:  # noqa: SIM110 - a generator costs more than the search
-        if secret in value:
-            return True
-    return False
 
 
 def _shown(name: bytes) -> str:

@@ -9,6 +9,7 @@ from h2.settings import SettingCodes
 from proxyd.core.limits import Http2Limits
 from proxyd.wire.hpack import Decoder, Encoder
 from proxyd.wire.http2_events import Code, Http2Error
+from proxyd.wire.http2_fields import Fields
 from proxyd.wire.http2_guard import (
     CONTINUATION,
     END_HEADERS,
@@ -22,7 +23,6 @@ from proxyd.wire.http2_guard import (
     FloodError,
     Guard,
 )
-from proxyd.wire.http2_head import Fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113 §3.4)."""

@@ -22,6 +22,7 @@ from proxyd.wire.decode import ChunkedDecoder
 from proxyd.wire.fields import END, Framing
 from proxyd.wire.hpack import BombError, CompressionError, Decoder
 from proxyd.wire.http2 import PREFACE, Codec, Data, Event, Head, Http2Error, Trailers
+from proxyd.wire.http2_fields import request_fields
 from proxyd.wire.request_head import RequestHead, incomplete, parse_request, skip_empty_lines
 from proxyd.wire.response_head import parse_response
 from proxyd.wire.sniff import ClientHello, Incomplete, NotTls, sniff
@@ -195,7 +196,7 @@ def _hear(parts: Sequence[bytes], *, client: bool) -> list[Event] | None:
     codec.begin()
     if client:
         for _ in range(2):
-            fields = http2_head.request_fields(b"POST", b"http", b"a", b"/", [])
+            fields = request_fields(b"POST", b"http", b"a", b"/", [])
             codec.head(codec.open(), fields, ended=False)
     codec.take()
     heard: list[Event] = []
@@ -260,7 +261,7 @@ def _http2_request(fields: Headers, *, ended: bool) -> None:
     except ValueError:
         return
     length = head.length if head.framing is Framing.LENGTH else None
-    written = http2_head.request_fields(head.method, b"http", head.host, head.target, head.headers, length=length)
+    written = request_fields(head.method, b"http", head.host, head.target, head.headers, length=length)
     bounds["max_fields"] += 4096  # crumbs of cookies are fields of their own
     again = http2_head.request_head([field[:2] for field in written], ended=ended, scheme=b"http", **bounds)
     assert (again.method, again.host, again.target) == (head.method, head.host, head.target)

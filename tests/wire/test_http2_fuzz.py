@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxyd.core.limits import Http2Limits
 from proxyd.wire.http2 import PREFACE, Codec, Data, Head, Http2Error, Trailers
-from proxyd.wire.http2_head import request_fields, response_fields
+from proxyd.wire.http2_fields import request_fields, response_fields
 from tests.wire.http2_frames import SETTINGS, block, frame, frames, setting
 
 LIMITS = Http2Limits()

@@ -8,15 +8,8 @@ from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import Framing
 from proxyd.wire.hpack import Never
-from proxyd.wire.http2_head import (
-    MalformedError,
-    request_fields,
-    request_head,
-    response_fields,
-    response_head,
-    trailer_fields,
-    trailers,
-)
+from proxyd.wire.http2_fields import request_fields, response_fields, trailer_fields
+from proxyd.wire.http2_head import MalformedError, request_head, response_head, trailers
 from proxyd.wire.request_head import RequestHead
 from proxyd.wire.response_head import ResponseHead
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxyd.core.limits import Http2Limits
 from proxyd.wire.http2 import Code, Codec, Data, Head, Reset, Trailers
-from proxyd.wire.http2_head import Fields, request_fields, response_fields, trailer_fields
+from proxyd.wire.http2_fields import Fields, request_fields, response_fields, trailer_fields
 
 LIMITS = Http2Limits(stream_window=20_000, connection_window=70_000)
 TRAILERS = [(b"x-sum", b"1")]

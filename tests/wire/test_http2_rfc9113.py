@@ -5,7 +5,8 @@ import pytest
 from proxyd.core.errors import ProxyError
 from proxyd.core.limits import Http2Limits
 from proxyd.wire.http2 import PREFACE, Code, Codec, Data, Head, Http2Error, Trailers
-from proxyd.wire.http2_head import MalformedError, request_fields, request_head, response_head, trailers
+from proxyd.wire.http2_fields import request_fields
+from proxyd.wire.http2_head import MalformedError, request_head, response_head, trailers
 from tests.wire.http2_client_table import client_table
 from tests.wire.http2_frames import SETTINGS, Case, frame, outcome_of
 from tests.wire.http2_server_table import server_table
