@@ -46,7 +46,10 @@ REST_SECONDS: Final = 1.0
 """Without a stream, until tasks are let go that wait for one."""
 
 BATCH: Final = 16
-"""Exchanges begun before other tasks run."""
+"""Exchanges begun of one read before other tasks run ..."""
+
+FURTHER: Final = 4
+"""... and from there on: who asks for more at a time gives way to the neighbours more often."""
 
 _DRAIN: Final = b"draining"
 """The PING between the two steps of GOAWAY: once it is back, the client has read the first."""
@@ -167,7 +170,7 @@ class Http2Connection:
             self._sort(event, started)
             if isinstance(event, Head):
                 begun += 1
-                if begun % BATCH == 0:
+                if begun >= BATCH and begun % FURTHER == 0:
                     await checkpoint()
         if self._heard and not self._gone:  # streams that came with the PING are served
             self._finish()

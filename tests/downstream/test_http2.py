@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,10 +12,12 @@ import trio
 from h2.events import PingAckReceived
 
 from proxyd.core.access import Access
+from proxyd.core.exchange import Exchange
 from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.messages import Drain
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode
 from proxyd.downstream import http2
+from proxyd.downstream.entry import Entry
 from proxyd.net.reaper import SWEEP
 from proxyd.wire.http2 import PREFACE
 from tests.lab.http2 import Answer as Got
@@ -127,6 +130,39 @@ async def test_bounds_of_the_configuration_are_told_to_clients(connect: Open) ->
         await client.until(lambda: client.h2.outbound_flow_control_window >= 200_000)
         await client.upload(stream, bytes(300_000))
         assert (await client.answer(stream)).status == 200
+
+
+async def test_who_asks_for_much_at_a_time_gives_way_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, begun = 0, Counter[int]()
+    original = Entry.exchange
+
+    def counted(*how: Any) -> Exchange:
+        begun[turns] += 1
+        return original(*how)
+
+    async def neighbour() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with open_both() as (_, plane), trio.open_nursery() as nursery:
+        client = await in_tunnel(plane)
+        await client.get(b"/")
+        monkeypatch.setattr(Entry, "exchange", counted)
+        nursery.start_soon(neighbour)
+        pseudo = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", client.authority), (b":path", b"/")]
+        streams = []
+        for _ in range(100):
+            streams.append(client.h2.get_next_available_stream_id())
+            client.answers[streams[-1]] = Got()
+            client.h2.send_headers(streams[-1], pseudo, end_stream=True)
+        await client.flush()
+        for stream in streams:
+            assert (await client.answer(stream)).status == 200
+        nursery.cancel_scope.cancel()
+    assert begun.total() == 100
+    assert len(begun) > 100 // http2.BATCH * 3 // 2, "the loop shuffles tasks: two batches may fall into one turn"
 
 
 # --- bodies ---------------------------------------------------------------------------------------
