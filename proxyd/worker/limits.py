@@ -10,7 +10,8 @@ from proxyd.core.messages import SetLease, WantLease
 from proxyd.core.service import Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.core.vendor import ACCOUNT_LIMIT, VendorLimits
-from proxyd.limiting.gate import Allowance, Gate, Gates, LocalRate, Slots
+from proxyd.limiting.allowances import Allowance, LocalRate, Slots
+from proxyd.limiting.gate import Gate, Gates
 from proxyd.limiting.ledger import Ledger, Question, Reply
 from proxyd.limiting.vendor import Accounts, OwnEstimate, VendorGate, VendorLedger, pseudo_limit, reserve
 
