@@ -1,15 +1,12 @@
-"""A vendor's own limits as requests meet them: an account's estimate in this worker, and the gate before an attempt.
+"""A vendor's own limits as requests meet them: the gate before an attempt, and what it reads in answers.
 
 An account is a credential, and which of the vendor's budgets a request counts against, where it has several; where a
 service has any number of hosts (a wildcard), or the application brings its own credential, the host as well, and the
 caller. Services that share a credential share its accounts.
-
-A worker that is alone spends from its own estimate; several spend from leases of a shared one, and keep their own for
-the time when nobody can be asked.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import time
 from typing import Any, Final
 
@@ -22,14 +19,12 @@ from proxyd.core.limiting import Limit, Mode
 from proxyd.core.message import Response
 from proxyd.core.service import PriorityClass
 from proxyd.core.vendor import ACCOUNT_LIMIT, AtLimit, VendorLimits
-from proxyd.limiting.buckets import AGAIN, Spent
-from proxyd.limiting.estimate import PLAIN, Estimate, Seen
+from proxyd.limiting.accounts import MAX_ACCOUNTS, Account, Accounts, OwnEstimate, VendorLedger, settle
+from proxyd.limiting.buckets import AGAIN
+from proxyd.limiting.estimate import PLAIN, Seen
 from proxyd.limiting.gate import FIRST_ANSWER, Gate
-from proxyd.limiting.ledger import PATIENCE, UNKNOWN, Ledger, Question, note
+from proxyd.limiting.ledger import UNKNOWN
 from proxyd.limiting.told import NOTHING, Told, read
-
-MAX_ACCOUNTS: Final = 1024
-"""Of one service in one worker; those that nobody uses are forgotten beyond."""
 
 MAX_RESOURCES: Final = 256
 """Beginnings of paths whose budget is remembered."""
@@ -44,150 +39,7 @@ MAX_PART: Final = 128
 _TOO_MANY: Final = frozenset({429, 420})
 _FORBIDDEN: Final = 403
 _FIRST_ERROR: Final = 400
-_ME: Final = ""
 _RANK: Final = {PriorityClass.HIGH: 0, PriorityClass.NORMAL: 1, PriorityClass.LOW: 2}
-
-
-class Account:
-    """What one service knows of one account."""
-
-    __slots__ = ("alone", "callers", "estimate", "is_free", "is_news", "key", "pause", "silent", "turns", "untracked")
-
-    def __init__(self, key: str, estimate: Estimate) -> None:
-        self.key = key
-        self.estimate = estimate
-        self.is_free = False
-        """Nobody counts: answers tell nothing."""
-        self.untracked = 0
-        """Attempts that left while it was free."""
-        self.alone = 0
-        """Attempts under way that were decided without control."""
-        self.silent = 0
-        """Attempts without an answer, which control has not been told of."""
-        self.is_news = False
-        """Something was told that control has not."""
-        self.pause: tuple[float, float] | None = None
-        """When a refusal came that control has not been told of, and how many seconds it named (below 0: none)."""
-        self.callers: dict[str, int] = {}
-        """Attempts by caller since a window began anew ..."""
-        self.turns = 0
-        """... for so many times."""
-
-
-class Accounts:
-    """The estimates of a worker, and who waits for them."""
-
-    def __init__(self) -> None:
-        self._estimates: dict[str, Estimate] = {}
-        self.gates: list[VendorGate] = []
-
-    def estimate(self, key: str) -> Estimate:
-        """Return the estimate of an account, a new one where there is none."""
-        found = self._estimates.get(key)
-        if found is None:
-            if len(self._estimates) >= MAX_ACCOUNTS:
-                self._estimates.pop(next(iter(self._estimates)))
-            found = self._estimates[key] = Estimate()
-        return found
-
-    def enlist(self, gates: Sequence["VendorGate"]) -> None:
-        """These are the gates of the present snapshot."""
-        self.gates = sorted(gates, key=lambda gate: gate.rank)
-
-    def notice(self, key: str) -> None:
-        """Something changed for an account: whoever waits looks again, the higher class first."""
-        for gate in self.gates:
-            gate.notice(key)
-
-    def is_outranked(self, gate: "VendorGate", key: str) -> bool:
-        """Whether a higher class waits for the account."""
-        return any(other.rank < gate.rank and other.is_waited_for(key) for other in self.gates)
-
-
-class OwnEstimate:
-    """An account's tokens in a worker that is alone (an Allowance)."""
-
-    def __init__(self, accounts: Accounts, reserve: float) -> None:
-        self._accounts = accounts
-        self._reserve = reserve
-
-    def try_take(self, key: str, cost: int, now: float) -> float:
-        """Take and return 0; else the seconds to wait, or UNKNOWN: an answer will tell."""
-        tokens, wait = self._accounts.estimate(key).lend(_ME, cost, self._reserve, now, math.inf)
-        if tokens:
-            return 0.0
-        return wait if wait > AGAIN else UNKNOWN
-
-    def give_back(self, key: str, cost: int) -> None:
-        """Undo a take."""
-        estimate = self._accounts.estimate(key)
-        estimate.settle(_ME, (), max(0, estimate.held(_ME) - cost), 0.0, math.inf)
-
-    def expect(self, key: str, tokens: int) -> None:
-        """They come with answers, or after the reset."""
-
-    def answered(self, key: str, cost: int, now: float) -> None:
-        """An attempt is over."""
-        _settle(self._accounts.estimate(key), now)
-
-    def left(self, key: str, now: float) -> int:
-        """Return the tokens that are free."""
-        return self._accounts.estimate(key).left(now)
-
-    def reset(self, key: str, now: float) -> float:
-        """Return the seconds until there are more."""
-        return self._accounts.estimate(key).reset(now)
-
-
-class VendorLedger(Ledger):
-    """Leases of accounts; while nobody answers, a part of what this worker knows by itself."""
-
-    patience = 3.0
-    """Its own knowledge is worse than control's word, so a control that is slow is waited for longer."""
-
-    def __init__(
-        self,
-        limit: Limit,
-        workers: int,
-        ask: Callable[[Question], None],
-        arrived: Callable[[str], None],
-        reserve: float,
-    ) -> None:
-        super().__init__(limit, workers, ask, arrived)
-        self._reserve = reserve
-        self.account: Callable[[str], Account | None] = lambda key: None
-        """Finds an account by its key."""
-
-    def hold(self, key: str, seconds: float, now: float) -> None:
-        """The vendor is to be left alone: what is lent goes back."""
-        lease = self._leases.get(key)
-        if lease is not None:
-            lease.tokens = 0
-            lease.more_at = now + seconds
-            lease.next_ask = max(lease.next_ask, now + min(seconds, PATIENCE))
-            lease.is_lent = False
-
-    def tell(self, key: str, now: float) -> None:
-        """Tell control what is new, without wanting anything."""
-        lease = self._open(key, now)
-        if not lease.asked:
-            self._ask(key, lease, now, want=0)
-
-    def _alone(self, key: str, cost: int, now: float) -> float:
-        lease, account = self._leases[key], self.account(key)
-        if not lease.asked and now >= lease.next_ask:
-            self._ask(key, lease, now)  # is somebody there again?
-        if account is None:
-            return PATIENCE
-        parts = self._members * self._workers
-        if account.estimate.windows and lease.left < account.alone * parts and now < lease.reset_at:
-            return max(AGAIN, lease.reset_at - now)  # its part of what control left at its last word
-        tokens, wait = account.estimate.lend(_ME, cost, self._reserve, now, math.inf, parts, lease.flying)
-        if not tokens:
-            return wait
-        account.alone += 1
-        note(lease.spent, now, cost)  # to be told when somebody is there again
-        return 0.0
 
 
 class VendorGate(Gate):
@@ -355,7 +207,7 @@ class VendorGate(Gate):
             return
         if account.alone:
             account.alone -= 1
-            _settle(account.estimate, now, is_silent=told is None)
+            settle(account.estimate, now, is_silent=told is None)
         elif told is not None and not told.windows and account.pause is None:
             self.allowance.give_back(account.key, 1)  # the vendor does not count such requests
         else:
@@ -492,11 +344,6 @@ def pseudo_limit(policy: VendorLimits) -> Limit:
 def reserve(kind: PriorityClass, policy: VendorLimits) -> float:
     """Return the share of a window that a class leaves alone."""
     return policy.reserve * _RANK[kind]
-
-
-def _settle(estimate: Estimate, now: float, *, is_silent: bool = False) -> None:
-    left = max(0, estimate.held(_ME) - 1)
-    estimate.settle(_ME, (Spent(1, 0.0),), left, now, math.inf, 1 if is_silent else 0)
 
 
 def _seen(told: Told, ago: float) -> list[Seen]:

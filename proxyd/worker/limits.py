@@ -10,10 +10,11 @@ from proxyd.core.messages import SetLease, WantLease
 from proxyd.core.service import Service
 from proxyd.core.snapshot import Snapshot
 from proxyd.core.vendor import ACCOUNT_LIMIT, VendorLimits
+from proxyd.limiting.accounts import Accounts, OwnEstimate, VendorLedger
 from proxyd.limiting.allowances import Allowance, LocalRate, Slots
 from proxyd.limiting.gate import Gate, Gates
 from proxyd.limiting.ledger import Ledger, Question, Reply
-from proxyd.limiting.vendor import Accounts, OwnEstimate, VendorGate, VendorLedger, pseudo_limit, reserve
+from proxyd.limiting.vendor import VendorGate, pseudo_limit, reserve
 
 TEND_SECONDS: Final = 0.05
 """Between two looks at the leases: what is due to be told or given back is so many late at most."""

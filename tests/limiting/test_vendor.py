@@ -12,8 +12,9 @@ from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.message import BytesBody, Request, Response
 from proxyd.core.service import PriorityClass, Timeouts
 from proxyd.core.vendor import AtLimit, VendorLimits
+from proxyd.limiting.accounts import Accounts, OwnEstimate, VendorLedger
 from proxyd.limiting.ledger import Question, Reply
-from proxyd.limiting.vendor import Accounts, OwnEstimate, VendorGate, VendorLedger, pseudo_limit, reserve
+from proxyd.limiting.vendor import VendorGate, pseudo_limit, reserve
 
 
 class Credential:
