@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from proxyd.control.briefing import Briefing
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
 from proxyd.control.credentials import credential, log_change, withdrawn
 from proxyd.control.discovery.desk import Discoveries
@@ -40,26 +41,21 @@ from proxyd.core.access import Access
 from proxyd.core.messages import (
     ApplySnapshot,
     Drain,
-    InstallLeaf,
     Message,
     Reload,
     Reopen,
-    SetCredential,
     SetHealth,
-    SetListener,
     WorkerExited,
     WorkerStarted,
 )
 from proxyd.core.settings import Settings
-from proxyd.core.snapshot import GATEWAY_TOKEN, Snapshot
+from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
 from proxyd.vault.secrets import Secrets, SecretState
 
 APPLY_SECONDS: Final = 10.0
 """How long a reload waits for workers; what they have not applied then reaches them when they go on."""
-RENEWAL_SECONDS: Final = 60.0
-"""Between looks at the leaves' age."""
 
 
 class Controller:
@@ -92,6 +88,7 @@ class Controller:
         self.discovery = Discoveries(tools.log, memory=memory, turn=lookups.turn)
         self.health = HealthChecks(self._tell_health, turn=probes.turn)
         self.overrides = Overrides()
+        self._briefing = Briefing(tools, self.health, self.overrides)
         self.storage = Storage(self.lending, tools.reports.services.state_dir, tools.log, self._secret_value)
         tools.reports.services.secret = self._secret_value
         tools.reports.services.turn = openings.turn
@@ -108,7 +105,7 @@ class Controller:
             for pace in self._paces:
                 nursery.start_soon(pace.run)
             nursery.start_soon(self.secrets.run)
-            nursery.start_soon(self._renew_leaves)
+            nursery.start_soon(self.leaves.keep, self.fleet.put)
             nursery.start_soon(self._jobs.run)
             nursery.start_soon(self.health.run)
             nursery.start_soon(self.discovery.run)
@@ -231,7 +228,7 @@ class Controller:
         snapshot = compose(settings, {}, self._version, self.tools.instance, found)
         self.snapshot = replace(snapshot, egress=replace(settings.egress, own=own))
         for link in self.fleet:
-            self._send_all(link, set(), changed, self.leaves.ahead())
+            self._briefing.give(link, self.snapshot, {}, changed, self.leaves.ahead())
             for name in gone:
                 link.put(withdrawn(name))
 
@@ -306,10 +303,10 @@ class Controller:
         self.discovery.commit(settings.discoveries)
         found = self.discovery.found(settings.discoveries)
         self.snapshot = compose(used, bound, self._version, self.tools.instance, found)
-        fresh = {name for name, socket in sockets.items() if not socket.is_same(former.get(name))}
+        fresh = {name: socket for name, socket in sockets.items() if not socket.is_same(former.get(name))}
         leaves = self.leaves.ahead()
         for link in self.fleet:
-            self._send_all(link, fresh, changed, leaves)
+            self._briefing.give(link, self.snapshot, fresh, changed, leaves)
             for name in gone:
                 link.put(withdrawn(name))
         for socket in former.values():
@@ -370,26 +367,7 @@ class Controller:
     def _greet(self, link: WorkerLink) -> None:
         link.put(self.faults.message())  # none as well: a former control may have told it of some
         if self.snapshot is not None:  # else ``_install`` is about to send everything
-            self._send_all(link, set(self.sockets), list(self.secrets), self.leaves.ahead())
-
-    def _send_all(
-        self, link: WorkerLink, listeners: set[str], credentials: list[SecretState], leaves: list[InstallLeaf]
-    ) -> None:
-        """Send in the order of docs/architecture.md."""
-        for name in listeners:
-            link.put(SetListener(name), self.sockets[name].fd)
-        for state in credentials:
-            link.put(credential(state))
-        if self.tools.gateway_token:
-            link.put(SetCredential(GATEWAY_TOKEN, self.tools.gateway_token))
-        for leaf in leaves:
-            link.put(leaf)
-        for check in self.health:
-            link.put(check.message)
-        if self.overrides or link.applied == 0:  # an adopted worker may hold what a former control was told
-            link.put(self.overrides.message)
-        if self.snapshot is not None:
-            link.put(ApplySnapshot(self.snapshot))
+            self._briefing.give(link, self.snapshot, self.sockets, self.secrets, self.leaves.ahead())
 
     def tell_overrides(self) -> list[str]:
         """Have workers hold what an operator wants held; return it in words."""
@@ -439,12 +417,6 @@ class Controller:
     def _secret_changed(self, state: SecretState) -> None:
         log_change(self.tools.log, state)
         self.fleet.put(credential(state))
-
-    async def _renew_leaves(self) -> None:
-        while True:
-            await trio.sleep(RENEWAL_SECONDS)
-            for leaf in self.leaves.renewed():
-                self.fleet.put(leaf)
 
     def _release_sockets(self) -> None:
         close_fds([socket.fd for socket in self.sockets.values()])

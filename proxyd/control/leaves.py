@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import trio
+
 from proxyd.certs.authority import Authority, Leaf
 from proxyd.core.authority import normalise_host
 from proxyd.core.limits import Limits
@@ -22,6 +24,8 @@ MAX_CACHED: Final = 4096
 """Leaves kept here, oldest use out first."""
 MAX_CALLERS: Final = 4096
 """Callers counted within one hour; a further one is refused."""
+RENEWAL_SECONDS: Final = 60.0
+"""Between looks at the leaves' age."""
 
 
 class CallerCap:
@@ -73,6 +77,13 @@ class Leaves:
     def renewed(self) -> list[InstallLeaf]:
         """Return new leaves for the exact service hosts whose leaf has passed two thirds of its life."""
         return [_message(self._mint(host)) for host in self._ahead if self._fresh(host) is None]
+
+    async def keep(self, put: Callable[[InstallLeaf], None]) -> None:
+        """Renew leaves for as long as it runs, and ``put`` each that is new."""
+        while True:
+            await trio.sleep(RENEWAL_SECONDS)
+            for leaf in self.renewed():
+                put(leaf)
 
     def answer(self, host: str, caller: str) -> InstallLeaf:
         """Answer a worker's question, by a refusal in words where there is no leaf for it."""

@@ -451,7 +451,7 @@ async def test_leaves_are_pushed_again_at_two_thirds_of_their_life(lab, autojump
     await lab.start()
     first = lab.worker.leaves["api.tickets.example"]
     lab.controller.leaves._clock = lambda: first.expires - 3600.0
-    await trio.sleep(module.RENEWAL_SECONDS + 1)
+    await trio.sleep(leaves_module.RENEWAL_SECONDS + 1)
     assert lab.worker.leaves["api.tickets.example"].chain_pem != first.chain_pem
 
 
