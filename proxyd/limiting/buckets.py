@@ -238,6 +238,9 @@ class WindowBucket:
         self._forget(now)
         told = [(now - max(0.0, one.ago), min(one.tokens, self._rule.limit)) for one in spent if one.tokens > 0]
         self._leases.settle(member, sum(tokens for _, tokens in told), kept, now + lifetime)
+        known = int(self._leases.held.get(member, (0, 0.0))[0])
+        if kept > known:  # of a lease that is over, or that the store has forgotten: they are still on their way
+            self._leases.lend(member, kept - known, now + lifetime)
         since = now - self._rule.seconds
         for when, tokens in told:
             if when > since:

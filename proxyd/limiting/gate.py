@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from proxyd.core.errors import Flag, ProxyError, Side
-from proxyd.core.exchange import Exchange
+from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.headers import Headers, first
 from proxyd.core.limiting import CALLER, CIDR, HEADER, ROUTE, SERVICE, Cost, Limit, Mode
 from proxyd.core.message import Request
@@ -128,7 +128,7 @@ class Gate:
         if line is None:
             line = self._lines[key] = Line()
             self._spawn(self._serve, key, line)
-        waiter = line.join(exchange.peer.caller, cost)
+        waiter = line.join(_caller(exchange.peer), cost)
         self.waited += 1
         total = exchange.route.timeouts.total
         deadline = min(until, exchange.started + total if total else math.inf)
@@ -255,13 +255,18 @@ class Gates:
 def _part(name: str) -> Callable[[Exchange], str]:
     """Return what reads one part of a key from an exchange."""
     if name == CALLER:
-        return lambda exchange: exchange.peer.caller
+        return lambda exchange: _caller(exchange.peer)
     if name == ROUTE:
         return lambda exchange: f"{exchange.request.method!r} {exchange.request.path.partition(b'?')[0]!r}"
     if name == CIDR:
         return lambda exchange: _network(exchange.peer.address)
     field = name.removeprefix(HEADER).lower().encode("ascii")
     return lambda exchange: (first(exchange.request.headers, field) or b"")[:MAX_VALUE].decode("latin-1")
+
+
+def _caller(peer: Peer) -> str:
+    """Return who asks: the identity that was proven, else the uid, else the address."""
+    return f"user:{peer.user}" if peer.user is not None else peer.caller
 
 
 def _network(address: str) -> str:

@@ -1,6 +1,7 @@
 """The limits of a worker: one gate for each of the configuration's, which outlives snapshots that leave it alone."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import trio
@@ -63,7 +64,8 @@ class Limits:
 
     def before_cache(self, service: Service) -> Gates:
         """Return the limits that name the caller, those on how many at a time among them."""
-        return Gates([self._gates[service.name, one.name] for one in service.limits if one.names_caller])
+        chosen = [one for one in service.limits if one.names_caller]
+        return Gates([self._gates[service.name, one.name] for one in _longest_first(chosen)])
 
     def after_cache(self, service: Service) -> Gates:
         """Return the limits on how many at a time that do not name the caller."""
@@ -73,7 +75,7 @@ class Limits:
     def per_attempt(self, service: Service) -> Gates:
         """Return the limits that every attempt takes from; the vendor's own come first, since they may wait longest."""
         chosen = [one for one in service.limits if not one.concurrency and not one.names_caller]
-        gates = [self._gates[service.name, one.name] for one in chosen]
+        gates = [self._gates[service.name, one.name] for one in _longest_first(chosen)]
         vendor = self._vendors.get(service.name)
         return Gates(gates if vendor is None else [vendor, *gates])
 
@@ -193,3 +195,18 @@ class Limits:
         ledger = self._ledgers[service, limit.name] = Ledger(limit, self._workers, ask, arrived)
         gates.append(Gate(service, limit, ledger, self._spawn))
         return gates[0]
+
+
+def _longest_first(limits: Iterable[Limit]) -> list[Limit]:
+    """Order limits so that nobody waits long for one while it holds a token of a shorter one.
+
+    Such tokens would go out together when the longer wait is over, later than the shorter limit counted them.
+    """
+    return sorted(limits, key=_span, reverse=True)
+
+
+def _span(limit: Limit) -> float:
+    """Return the seconds that somebody may wait for a token at most, roughly."""
+    if limit.concurrency:
+        return 0.0
+    return math.inf if limit.quota else limit.window_seconds or limit.burst / limit.rate

@@ -193,3 +193,14 @@ def test_a_wait_says_when_there_will_be_a_token() -> None:
     window.take("a", 1, 0.0, LIFETIME)
     window.settle("a", [Spent(1, 0.0)], 0, 1.0, LIFETIME)
     assert window.take("a", 1, 4.0, LIFETIME).wait == pytest.approx(7.0)
+
+
+def test_a_window_believes_in_tokens_that_are_on_their_way_though_it_has_forgotten_them():
+    rule = Window(10, 1.0)
+    bucket = WindowBucket.decode(rule, b"", 1000.0)
+    bucket.settle("m0", [], 6, 1000.0, LIFETIME)
+    assert bucket.take("m1", 10, 1000.0, LIFETIME).tokens == 4
+    bucket.settle("m0", [Spent(6, 0.0)], 0, 1000.5, LIFETIME)
+    assert bucket.take("m2", 10, 1001.2, LIFETIME).tokens == 0
+    bucket.settle("m1", [], 0, 1001.3, LIFETIME)
+    assert bucket.take("m2", 10, 1001.6, LIFETIME).tokens == 10
