@@ -21,6 +21,8 @@ class Instance:
     uid: int
     own: tuple[str, ...] = ()
     """Admin addresses, ``ip:port`` as bound."""
+    member: str = ""
+    """This daemon's name among those that share limits; a new control process has the former one's."""
 
 
 Found = Mapping[str, tuple[Endpoint, ...]]

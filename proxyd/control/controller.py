@@ -78,7 +78,7 @@ class Controller:
         self.supervisor = SupervisorLink(supervisor, self._from_supervisor)
         self.generations = Generations(self.supervisor, tools.reports.aggregate, self._retire)
         self.leaves = Leaves(tools.authority)
-        self.lending = Leases(tools.log, tools.instance.pseudonym)
+        self.lending = Leases(tools.log, tools.instance.member or tools.instance.pseudonym)
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         questions = Questions(self.leaves, self.lending, self.keys, tools.reports)
         self.fleet = Fleet(tools, self._greet, questions.take, links)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import psutil
 import trio
 
 from proxyd.certs.authority import Authority
@@ -174,7 +175,7 @@ def _prepare(options: Options, settings: Settings, supervisor: socket.socket) ->
         workers = [(f"worker-{link.index}", link.pid) for link in links.values()]
         return [("supervisor", os.getppid()), ("control", os.getpid()), *workers]
 
-    instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid())
+    instance = Instance(f"proxyd-{secrets.token_hex(4)}", os.geteuid(), member=_member())
     reports = Reports(log, processes, state_dir=options.state_dir.absolute())
     tools = Tools(authority, reports, log, partial(read, options.source), _kill, instance, token, vault)
     link = FrameLink(supervisor, ipc.MAX_DOWN, max_send=ipc.MAX_UP)
@@ -236,6 +237,12 @@ async def _end_on_signal(controller: Controller, scope: trio.CancelScope) -> Non
 
 def _report(log: Log, event: str, detail: str) -> None:
     log.warning(event, detail=detail)
+
+
+def _member() -> str:
+    """Name the daemon by its host and its supervisor, which outlives control and every upgrade."""
+    supervisor = psutil.Process(os.getppid())
+    return f"{socket.gethostname()}-{supervisor.pid}-{supervisor.create_time():.2f}"
 
 
 def _kill(pid: int) -> None:

@@ -175,17 +175,18 @@ class CacheFilter(Filter):
             return
         entry, now = lookup.entry, self._wall()
         times = Times(lookup.requested, now)
-        if entry is not None and lookup.decision.verdict is Verdict.VALIDATE:
-            if response.status == _NOT_MODIFIED and is_same_representation(entry, response.headers):
-                newer = refreshed(entry, response.headers, times)
-                self._shelf.memory.replace(lookup.key, entry, newer)
-                self._shelf.land(lookup, kept=True)
-                self._replace(exchange, response, self._serve(lookup, newer, now))
-                return
-            if response.status >= _SERVER_ERROR and may_serve_on_error(entry, lookup.asked, now, self._policy):
-                self._shelf.land(lookup, kept=True)
-                self._replace(exchange, response, self._serve(lookup, entry, now))
-                return
+        is_asked = lookup.decision.verdict is Verdict.VALIDATE and response.status == _NOT_MODIFIED
+        if entry is not None and is_asked and is_same_representation(entry, response.headers):
+            newer = refreshed(entry, response.headers, times)
+            self._shelf.memory.replace(lookup.key, entry, newer)
+            self._shelf.land(lookup, kept=True)
+            self._replace(exchange, response, self._serve(lookup, newer, now))
+            return
+        is_failed = response.status >= _SERVER_ERROR
+        if entry is not None and is_failed and may_serve_on_error(entry, lookup.asked, now, self._policy):
+            self._shelf.land(lookup, kept=True)
+            self._replace(exchange, response, self._serve(lookup, entry, now))
+            return
         stored = self._keep(exchange, lookup, response, times)
         self._say(exchange, lookup, response, stored=stored)
 

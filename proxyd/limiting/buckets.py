@@ -21,6 +21,9 @@ MAX_ENTRIES: Final = 256
 
 MAX_MEMBERS: Final = 1024
 
+PART: Final = 8
+"""Of what is left of a quota no more than this part is lent at a time: what a member holds that is killed is lost."""
+
 SHORT: Final = 60.0
 """Seconds of a window that is waited for where a store has forgotten it."""
 
@@ -313,7 +316,7 @@ class QuotaBucket:
     def take(self, member: str, want: int, now: float, lifetime: float) -> Grant:
         """Lend what is left."""
         self._leases.expire(now)
-        tokens = max(0, min(want, self.left))
+        tokens = min(want, self.left, max(1, self.left // PART))
         if member not in self._leases.held and len(self._leases.held) >= MAX_MEMBERS:
             tokens = 0
         self.used += tokens

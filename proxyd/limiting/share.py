@@ -9,13 +9,12 @@ _ME = ""
 class Share:
     """One key of a limit, kept alone."""
 
-    __slots__ = ("_bucket", "_tokens")
+    __slots__ = ("_bucket",)
 
     def __init__(self, limit: Limit, parts: int, left: int, now: float) -> None:
         free = left // parts
         self._bucket: RateBucket | WindowBucket | None = None
-        self._tokens = free
-        """Of a quota: there will be no more in this period."""
+        """None: a quota, of which nothing is spent that was not lent, or it could be exceeded."""
         if limit.rate:
             rule = Rate(limit.rate / parts, max(1, limit.burst // parts))
             self._bucket = RateBucket(rule, float(min(free, rule.burst)), now, {})
@@ -28,10 +27,7 @@ class Share:
         """Take and return 0, else the seconds to wait."""
         bucket = self._bucket
         if bucket is None:
-            if self._tokens < cost:
-                return AGAIN
-            self._tokens -= cost
-            return 0.0
+            return AGAIN
         grant = bucket.take(_ME, cost, now, 1.0)
         is_enough = grant.tokens == cost
         bucket.settle(_ME, [Spent(cost, 0.0)] if is_enough else [], 0, now, 1.0)

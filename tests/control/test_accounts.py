@@ -11,7 +11,7 @@ from proxyd.limiting.buckets import QuotaBucket
 from proxyd.store.memory import MemoryStore
 from proxyd.telemetry.log import Log
 
-MONTH = Limit("month", quota=10, period=Period.MONTH, warn=(0.8,))
+MONTH = Limit("month", quota=100, period=Period.MONTH, warn=(0.8,))
 RATE = Limit("rate", rate=5.0, burst=5)
 
 
@@ -50,11 +50,11 @@ def desk(nursery: trio.Nursery) -> Desk:
 
 async def test_what_is_lent_to_one_worker_is_not_lent_to_another(desk: Desk) -> None:
     assert (await desk.ask(7)).tokens == 7
-    answer = await desk.ask(7, worker="2")
-    assert (answer.tokens, answer.left) == (3, 0)
+    answer = await desk.ask(99, worker="2")
+    assert (answer.tokens, answer.left) == (11, 82)  # an eighth of what is left, at most
     assert answer.lifetime == LIFETIME
-    assert (await desk.ask(0, spent=2, kept=0)).left == 5
-    assert (await desk.ask(9, worker="2", kept=3)).tokens == 5
+    assert (await desk.ask(0, spent=2, kept=0)).left == 87
+    assert (await desk.ask(9, worker="2", kept=11)).tokens == 9
 
 
 async def test_a_store_that_is_away_is_said_so(desk: Desk) -> None:
@@ -89,9 +89,10 @@ async def test_what_was_spent_while_nobody_could_be_asked_is_told_later(desk: De
 
 
 async def test_a_store_that_was_emptied_does_not_begin_anew(desk: Desk) -> None:
-    await desk.ask(0, spent=7)
+    await desk.ask(0, spent=97)
     desk.leases.store = MemoryStore()
-    assert (await desk.ask(10)).tokens == 3
+    answer = await desk.ask(10)
+    assert answer.tokens + answer.left == 3
 
 
 async def test_an_operator_revises_a_quota(desk: Desk) -> None:
@@ -102,14 +103,15 @@ async def test_an_operator_revises_a_quota(desk: Desk) -> None:
         bucket.extra += 5
 
     row = await desk.leases.revise("api", "month", "", grant)
-    assert (row["used"], row["granted"], row["remaining"]) == (3, 5, 12)
-    assert (await desk.ask(100)).tokens == 12
+    assert (row["used"], row["granted"], row["remaining"]) == (3, 5, 102)
+    answer = await desk.ask(100)
+    assert answer.tokens + answer.left == 102
     with pytest.raises(KeyError):
         await desk.leases.revise("api", "rate", "", grant)
 
 
 async def test_a_share_of_a_quota_is_told_once(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
-    for held in (0, 4, 8, 10):
-        await desk.ask(4, kept=held)
+    for spent in (70, 15, 5):
+        await desk.ask(0, spent=spent)
     shown = capfd.readouterr()
     assert (shown.out + shown.err).count("quota_warning") == 1

@@ -169,10 +169,10 @@ def test_an_idle_rate_fills_to_its_burst_whatever_happened() -> None:
 def test_a_new_period_of_a_quota_begins_with_nothing_used() -> None:
     old, new = Quota(5, 0.0, 100.0), Quota(5, 100.0, 200.0)
     bucket = QuotaBucket.decode(old, b"", 50.0)
-    assert bucket.take("a", 9, 50.0, LIFETIME).tokens == 5
+    assert sum(bucket.take("a", 9, 50.0, LIFETIME).tokens for _ in range(9)) == 5
     assert bucket.take("a", 1, 50.0, LIFETIME).tokens == 0
     later = QuotaBucket.decode(new, bucket.encode(), 150.0)
-    assert later.take("a", 9, 150.0, LIFETIME).tokens == 5
+    assert later.left == 5
 
 
 def test_a_window_keeps_a_bounded_number_of_instants_and_errs_on_the_safe_side() -> None:
