@@ -161,10 +161,9 @@ def test_a_quota_is_exact_across_workers_and_kills(daemon: Daemon, vendor: Vendo
         wait_until(lambda: is_whole(daemon), "workers and control that answer")
     answered += statuses(daemon, "quota.example", 3 * QUOTA).count(200)
     assert answered <= len(vendor.paths) <= QUOTA
-    assert len(vendor.paths) >= QUOTA // 2, "what killed members held is lost, and no more"
     assert get(daemon.address(), "quota.example").status == 429
     row = daemon.admin.call("quotas")[0]
-    assert row["used"] >= len(vendor.paths)
+    assert row["used"] >= len(vendor.paths), "what killed members held is lost, and nothing is forgotten"
     daemon.run("quota", "reset", "quota", "month")
     wait_until(lambda: get(daemon.address(), "quota.example").status == 200, "a request of the new period")
 
