@@ -33,7 +33,7 @@ from tests.wire.http2_frames import (
 LISTENERS = (Listener("local", ListenerMode.GATEWAY, "unix:/gateway.sock"),)
 BYTES = 4 * MIB
 """What each attack sends, where it is let."""
-HELD = 4 * MIB
+HELD = 8 * MIB
 """What it may make the worker hold at any time; most of it is one read and its frames."""
 
 WHOLE = block((b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"tickets"), (b":path", b"/"))
