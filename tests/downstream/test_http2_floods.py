@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from proxyd.core.snapshot import Listener, ListenerMode
-from proxyd.core.units import MIB
+from proxyd.core.units import KIB, MIB
 from proxyd.wire.http2 import PREFACE
 from tests.lab.http2 import open_h2c
 from tests.lab.plane import Client, open_origin, open_plane, polite, service
@@ -33,7 +33,7 @@ from tests.wire.http2_frames import (
 LISTENERS = (Listener("local", ListenerMode.GATEWAY, "unix:/gateway.sock"),)
 BYTES = 4 * MIB
 """What each attack sends, where it is let."""
-HELD = 8 * MIB
+HELD = 4 * MIB
 """What it may make the worker hold at any time; most of it is one read and its frames."""
 
 WHOLE = block((b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"tickets"), (b":path", b"/"))
@@ -89,12 +89,23 @@ FLOODS = {
 }
 
 
+def _burst(flood: Iterator[bytes]) -> Iterator[bytes]:
+    """Up to 64 frames, fewer of large ones."""
+    size = 0
+    for _ in range(64):
+        data = next(flood)
+        size += len(data)
+        yield data
+        if size >= 64 * KIB:
+            return
+
+
 async def _attack(client: Client, flood: Iterator[bytes]) -> None:
     """Send until enough was sent or nobody takes it; nothing is read meanwhile."""
     await client.send(PREFACE + frame(SETTINGS, 0, 0))
     sent = 0
     while sent < BYTES:
-        data = b"".join(next(flood) for _ in range(64))
+        data = b"".join(_burst(flood))  # what the attacker holds itself counts, too
         with trio.move_on_after(0.3) as scope:
             await client.send(data)
         if scope.cancelled_caught:
