@@ -5,6 +5,7 @@ carries then ends in peace. Dials are few: who comes while one is under way wait
 it will have room for. Its peer's SETTINGS say how many that is, so a dial counts as under way until they are there.
 """
 
+import abc
 from typing import Final
 
 from proxyd.core.errors import ProxyError
@@ -16,7 +17,7 @@ MAX_REQUESTS: Final = 2**30 - 2
 """Of one connection: stream numbers are odd, and below 2^31 (RFC 9113 §5.1.1)."""
 
 
-class Shared:
+class Shared(abc.ABC):
     """What a pool knows of a connection that carries many exchanges at a time."""
 
     def __init__(self, pool: "SharedPool", now: float) -> None:
@@ -38,14 +39,15 @@ class Shared:
         """Whether it can take another exchange."""
         return self.taken < self.capacity and not self.is_leaving
 
+    @abc.abstractmethod
     def is_alive(self) -> bool:
         """Whether its peer is there, as far as can be seen without asking."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Close now; idempotent. Tells the pool by ``lost``, unless it was lost before."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def tend(self, now: float) -> None:
         """Look after it, once in a while."""
 
