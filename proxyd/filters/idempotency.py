@@ -6,7 +6,7 @@ all of the answer. The exchange goes on to its end though the client leaves: its
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final, Protocol
 
 import trio
@@ -15,10 +15,11 @@ from proxyd.core.errors import Flag, ProxyError, Retry, Side, bad_request
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers, every, first, without
 from proxyd.core.idempotency import CLAIM_BYTES, IdempotencyPolicy, KeyState, Outcome
-from proxyd.core.message import Body, BytesBody, Origin, Response
+from proxyd.core.message import BytesBody, Origin, Response
 from proxyd.core.messages import KeySettled, SetKey
 from proxyd.core.route import Filter
 from proxyd.core.service import Service
+from proxyd.filters.recording import Ending, Recording
 
 METHODS: Final = frozenset({b"POST", b"PATCH"})
 """The others are idempotent by themselves (RFC 9110 §9.2.2)."""
@@ -186,7 +187,7 @@ class IdempotencyFilter(Filter):
         if (body.length is not None and body.length > most) or response.status < 200 or _is_endless(response):
             await self._settle(exchange, held, Outcome.DONE, response.status)
         elif body.length is None:
-            response.body = Recording(body, most, self._ending(exchange, held, response))
+            response.body = WrittenDown(body, most, self._ending(exchange, held, response))
         else:
             await self._keep(exchange, held, response)
 
@@ -255,24 +256,10 @@ class IdempotencyFilter(Filter):
             self._desk.post(self._message(held, self._after_failure(exchange), 0, [], b""))
 
 
-Ending = Callable[[bytes | None], trio.Event | None]
+class WrittenDown(Recording):
+    """A body of unknown length whose end waits until what passed is written down."""
 
-
-class Recording:
-    """A body of unknown length that is written down while it passes: its end waits until that is done."""
-
-    __slots__ = ("_body", "_ending", "_most", "_pieces", "_size", "length", "trailers")
-
-    replayable = False
-
-    def __init__(self, body: Body, most: int, ending: Ending) -> None:
-        self._body = body
-        self._most = most
-        self._ending = ending
-        self._pieces: list[bytes] | None = []
-        self._size = 0
-        self.length = body.length
-        self.trailers: Headers = body.trailers
+    __slots__ = ()
 
     async def read(self) -> bytes:
         """Return the next piece."""
@@ -280,8 +267,7 @@ class Recording:
         if piece:
             self._note(piece)
             return piece
-        self.trailers = self._body.trailers
-        written = self._end(is_whole=not self.trailers)
+        written = self._finish()
         if written is not None:
             with trio.move_on_after(_PATIENCE):
                 await written.wait()
@@ -290,35 +276,6 @@ class Recording:
     def take_ready(self) -> bytes | None:
         """Never: its end has to wait."""
         return None
-
-    def take_pending(self) -> bytes:
-        """Return what is at hand."""
-        piece = self._body.take_pending()
-        self._note(piece)
-        return piece
-
-    def rewind(self) -> None:
-        """Never: response bodies are read once."""
-        raise AssertionError("a response body is read once")
-
-    def abandon(self) -> None:
-        """Pass it on; what was not read is not kept."""
-        self._end(is_whole=False)
-        self._body.abandon()
-
-    def _note(self, piece: bytes) -> None:
-        if self._pieces is None or not piece:
-            return
-        self._size += len(piece)
-        self._pieces.append(piece)
-        if self._size > self._most:
-            self._end(is_whole=False)
-
-    def _end(self, *, is_whole: bool) -> trio.Event | None:
-        pieces, self._pieces = self._pieces, None
-        if pieces is None:
-            return None
-        return self._ending(b"".join(pieces) if is_whole else None)
 
 
 _PATIENCE: Final = 5.0

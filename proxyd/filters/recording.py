@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 
+import trio
+
 from proxyd.core.headers import Headers
 from proxyd.core.message import Body
+
+Ending = Callable[[bytes | None], trio.Event | None]
+"""Gets the whole body, or None where it is not kept; returns what a body's end may wait for."""
 
 
 class Recording:
@@ -13,7 +18,7 @@ class Recording:
 
     replayable = False
 
-    def __init__(self, body: Body, largest: int, recorded: Callable[[bytes | None], None]) -> None:
+    def __init__(self, body: Body, largest: int, recorded: Ending) -> None:
         self._body = body
         self._largest = largest
         self._pieces: list[bytes] | None = []
@@ -28,8 +33,7 @@ class Recording:
         if piece:
             self._note(piece)
         else:
-            self.trailers = self._body.trailers
-            self._end(whole=not self.trailers)
+            self._finish()
         return piece
 
     def take_ready(self) -> bytes | None:
@@ -55,6 +59,11 @@ class Recording:
         self._end(whole=False)
         self._body.abandon()
 
+    def _finish(self) -> trio.Event | None:
+        """The body has ended as it should."""
+        self.trailers = self._body.trailers
+        return self._end(whole=not self.trailers)
+
     def _note(self, piece: bytes) -> None:
         if self._pieces is None:
             return
@@ -63,7 +72,8 @@ class Recording:
         if self._size > self._largest:
             self._end(whole=False)
 
-    def _end(self, *, whole: bool) -> None:
+    def _end(self, *, whole: bool) -> trio.Event | None:
         pieces, self._pieces = self._pieces, None
-        if pieces is not None:
-            self._recorded(b"".join(pieces) if whole else None)
+        if pieces is None:
+            return None
+        return self._recorded(b"".join(pieces) if whole else None)
