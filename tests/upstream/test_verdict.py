@@ -65,7 +65,7 @@ async def verdict(response: Response) -> tuple[bool, bytes]:
     ("status", "headers", "body", "is_refusal"),
     [
         (403, [], SAID, True),
-        (403, [(b"content-encoding", b"gzip")], gzip.compress(SAID), True),
+        (403, [(b"content-encoding", b"gzip")], gzip.compress(SAID, mtime=0), True),
         (403, [(b"content-encoding", b"gzip")], b"no gzip at all", False),
         (403, [(b"content-encoding", b"secret")], SAID, False),
         (403, [], b'{"message":"Forbidden"}', False),
