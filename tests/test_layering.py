@@ -15,12 +15,14 @@ ROWS = (
     {"store"},
     {"telemetry"},
     {"sdk"},
-    {"worker", "supervisor", "control", "config", "catalog", "vault", "tokens", "certs"},
+    {"reading"},
+    {"catalog"},
+    {"worker", "supervisor", "control", "config", "vault", "tokens", "certs"},
     {"admin"},
     {"cli"},
 )
 HEIGHT = {package: row for row, packages in enumerate(ROWS) for package in packages}
-ROOMS_OF_CONTROL = {"config", "catalog", "vault", "tokens", "certs"}
+ROOMS_OF_CONTROL = {"config", "vault", "tokens", "certs"}
 
 
 def imports(path: Path):

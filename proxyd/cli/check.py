@@ -16,7 +16,7 @@ def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int
     """Load ``config`` (None: the embedded default) and say what was found."""
     from proxyd.cli.store import store_warnings
     from proxyd.config.load import default_settings, load
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
 
     try:
         settings = default_settings() if config is None else load(config, state, runtime)

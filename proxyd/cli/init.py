@@ -41,7 +41,7 @@ def init(target: Path, variables: Mapping[str, str], home: Path, *, force: bool,
 def _verify(text: str, target: Path) -> None:
     """Load what is about to be written; a file that `proxyd check` refuses helps nobody."""
     from proxyd.config.load import load_text
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
 
     nowhere = Path("/")
     try:

@@ -271,7 +271,7 @@ def _wanted(config: Path | None, state: Path) -> "VaultKey | None":
     if config is None:
         return None
     from proxyd.config.load import load
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
 
     try:
         return load(config, state, state).vault_key

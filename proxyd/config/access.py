@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
 
-from proxyd.config import addresses, names
-from proxyd.config.readers import Several, Text
-from proxyd.config.sections import Section
-from proxyd.config.values import Cidr, Id, UserName
 from proxyd.core.service import HostPattern
+from proxyd.reading import addresses, names
+from proxyd.reading.readers import Several, Text
+from proxyd.reading.sections import Section
+from proxyd.reading.values import Cidr, Id, UserName
 
 
 class RuleConditions(Section):

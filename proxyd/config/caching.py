@@ -2,10 +2,10 @@
 
 from typing import Annotated, Final
 
-from proxyd.config.readers import Bytes, Seconds
-from proxyd.config.sections import Section
 from proxyd.core.caching import CachePolicy
 from proxyd.core.units import DAY, GIB
+from proxyd.reading.readers import Bytes, Seconds
+from proxyd.reading.sections import Section
 
 _POLICY: Final = CachePolicy()
 

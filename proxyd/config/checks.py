@@ -3,15 +3,15 @@
 from typing import Any, Final
 
 from proxyd.config import service_checks
-from proxyd.config.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
-from proxyd.config.problems import Trail, describe
-from proxyd.config.quantities import size, size_text
 from proxyd.config.sinks import check_sinks
-from proxyd.config.tree import Tree
-from proxyd.config.views import child, entries, items, maps, parsed, table
 from proxyd.core.access import networks
 from proxyd.core.limits import Http2Limits, Limits
 from proxyd.core.snapshot import UNIX
+from proxyd.reading.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
+from proxyd.reading.problems import Trail, describe
+from proxyd.reading.quantities import size, size_text
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, entries, items, maps, parsed, table
 
 CONDITIONS: Final = ("services", "hosts", "methods", "paths", "uid", "gid", "user", "cidr")
 SOURCES: Final = ("env", "file", "command", "vault")

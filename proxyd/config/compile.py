@@ -4,25 +4,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxyd.catalog.auth import AnyAuth, BasicAuth, HeaderAuth, QueryAuth
 from proxyd.config.access import AccessSection, RuleSection
-from proxyd.config.addresses import DEFAULT_GATEWAY
-from proxyd.config.auth import AnyAuth, BasicAuth, HeaderAuth, QueryAuth
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import ListenerSection
 from proxyd.config.model import Document
-from proxyd.config.problems import Trail
 from proxyd.config.secrets import SecretSection, VaultSection
 from proxyd.config.services import ServiceSection
 from proxyd.config.sinks import sink_settings
-from proxyd.config.tree import Tree
 from proxyd.config.upstreams import PoolSection, TimeoutsSection
-from proxyd.config.views import child, maps
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
+from proxyd.reading.addresses import DEFAULT_GATEWAY
+from proxyd.reading.problems import Trail
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, maps
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from proxyd.config import names
-from proxyd.config.problems import Mistake, Trail, describe, kind_of
-from proxyd.config.readers import Text, Whole
-from proxyd.config.sections import Section
-from proxyd.config.tree import Tree
 from proxyd.core.authority import normalise_host, parse_authority
 from proxyd.core.discovery import Discovery, Dns, Finder, ListFile, Slices, Srv
 from proxyd.core.service import BaseUrl
+from proxyd.reading import names
+from proxyd.reading.problems import Mistake, Trail, describe, kind_of
+from proxyd.reading.readers import Text, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.tree import Tree
 
 KINDS: Final = ("dns", "srv", "file", "kubernetes")
 DNS_PORT: Final = 53

@@ -7,12 +7,12 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from proxyd.config.addresses import endpoint
-from proxyd.config.problems import ConfigError, Mistake, Problem, Trail, describe, kind_of
-from proxyd.config.tree import Tree, read
 from proxyd.core.discovery import MAX_ENDPOINTS, MAX_PRIORITY, MAX_WEIGHT
 from proxyd.core.service import Endpoint
 from proxyd.core.units import MIB
+from proxyd.reading.addresses import endpoint
+from proxyd.reading.problems import ConfigError, Mistake, Problem, Trail, describe, kind_of
+from proxyd.reading.tree import Tree, read
 
 MAX_BYTES: Final = 1 * MIB
 

@@ -4,14 +4,14 @@ import mimetypes
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from proxyd.config import names
-from proxyd.config.problems import Mistake, Trail, describe
-from proxyd.config.readers import Text, Whole
-from proxyd.config.sections import Section
-from proxyd.config.tree import Tree
-from proxyd.config.views import child, entries, maps
 from proxyd.core.fallback import DEFAULT_ON, MAX_BODY, FallbackStep, StaticResponse
 from proxyd.core.units import KIB
+from proxyd.reading import names
+from proxyd.reading.problems import Mistake, Trail, describe
+from proxyd.reading.readers import Text, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, entries, maps
 
 Condition = Annotated[str, Text(names.fallback_condition, "condition", names.FALLBACK_PATTERN)]
 _BODILESS: Final = (204, 304)

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Final
 
-from proxyd.config.readers import Bytes, Whole
-from proxyd.config.sections import Section
 from proxyd.core.limits import Http2Limits
 from proxyd.core.units import KIB, MIB
+from proxyd.reading.readers import Bytes, Whole
+from proxyd.reading.sections import Section
 
 _HTTP2: Final = Http2Limits()
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Final, Literal
 
-from proxyd.config import names
-from proxyd.config.readers import Bytes, Seconds, Text
-from proxyd.config.sections import Section
 from proxyd.core.idempotency import IdempotencyPolicy
 from proxyd.core.units import DAY, KIB, MIB, MINUTE
+from proxyd.reading import names
+from proxyd.reading.readers import Bytes, Seconds, Text
+from proxyd.reading.sections import Section
 
 _POLICY: Final = IdempotencyPolicy()
 

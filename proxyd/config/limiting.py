@@ -7,15 +7,15 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from proxyd.config import addresses, names
-from proxyd.config.problems import Mistake, Trail, describe, kind_of
-from proxyd.config.quantities import duration
-from proxyd.config.readers import Bytes, Reader, Seconds, Several, Share, Text, Whole
-from proxyd.config.sections import Section
-from proxyd.config.tree import Tree
-from proxyd.config.views import maps, parsed
 from proxyd.core.limiting import CALLER, CIDR, HEADER, ROUTE, SERVICE, Cost, Limit, Mode, OnLoss, Period
 from proxyd.core.units import DAY, HOUR, MIB, MILLISECOND, MINUTE
+from proxyd.reading import addresses, names
+from proxyd.reading.problems import Mistake, Trail, describe, kind_of
+from proxyd.reading.quantities import duration
+from proxyd.reading.readers import Bytes, Reader, Seconds, Several, Share, Text, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import maps, parsed
 
 MOST: Final = 1_000_000_000
 """Tokens of one limit."""

@@ -3,11 +3,11 @@
 from typing import Annotated, Final
 
 from proxyd.config.http2 import Http2Section
-from proxyd.config.readers import Bytes, Seconds, Whole
-from proxyd.config.sections import Section
-from proxyd.config.values import Count, TimeLimit
 from proxyd.core.limits import Limits
 from proxyd.core.units import GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE
+from proxyd.reading.readers import Bytes, Seconds, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.values import Count, TimeLimit
 
 _LIMITS: Final = Limits()
 

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxyd.config import addresses
-from proxyd.config.readers import Text
-from proxyd.config.sections import Section
-from proxyd.config.values import FilePath, Id, ListenAddress, ListenerAddress, Name, SecretName, UserName
+from proxyd.reading import addresses
+from proxyd.reading.readers import Text
+from proxyd.reading.sections import Section
+from proxyd.reading.values import FilePath, Id, ListenAddress, ListenerAddress, Name, SecretName, UserName
 
 
 class User(Section):

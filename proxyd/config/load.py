@@ -6,14 +6,15 @@ from typing import Final
 from proxyd.config.checks import check
 from proxyd.config.compile import Surroundings, compile_document
 from proxyd.config.cpus import usable_cpus
-from proxyd.config.explain import validate
 from proxyd.config.fallback import check_fallbacks
-from proxyd.config.problems import ConfigError, Mistake, Problem
+from proxyd.config.model import FORM
 from proxyd.config.roots import read_roots
-from proxyd.config.tree import MAX_BYTES, Tree, read
-from proxyd.config.views import child
 from proxyd.core.settings import Settings
 from proxyd.core.units import MIB
+from proxyd.reading.explain import validate
+from proxyd.reading.problems import ConfigError, Mistake, Problem
+from proxyd.reading.tree import MAX_BYTES, Tree, read
+from proxyd.reading.views import child
 
 DEFAULT_NAME: Final = "(embedded default)"
 
@@ -29,9 +30,9 @@ def load(path: Path, state_dir: Path, runtime_dir: Path) -> Settings:
 
 def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: Path) -> Settings:
     """Load YAML ``text``, called ``name`` in messages, as if it stood in ``folder``."""
-    tree = read(text, name)
+    tree = read(text, name, "the section listeners")
     around = Surroundings(folder.absolute(), state_dir.absolute(), runtime_dir.absolute(), usable_cpus())
-    document = validate(tree)
+    document = validate(tree, FORM)
     check(tree)
     check_fallbacks(tree, around.folder)
     roots = _extra_roots(tree, around.folder)

@@ -4,22 +4,23 @@ The reference is generated from here. A model checks the form of each value by i
 to see is in ``checks``.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from proxyd.config import addresses
 from proxyd.config.access import AccessSection
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import AdminSection, ListenerSection
-from proxyd.config.readers import Text, Whole
 from proxyd.config.resilience import OverloadSection
 from proxyd.config.secrets import SecretSection, VaultSection
-from proxyd.config.sections import Section
 from proxyd.config.services import ServiceSection
 from proxyd.config.telemetry import TelemetrySection
 from proxyd.config.upstreams import EgressSection, TlsSection, UnknownSection
-from proxyd.config.values import Name, SecretName, TimeLimitOrNone
+from proxyd.reading import addresses
+from proxyd.reading.readers import Text, Whole
+from proxyd.reading.schema import Form
+from proxyd.reading.sections import Section
+from proxyd.reading.values import Name, SecretName, TimeLimitOrNone
 
 
 class StoreSection(Section):
@@ -68,3 +69,6 @@ class Document(Section):
     """How long exchanges may still take after SIGTERM."""
     upgrade_drain: TimeLimitOrNone = 3600.0
     """How long tunnels and exchanges of the former generation may go on after `proxyd upgrade`."""
+
+
+FORM: Final = Form(Document, "proxyd configuration")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from proxyd.config.schema import json_schema, resolve
+from proxyd.config.model import FORM
 
 _HEAD: Final = """\
 # Configuration reference
@@ -75,20 +75,20 @@ _FORMS: Final = {
 def reference_text() -> str:
     """Return the page: one table of keys for each section."""
     lines = [_HEAD.rstrip(), ""]
-    for path, node, depth in _sections("", json_schema(), 2):
+    for path, node, depth in _sections("", FORM.schema, 2):
         lines += [f"{'#' * depth} {_title(path)}", "", node.get("description", ""), ""]
         if path in _NOTES:
             lines += [_NOTES[path], ""]
         lines += ["| key | value | default | |", "|---|---|---|---|"]
         required = node.get("required", ())
-        lines += [_row(key, resolve(item), key in required) for key, item in node["properties"].items()]
+        lines += [_row(key, FORM.resolve(item), key in required) for key, item in node["properties"].items()]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
 def schema_text() -> str:
     """Return the JSON schema as it is shipped."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(FORM.schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def files(root: Path) -> dict[Path, str]:
@@ -122,7 +122,7 @@ def _sections(path: str, node: dict[str, Any], depth: int) -> Iterator[tuple[str
         if path == "access.rules[]" and key == "deny":  # the same conditions as allow
             continue
         below = f"{path}.{key}" if path else key
-        for inner, suffix in _maps(resolve(item)):
+        for inner, suffix in _maps(FORM.resolve(item)):
             yield from _sections(below + suffix, inner, min(depth + 1, 4) if path else 2)
 
 
@@ -132,11 +132,11 @@ def _maps(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
         yield node, ""
     elif "discriminator" in node:
         for tag, reference in node["discriminator"]["mapping"].items():
-            yield resolve({"$ref": reference}), f" (scheme: {tag})"
+            yield FORM.resolve({"$ref": reference}), f" (scheme: {tag})"
     elif isinstance(node.get("items"), dict):
-        yield from ((inner, "[]" + suffix) for inner, suffix in _maps(resolve(node["items"])))
+        yield from ((inner, "[]" + suffix) for inner, suffix in _maps(FORM.resolve(node["items"])))
     elif isinstance(node.get("additionalProperties"), dict):
-        yield from ((inner, ".NAME" + suffix) for inner, suffix in _maps(resolve(node["additionalProperties"])))
+        yield from ((inner, ".NAME" + suffix) for inner, suffix in _maps(FORM.resolve(node["additionalProperties"])))
 
 
 def _title(path: str) -> str:
@@ -151,7 +151,7 @@ def _row(key: str, node: dict[str, Any], required: bool) -> str:
 
 
 def _form(node: dict[str, Any]) -> str:
-    node = resolve(node)
+    node = FORM.resolve(node)
     if "discriminator" in node or "properties" in node:
         return "map"
     if node.get("format") in ("duration", "size"):

@@ -2,9 +2,6 @@
 
 from typing import Annotated, Final, Literal
 
-from proxyd.config import addresses, names
-from proxyd.config.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
-from proxyd.config.sections import Section
 from proxyd.core.limits import Overload, PoolLimits
 from proxyd.core.resilience import (
     AdaptiveConcurrency,
@@ -21,6 +18,9 @@ from proxyd.core.resilience import (
 )
 from proxyd.core.service import Endpoint
 from proxyd.core.units import DAY, HOUR, MILLISECOND, MINUTE
+from proxyd.reading import addresses, names
+from proxyd.reading.readers import QuantileOrSeconds, Seconds, Share, Text, Whole
+from proxyd.reading.sections import Section
 
 _ADAPTIVE: Final = AdaptiveConcurrency()
 _RETRY: Final = RetryPolicy()

@@ -6,8 +6,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from proxyd.config.problems import Mistake
 from proxyd.core.units import MIB
+from proxyd.reading.problems import Mistake
 
 MAX_BYTES: Final = 4 * MIB
 """Twenty times the system's own store."""

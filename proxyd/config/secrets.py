@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxyd.config import names
-from proxyd.config.readers import Seconds, Text
-from proxyd.config.sections import Section
-from proxyd.config.values import FilePath, Name, SecretName
 from proxyd.core.units import DAY, MILLISECOND, MINUTE
+from proxyd.reading import names
+from proxyd.reading.readers import Seconds, Text
+from proxyd.reading.sections import Section
+from proxyd.reading.values import FilePath, Name, SecretName
 
 
 class SecretSection(Section):

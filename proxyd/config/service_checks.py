@@ -3,17 +3,17 @@
 import math
 from typing import Any, Final
 
-from proxyd.config.addresses import base_url, endpoint, host_pattern
 from proxyd.config.discovery import check_discover
 from proxyd.config.limiting import check_limits
-from proxyd.config.names import header_name
-from proxyd.config.problems import Trail, describe
-from proxyd.config.quantities import duration, duration_text
-from proxyd.config.tree import Tree
 from proxyd.config.vendor_limits import check_vendor_limits
-from proxyd.config.views import child, entries, items, maps, parsed
 from proxyd.core.resilience import GRPC_CONDITIONS, AdaptiveConcurrency
 from proxyd.core.service import HostPattern, Timeouts
+from proxyd.reading.addresses import base_url, endpoint, host_pattern
+from proxyd.reading.names import header_name
+from proxyd.reading.problems import Trail, describe
+from proxyd.reading.quantities import duration, duration_text
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, entries, items, maps, parsed
 
 _ADAPTIVE: Final = AdaptiveConcurrency()
 WEB_PORTS: Final = (80, 443)

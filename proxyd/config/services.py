@@ -4,19 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxyd.config import addresses
-from proxyd.config.auth import AnyAuth
+from proxyd.catalog.auth import AnyAuth
 from proxyd.config.caching import CacheSection
 from proxyd.config.discovery import DiscoverSection
 from proxyd.config.fallback import FallbackSection
 from proxyd.config.idempotency import IdempotencySection
 from proxyd.config.limiting import LimitSection
-from proxyd.config.readers import Short, Text
 from proxyd.config.resilience import EndpointSection, ResilienceKeys
-from proxyd.config.sections import Section
 from proxyd.config.upstreams import PoolSection, TimeoutsSection
 from proxyd.config.vendor_limits import VendorLimitsSection
 from proxyd.core.service import BaseUrl, HostPattern
+from proxyd.reading import addresses
+from proxyd.reading.readers import Short, Text
+from proxyd.reading.sections import Section
 
 
 class ServiceKeys(Section):

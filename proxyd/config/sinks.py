@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from proxyd.config.problems import Trail, describe
-from proxyd.config.tree import Tree
-from proxyd.config.views import child, maps, table
 from proxyd.core.settings import SinkSettings
+from proxyd.reading.problems import Trail, describe
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, maps, table
 
 OWN_KEYS: Final = ("plugin", "name")
 ACCESS_LOG: Final = "access_log"

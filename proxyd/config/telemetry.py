@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from proxyd.config import names
-from proxyd.config.readers import Text, Whole
-from proxyd.config.sections import Section
-from proxyd.config.values import FilePath, Name
+from proxyd.reading import names
+from proxyd.reading.readers import Text, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.values import FilePath, Name
 
 
 class AccessLogSection(Section):

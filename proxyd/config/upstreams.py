@@ -4,11 +4,11 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from proxyd.config.readers import Whole
-from proxyd.config.sections import Section
-from proxyd.config.values import Cidr, Count, CountOrNone, FilePath, HeaderName, TimeLimit, TimeLimitOrNone
 from proxyd.core.limits import PoolLimits
 from proxyd.core.service import Timeouts as CoreTimeouts
+from proxyd.reading.readers import Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.values import Cidr, Count, CountOrNone, FilePath, HeaderName, TimeLimit, TimeLimitOrNone
 
 _TIMEOUTS: Final = CoreTimeouts()
 _POOL: Final = PoolLimits()

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from proxyd.config.problems import Trail
-from proxyd.config.readers import Seconds, Share, Whole
-from proxyd.config.sections import Section
-from proxyd.config.tree import Tree
-from proxyd.config.views import maps
 from proxyd.core.units import HOUR
 from proxyd.core.vendor import ACCOUNT_LIMIT, AtLimit, VendorLimits
+from proxyd.reading.problems import Trail
+from proxyd.reading.readers import Seconds, Share, Whole
+from proxyd.reading.sections import Section
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import maps
 
 _POLICY: Final = VendorLimits()
 

@@ -106,7 +106,7 @@ async def read(source: Source) -> Settings:
 def answer(source: Source) -> bytes:
     """Read the configuration in this process; return settings or mistakes for ``_settings``."""
     from proxyd.config.load import default_settings, load
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
 
     try:
         if source.path is None:

@@ -29,7 +29,7 @@ INTERNAL: Final = "@"
 """Begins the names of what proxyd keeps for itself; nobody else can use them."""
 
 _NAME: Final = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
-"""As the configuration writes names of secrets (proxyd.config.names)."""
+"""As the configuration writes names of secrets (proxyd.reading.names)."""
 _MAX_TEXT: Final = 4096
 
 KINDS: Final = ("file", "credential", "env", "passphrase")

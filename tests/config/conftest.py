@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config.load import load_text
-from proxyd.config.problems import ConfigError
+from proxyd.reading.problems import ConfigError
 
 STATE = Path("/var/lib/proxyd")
 RUNTIME = Path("/run/proxyd")

@@ -5,11 +5,11 @@ import msgpack
 import pytest
 
 from proxyd.config.load import load_text
-from proxyd.config.problems import ConfigError
 from proxyd.core.discovery import Discovery, Dns, ListFile, Slices, Srv
 from proxyd.core.plain import from_plain, to_plain
 from proxyd.core.service import Endpoint
 from proxyd.core.settings import Settings
+from proxyd.reading.problems import ConfigError
 
 FOLDER = Path("/etc/proxyd")
 

@@ -3,8 +3,8 @@ import os
 import pytest
 
 from proxyd.config.endpoint_list import MAX_BYTES, load_endpoints
-from proxyd.config.problems import ConfigError
 from proxyd.core.service import Endpoint
+from proxyd.reading.problems import ConfigError
 
 
 def load(tmp_path, text):

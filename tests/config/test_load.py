@@ -7,14 +7,14 @@ import pytest
 import trustme
 
 from proxyd.config.load import DEFAULT_NAME, default_settings, load, load_text
-from proxyd.config.problems import ConfigError
-from proxyd.config.tree import MAX_BYTES
 from proxyd.core.access import Access, Rule
 from proxyd.core.limits import Limits, PoolLimits
 from proxyd.core.plain import from_plain, to_plain
 from proxyd.core.service import Auth, AuthPart, BaseUrl, Endpoint, HostPattern, Service, Timeouts
 from proxyd.core.settings import AccessLog, SecretSource, Settings
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
+from proxyd.reading.problems import ConfigError
+from proxyd.reading.tree import MAX_BYTES
 from tests.config.conftest import LISTENERS, RUNTIME, STATE
 
 CONF = Path(__file__).parents[2] / "conf"

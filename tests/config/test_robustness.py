@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxyd.config.load import load_text
-from proxyd.config.problems import ConfigError, Problem
-from proxyd.config.schema import json_schema
+from proxyd.config.model import FORM
+from proxyd.reading.problems import ConfigError, Problem
 from tests.config.conftest import RUNTIME, STATE
 
 CONF = Path(__file__).parents[2] / "conf"
 EXAMPLES = [path.read_text() for path in sorted(CONF.glob("*.yaml"))]
-KEYS = sorted({key for node in (json_schema(), *json_schema()["$defs"].values()) for key in node["properties"]})
+KEYS = sorted({key for node in (FORM.schema, *FORM.schema["$defs"].values()) for key in node["properties"]})
 VALUES = [
     "2s",
     "64KiB",

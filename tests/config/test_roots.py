@@ -1,8 +1,8 @@
 import pytest
 import trustme
 
-from proxyd.config.problems import Mistake
 from proxyd.config.roots import MAX_BYTES, read_roots
+from proxyd.reading.problems import Mistake
 from tests.config.conftest import LISTENERS
 
 

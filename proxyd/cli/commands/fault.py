@@ -54,7 +54,7 @@ def _add_verb(verbs: Commands) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from proxyd.config.quantities import duration, size
+    from proxyd.reading.quantities import duration, size
 
     values: dict[str, Any] = {
         name: getattr(arguments, name)
@@ -102,7 +102,7 @@ def _share(text: str) -> float:
 
 
 def _read(option: str, reader: Any, value: Any) -> Any:
-    from proxyd.config.problems import Mistake
+    from proxyd.reading.problems import Mistake
 
     if value is None:
         return None

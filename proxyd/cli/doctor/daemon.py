@@ -116,7 +116,7 @@ def configuration(path: Path | None, state: Path, runtime: Path) -> tuple["Setti
     if path is None:
         return None, [ok("configuration", "no file to check (-c names one; proxyd init writes one)")]
     from proxyd.config.load import load
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
     from proxyd.vault.sources import exposure
 
     try:

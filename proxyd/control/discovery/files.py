@@ -22,7 +22,7 @@ Stamp = tuple[int, ...]
 async def follow(finder: ListFile, watch: Watch) -> None:
     """Tell ``watch`` what the file says, until cancelled."""
     from proxyd.config.endpoint_list import load_endpoints  # a parser that most configurations do not need here
-    from proxyd.config.problems import ConfigError
+    from proxyd.reading.problems import ConfigError
 
     seen: Stamp | None = None
     path = Path(finder.path)

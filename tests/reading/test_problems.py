@@ -1,4 +1,4 @@
-from proxyd.config.problems import MAX_PROBLEMS, ConfigError, Problem, describe, field_name, nearest, shown
+from proxyd.reading.problems import MAX_PROBLEMS, ConfigError, Problem, describe, field_name, nearest, shown
 
 
 def test_problems_are_printed_in_the_order_of_the_file_each_once():

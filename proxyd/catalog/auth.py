@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxyd.config import names
-from proxyd.config.readers import Text
-from proxyd.config.sections import Section
-from proxyd.config.values import HeaderName, Prefix, SecretName, UserName
+from proxyd.reading import names
+from proxyd.reading.readers import Text
+from proxyd.reading.sections import Section
+from proxyd.reading.values import HeaderName, Prefix, SecretName, UserName
 
 
 class AuthSection(Section):

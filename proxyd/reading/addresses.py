@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import idna
 
-from proxyd.config.problems import Mistake, kind_of
 from proxyd.core.authority import DEFAULT_PORTS, normalise_host, parse_authority
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern
 from proxyd.core.snapshot import UNIX
+from proxyd.reading.problems import Mistake, kind_of
 
 DEFAULT_GATEWAY: Final = f"{UNIX}gateway.sock"
 """Where a gateway listens that names no address; relative to the runtime folder."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from proxyd.config.problems import Mistake, kind_of
-from proxyd.config.quantities import DURATION_PATTERN, SIZE_PATTERN, duration, duration_text, size, size_text
 from proxyd.core.units import GIB
+from proxyd.reading.problems import Mistake, kind_of
+from proxyd.reading.quantities import DURATION_PATTERN, SIZE_PATTERN, duration, duration_text, size, size_text
 
 PERCENT_PATTERN: Final = r"^[0-9]{1,5}(\.[0-9]{1,3})?%$"
 QUANTILE_PATTERN: Final = r"^p[5-9][0-9](\.[0-9]{1,2})?$"

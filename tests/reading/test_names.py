@@ -1,7 +1,7 @@
 import pytest
 
-from proxyd.config import names
-from proxyd.config.problems import Mistake
+from proxyd.reading import names
+from proxyd.reading.problems import Mistake
 
 
 @pytest.mark.parametrize("text", ["tickets/token", "a", "A.b-c_d/1", "x" * 128])

@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from proxyd.config.problems import Mistake, kind_of
 from proxyd.core.fallback import MAX_BODY
 from proxyd.core.units import KIB
+from proxyd.reading.problems import Mistake, kind_of
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"

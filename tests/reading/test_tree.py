@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from proxyd.config.problems import ConfigError, Place
-from proxyd.config.tree import MAX_BYTES, MAX_HINTS, MAX_NODES, read
+from proxyd.reading.problems import ConfigError, Place
+from proxyd.reading.tree import MAX_BYTES, MAX_HINTS, MAX_NODES, read
 
 
 def value_of(text):
@@ -105,8 +105,8 @@ def test_keys_are_text_whatever_they_look_like():
         ("a: b: c\n", "1:5: not YAML: mapping values are not allowed in this context"),
         ("a: *x\n", "1:4: not YAML: found undefined alias"),
         ("--- a\n--- b\n", "2:1: not YAML: expected a single document in the stream, but found another document"),
-        ("", "1:1: the file is empty; the section listeners is needed"),
-        ("# nothing\n", "1:1: the file is empty; the section listeners is needed"),
+        ("", "1:1: the file is empty; something is needed"),
+        ("# nothing\n", "1:1: the file is empty; something is needed"),
         ("a: é\nb: \x07\n", "2:4: control characters are not allowed (character #x0007)"),
         ("a: \ud800\n", "1:4: a lone surrogate is not text"),
     ],

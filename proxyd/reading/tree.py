@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from proxyd.config.problems import ConfigError, Place, Problem, Trail, field_name, nearest, shown
 from proxyd.core.units import MIB
+from proxyd.reading.problems import ConfigError, Place, Problem, Trail, field_name, nearest, shown
 
 MAX_BYTES: Final = 8 * MIB
 MAX_DEPTH: Final = 32
@@ -84,8 +84,11 @@ class Tree:
         return place.line if place else 0
 
 
-def read(text: str, file: str) -> Tree:
-    """Read YAML ``text``; ConfigError for what leaves nothing to look at, ``Tree.problems`` for the rest."""
+def read(text: str, file: str, least: str = "something") -> Tree:
+    """Read YAML ``text``; ConfigError for what leaves nothing to look at, ``Tree.problems`` for the rest.
+
+    ``least`` says what an empty file lacks.
+    """
     tree = Tree(file)
     try:
         size = len(text.encode())
@@ -101,7 +104,7 @@ def read(text: str, file: str) -> Tree:
         before = text.encode()[: error.position].decode(errors="replace")
         raise _refused(file, _place_of(before), f"{error.reason} (character #x{error.character:04x})") from None
     if node is None:
-        raise _refused(file, Place(1, 1), "the file is empty; the section listeners is needed")
+        raise _refused(file, Place(1, 1), f"the file is empty; {least} is needed")
     tree.value = _Construction(tree).value(node, ())
     return tree
 

@@ -1,7 +1,7 @@
 import pytest
 
-from proxyd.config.problems import Mistake
-from proxyd.config.quantities import duration, duration_text, size, size_text
+from proxyd.reading.problems import Mistake
+from proxyd.reading.quantities import duration, duration_text, size, size_text
 
 
 @pytest.mark.parametrize(

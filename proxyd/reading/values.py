@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from proxyd.config import addresses, names
-from proxyd.config.readers import Seconds, Text, Whole
 from proxyd.core.units import DAY, MILLISECOND
+from proxyd.reading import addresses, names
+from proxyd.reading.readers import Seconds, Text, Whole
 
 Name = Annotated[str, Text(names.name, "name", names.NAME_PATTERN)]
 SecretName = Annotated[str, Text(names.name, "secret", names.NAME_PATTERN)]

@@ -1,6 +1,5 @@
 """Durations and sizes in a configuration file (core.quantities), their mistakes as mistakes of the file."""
 
-from proxyd.config.problems import Mistake
 from proxyd.core import quantities
 from proxyd.core.quantities import (
     DURATION_PATTERN,
@@ -10,6 +9,7 @@ from proxyd.core.quantities import (
     duration_text,
     size_text,
 )
+from proxyd.reading.problems import Mistake
 
 __all__ = [
     "DURATION_PATTERN",

@@ -5,11 +5,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from proxyd.config.model import Document
-from proxyd.config.problems import Trail, describe, kind_of, shown
-from proxyd.config.schema import known_keys, nodes_at, words
-from proxyd.config.tree import Tree
-from proxyd.config.views import has
+from proxyd.reading.problems import Trail, describe, kind_of, shown
+from proxyd.reading.schema import Form, M
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import has
 
 _SWITCHES: Final = dict.fromkeys(("yes", "on", "y", "True", "1"), "true") | dict.fromkeys(
     ("no", "off", "n", "0"), "false"
@@ -25,16 +24,16 @@ _SHAPES: Final = {
 }
 
 
-def validate(tree: Tree) -> Document | None:
-    """Return the validated document, or None when it has mistakes, which are then in ``tree.problems``."""
+def validate(tree: Tree, form: Form[M]) -> M | None:
+    """Return the validated ``form.model``, or None when it has mistakes, which are then in ``tree.problems``."""
     nothing = _report_nothing(tree, tree.value, ())
     try:
-        return Document.model_validate(tree.value)
+        return form.model.model_validate(tree.value)
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             trail = _trail(detail["loc"], tree.value, detail["type"])
             if trail not in nothing:
-                _report(tree, trail, detail)
+                _report(tree, form, trail, detail)
         return None
 
 
@@ -52,25 +51,25 @@ def _report_nothing(tree: Tree, value: Any, trail: Trail) -> set[Trail]:
     return set()
 
 
-def _report(tree: Tree, trail: Trail, detail: ErrorDetails) -> None:
+def _report(tree: Tree, form: Form[Any], trail: Trail, detail: ErrorDetails) -> None:
     kind = detail["type"]
     value = _value_at(tree.value, trail)
     if kind == "extra_forbidden":
-        tree.add(trail, _unknown_key(tree, trail), at_key=True)
+        tree.add(trail, _unknown_key(tree, form, trail), at_key=True)
     elif kind == "missing":
-        tree.add(trail, _missing(trail, tree.value))
+        tree.add(trail, _missing(form, trail, tree.value))
     elif kind == "union_tag_not_found":
         tag = (*trail, "scheme")
         if isinstance(value, dict) and "scheme" in value:
-            tree.add(tag, _not_a_word(tree, tag, value["scheme"]))
+            tree.add(tag, _not_a_word(tree, form, tag, value["scheme"]))
         else:
-            tree.add(tag, describe("the key is missing", _one_of(words(trail, tree.value))))
+            tree.add(tag, describe("the key is missing", _one_of(form.words(trail, tree.value))))
     elif kind == "union_tag_invalid":
-        choices = words(trail, tree.value)
+        choices = form.words(trail, tree.value)
         scheme = value.get("scheme") if isinstance(value, dict) else None
         tree.add((*trail, "scheme"), describe("not a known word", _one_of(choices), tree.nearest(scheme, choices)))
     elif kind == "literal_error":
-        tree.add(trail, _not_a_word(tree, trail, value))
+        tree.add(trail, _not_a_word(tree, form, trail, value))
     elif kind == "too_short":
         tree.add(trail, "the list is empty; give it an item or leave the key out")
     elif kind in _SHAPES:
@@ -81,21 +80,21 @@ def _report(tree: Tree, trail: Trail, detail: ErrorDetails) -> None:
         tree.add(trail, str(reason) if reason is not None else detail["msg"], at_key=detail["loc"][-1:] == ("[key]",))
 
 
-def _unknown_key(tree: Tree, trail: Trail) -> str:
+def _unknown_key(tree: Tree, form: Form[Any], trail: Trail) -> str:
     key = trail[-1]
     if key == "<<":
         return "merge keys are no part of YAML 1.2; write the keys out"
-    choices = known_keys(trail[:-1], tree.value)
+    choices = form.known_keys(trail[:-1], tree.value)
     return describe(f"unknown key '{shown(str(key))}'", _one_of(choices), tree.nearest(key, choices))
 
 
-def _missing(trail: Trail, document: Any) -> str:
-    about = next((node["description"] for node in nodes_at(trail, document) if "description" in node), "")
+def _missing(form: Form[Any], trail: Trail, document: Any) -> str:
+    about = next((node["description"] for node in form.nodes_at(trail, document) if "description" in node), "")
     return f"the key is missing: {about}" if about else "the key is missing"
 
 
-def _not_a_word(tree: Tree, trail: Trail, value: object) -> str:
-    choices = words(trail, tree.value)
+def _not_a_word(tree: Tree, form: Form[Any], trail: Trail, value: object) -> str:
+    choices = form.words(trail, tree.value)
     return describe("not a known word", _one_of(choices), tree.nearest(value, choices))
 
 
@@ -105,13 +104,13 @@ def _one_of(choices: list[str]) -> str:
 
 def _trail(location: tuple[int | str, ...], document: Any, kind: str) -> Trail:
     """Return pydantic's ``location`` as a trail in the document: no union tags, no steps that it made up."""
-    if location[:1] == ("services",) and location[2:3] == ("auth",) and len(location) > 3:
-        location = location[:3] + location[4:]  # the tag of the union of schemes
     trail: list[str | int] = []
     value = document
     for index, step in enumerate(location):
         if has(value, step):
             value = value[step]
+        elif isinstance(value, dict) and value.get("scheme") == step and index < len(location) - 1:
+            continue  # the tag of a union
         elif kind != "missing" or index < len(location) - 1:
             break
         trail.append(step)

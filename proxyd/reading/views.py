@@ -6,7 +6,7 @@ Checks use these instead of models, so that one mistake does not hide another.
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from proxyd.config.problems import Mistake, Trail
+from proxyd.reading.problems import Mistake, Trail
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 import pytest
 
-from proxyd.config.addresses import (
+from proxyd.core.service import BaseUrl, Endpoint, HostPattern
+from proxyd.reading.addresses import (
     base_url,
     cidr,
     endpoint,
@@ -11,8 +12,7 @@ from proxyd.config.addresses import (
     url_path,
     web_origin,
 )
-from proxyd.config.problems import Mistake
-from proxyd.core.service import BaseUrl, Endpoint, HostPattern
+from proxyd.reading.problems import Mistake
 
 
 @pytest.mark.parametrize(
