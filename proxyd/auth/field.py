@@ -15,6 +15,7 @@ class FieldInjector:
     """Puts computed fields in place of the client's own."""
 
     query_names: tuple[bytes, ...] = ()
+    signs = False
 
     def __init__(self, fields: frozenset[bytes], secret_names: tuple[str, ...], build: Build) -> None:
         self.fields = fields

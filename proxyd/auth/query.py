@@ -12,6 +12,7 @@ class QueryInjector:
     """Appends parameters to the query."""
 
     fields: frozenset[bytes] = frozenset()
+    signs = False
 
     def __init__(self, auth: Auth) -> None:
         self._parts = [(part.name.encode("utf-8"), part.prefix.encode("utf-8"), part.secret) for part in auth.parts]

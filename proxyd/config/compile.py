@@ -137,7 +137,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None, fo
         endpoints=tuple(item.compiled() for item in section.endpoints),
         insecure=section.insecure,
         encoded_slash=section.encoded_slash,
-        auth=_auth(section.auth) if section.auth else None,
+        auths=(_auth(section.auth),) if section.auth else (),
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),
         resilience=section.resilience(_pool(section.pool)),

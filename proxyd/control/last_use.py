@@ -65,7 +65,4 @@ class LastUse:
 
 def secret_names(service: Service) -> set[str]:
     """Return the names of a service's secrets."""
-    auth = service.auth
-    if auth is None:
-        return set()
-    return {part.secret for part in auth.parts} | ({auth.user_secret} if auth.user_secret else set())
+    return {name for auth in service.auths for name in auth.secret_names}

@@ -96,16 +96,15 @@ def pattern_text(pattern: HostPattern) -> str:
 
 
 def _overview(control: Controller, service: Service, requests: Tally[str], errors: Tally[str]) -> dict[str, Any]:
-    auth = service.auth
     base = service.base
     host = f"[{base.host}]" if ":" in base.host else base.host
-    names = [part.secret for part in auth.parts] + ([auth.user_secret] if auth.user_secret else []) if auth else []
+    names = dict.fromkeys(name for auth in service.auths for name in auth.secret_names)
     return {
         "name": service.name,
         "hosts": [pattern_text(pattern) for pattern in service.hosts],
         "base_url": f"{base.scheme}://{host}:{base.port}{base.path}",
         "endpoints": [f"{endpoint.host}:{endpoint.port}" for endpoint in service.endpoints],
-        "auth": auth.scheme if auth else None,
+        "auth": service.auths[0].scheme if service.auths else None,
         "secrets": [{"name": name, "state": _state(control.secrets.get(name))} for name in names],
         "requests": requests[service.name],
         "errors": errors[service.name],

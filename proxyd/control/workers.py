@@ -25,6 +25,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetCredentials,
     SetFaults,
     SetHealth,
     SetKey,
@@ -45,6 +46,7 @@ Down = (
     ApplySnapshot
     | SetListener
     | SetCredential
+    | SetCredentials
     | InstallLeaf
     | SetHealth
     | SetFaults
@@ -284,6 +286,8 @@ def _key(message: Down) -> Key:
             return type(message).__name__, str(number)
         case SetLease(service, limit, name):
             return "SetLease", f"{service} {limit} {name}"
+        case SetCredentials(values):
+            return "SetCredentials", " ".join(values)
         case ApplySnapshot() | SetFaults() | SetOverrides():
             return type(message).__name__, ""
 

@@ -1,12 +1,13 @@
 """One exchange, and who asked for it."""
 
+import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.headers import Headers
-from proxyd.core.message import Request, Response
+from proxyd.core.message import Body, Request, Response
 
 if TYPE_CHECKING:
     from proxyd.core.facade import Facade
@@ -79,6 +80,8 @@ class Injector(Protocol):
     query_names: tuple[bytes, ...]
     """Query parameters that it owns, not encoded."""
     secret_names: tuple[str, ...]
+    signs: bool
+    """Whether it is a Signer, whose ``sign`` is called in place of ``apply``."""
 
     def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
         """Return headers and path with the credential in its place and the client's own removed."""
@@ -90,6 +93,61 @@ class Injector(Protocol):
 
     def masks(self, values: Mapping[str, bytes]) -> tuple[bytes, ...]:
         """Return the byte strings that would give the secret away in a response."""
+        ...
+
+
+class BodyUse(enum.Enum):
+    """What a scheme needs of a request's body."""
+
+    NONE = "none"
+    """It goes as it comes."""
+    WHOLE = "whole"
+    """All of it, in memory, before the first attempt: to sign its hash, or to put something into it."""
+    CODED = "coded"
+    """It is wrapped, and goes piece by piece (``Signer.wrap``)."""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One attempt's request as a scheme that signs or places sees and changes it."""
+
+    method: bytes
+    scheme: bytes
+    host: bytes
+    """The Host field as it will be sent."""
+    headers: Headers
+    """Never changed in place: other attempts have the same list."""
+    path: bytes
+    """Path and query."""
+    body: bytes | None
+    """The whole body where the scheme asked for it, else None. A changed one goes out in its place."""
+    length: int | None
+    """Bytes of a body that is not in ``body``; None: the end will tell."""
+    now: float
+    """Unix time."""
+
+
+class Signer(Injector, Protocol):
+    """A scheme that needs more of a request than its fields. Errors of ``sign`` are those of ``apply``."""
+
+    def use_of_body(self, request: Request) -> BodyUse:
+        """Say what is needed of this request's body."""
+        ...
+
+    def wrap(self, request: Request) -> Body:
+        """Return the body that goes in the client's place; asked for where the use is CODED, once per exchange."""
+        ...
+
+    def is_presigned(self, request: Request) -> bool:
+        """Whether the URL carries a signature of its own."""
+        ...
+
+    def sign(self, outgoing: Outgoing, values: Mapping[str, bytes]) -> None:
+        """Put the credential into one attempt; what the client's own tools signed is removed."""
+        ...
+
+    def heard(self, response: Response, now: float) -> bool:
+        """Learn from an answer (the vendor's clock); whether the same request would be signed better now."""
         ...
 
 
@@ -127,6 +185,7 @@ class Exchange:
         "lookup",
         "mode",
         "nursery",
+        "payload",
         "peer",
         "permits",
         "queue_seconds",
@@ -171,6 +230,8 @@ class Exchange:
         """The chosen credential; None where none is due."""
         self.secrets: tuple[bytes, ...] = ()
         """Secret bytes that the last attempt carried, for masking. Never printed."""
+        self.payload: bytes | None = None
+        """The client's whole request body, where the credential needs it; each attempt makes its own of it."""
         self.response: Response | None = None
         self.response_started = False
         """A response head is on its way: from here an error can only cut the stream."""

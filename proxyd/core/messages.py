@@ -46,6 +46,19 @@ class SetCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCredentials:
+    """The values of one renewal that belong together, by name: all are used from the same instant on.
+
+    A value of None cannot be had, and ``why`` says so. ``expires``: Unix time after which they are useless, 0: unknown.
+    """
+
+    values: dict[str, bytes | None]
+    why: str = ""
+    serial: int = 0
+    expires: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class InstallLeaf:
     """A leaf for interception: PEM chain (leaf, intermediate) and PKCS#8 PEM key, or why there is none."""
 
@@ -162,6 +175,30 @@ class Refused:
 
     version: int
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRefused:
+    """A vendor refused what these secrets' values of ``serial`` made: is there a better one?
+
+    Answered by SetCredentials, with a higher serial also where there is none.
+    """
+
+    names: list[str]
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantToken:
+    """A token for a scope that a challenge names; answered by SetCredentials with the name ``NAME#SCOPE``.
+
+    ``realm`` and ``audience`` are what the challenge said; control asks none but the source's own hosts.
+    """
+
+    name: str
+    scope: str
+    realm: str = ""
+    audience: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,9 +453,10 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 """Messages with a fixed number of descriptors; Bound carries one per listener."""
 
 Message = (
-    ApplySnapshot | SetListener | SetCredential | InstallLeaf | SetHealth | SetFaults | SetOverrides | SetLease | SetKey
-    | Drain | Query | Ready | Applied | Refused | CredentialApplied | Events | Stats | WantLeaf | WantLease | WantKey
-    | KeySettled | Answer
+    ApplySnapshot | SetListener | SetCredential | SetCredentials | InstallLeaf | SetHealth | SetFaults | SetOverrides
+    | SetLease | SetKey | Drain | Query
+    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Events | Stats | WantLeaf
+    | WantLease | WantKey | KeySettled | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt

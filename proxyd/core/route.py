@@ -1,13 +1,14 @@
 """A route: what the snapshot says of one service (or of all unknown hosts), compiled for the hot path."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Injector, Peer
 from proxyd.core.limits import PoolLimits
-from proxyd.core.message import Response
-from proxyd.core.service import Service, Timeouts, Version
+from proxyd.core.message import Request, Response
+from proxyd.core.service import Auth, Service, Timeouts, Version
 
 
 class Judge(Protocol):
@@ -31,6 +32,27 @@ class Judge(Protocol):
     def tunnel(self, peer: Peer, host: str, port: int) -> bool:
         """Whether an opaque tunnel is allowed: a rule that looks into requests cannot allow what it cannot see."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A compiled credential, and where within its service it applies."""
+
+    injector: Injector
+    auth: Auth
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it applies to every request of the service."""
+        return not self.auth.hosts and not self.auth.paths
+
+    def covers(self, request: Request) -> bool:
+        """Whether it applies to this one."""
+        auth = self.auth
+        authority = request.authority
+        if auth.hosts and not any(one.matches(authority.host, authority.port, any_port=True) for one in auth.hosts):
+            return False
+        return not auth.paths or request.path.startswith(tuple(prefix.encode("utf-8") for prefix in auth.paths))
 
 
 class Filter:
@@ -125,12 +147,11 @@ class Route:
         "cells",
         "chain",
         "checks_paths",
+        "choices",
         "cluster",
         "fallback",
         "gates",
-        "injector",
         "judge",
-        "keep_own",
         "name",
         "pool",
         "pools",
@@ -149,12 +170,12 @@ class Route:
         self.judge = judge
         self.checks_paths = judge.judges_paths or (service is not None and bool(service.base.path))
         """Ambiguous paths are refused where a path rule or a base path applies."""
-        self.injector: Injector | None = None
+        self.choices: tuple[Choice, ...] = ()
+        """The service's credentials, in order of preference."""
         self.propagate = timeouts.propagate.encode("ascii")
         """Field that carries an attempt's remaining time; empty: none."""
         self.protocol: str = (service.protocol if service is not None else Version.HTTP1).value
         """A value of Version; a string, since those are hashed and compared without a call."""
-        self.keep_own = service is not None and service.auth is not None and service.auth.keep
         self.chain: Chain = Chain([])
         self.alternate: Chain = Chain([])
         """The chain of an exchange with this service in place of another one, where some service falls back on it."""

@@ -9,6 +9,7 @@ from proxyd.core.idempotency import IdempotencyPolicy
 from proxyd.core.limiting import Limit
 from proxyd.core.limits import PoolLimits
 from proxyd.core.resilience import Resilience
+from proxyd.core.units import MIB
 from proxyd.core.vendor import VendorLimits
 
 
@@ -112,14 +113,46 @@ class Auth:
     """How a service's credential is presented. ``scheme`` is a key of proxyd.auth's registry."""
 
     scheme: str
-    """``bearer``, ``basic``, ``header`` (one or more) or ``query``."""
-    parts: tuple[AuthPart, ...]
+    """``bearer``, ``basic``, ``header`` (one or more), ``query``, or one that signs or places."""
+    parts: tuple[AuthPart, ...] = ()
     user: str = ""
     """``basic``: the user name in clear."""
     user_secret: str = ""
     """``basic``: the secret that holds the user name, where it is one."""
     keep: bool = False
     """Pass the client's own credential on instead when it sends one."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Fields of a scheme that signs, each with the name of its secret: ``("access_key_id", "aws/id")``."""
+    options: tuple[tuple[str, str], ...] = ()
+    """What such a scheme is told in clear: ``("region", "eu-central-1")``."""
+    hosts: tuple[HostPattern, ...] = ()
+    """Where within the service it applies; empty: everywhere."""
+    paths: tuple[str, ...] = ()
+    """Prefixes of paths where it applies; empty: everywhere."""
+    strip: tuple[str, ...] = ()
+    """Further request header fields of the client that are removed, lower case."""
+    strip_query: tuple[str, ...] = ()
+    """Further query parameters of the client that are removed."""
+    presigned: bool = False
+    """A URL that carries a signature of its own passes untouched; else it is refused."""
+    max_body: int = 8 * MIB
+    """Bytes of a request body that are held at most, where a scheme signs or changes it."""
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Names of all its secrets, each once."""
+        names = [self.user_secret, *(part.secret for part in self.parts), *(name for _, name in self.secrets)]
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedVersion:
+    """The version of a vendor's API that is asked for where the client asks for none."""
+
+    name: str
+    """A header field, lower case, or a query parameter."""
+    value: str
+    in_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +168,9 @@ class Service:
     """A credential may go over plain http, and non-TLS bytes are served after CONNECT."""
     encoded_slash: bool = False
     """``%2F`` within a path segment is legitimate (GitLab, npm)."""
-    auth: Auth | None = None
+    auths: tuple[Auth, ...] = ()
+    """How its credential is presented: the first that applies to a request's host and path, or none."""
+    version: PinnedVersion | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
     resilience: Resilience = field(default_factory=Resilience)

@@ -35,6 +35,26 @@ class SecretSource:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSource:
+    """How a service's short-lived tokens are had: a flow of proxyd.tokens, what it asks, and with which secrets."""
+
+    name: str
+    """``token:SERVICE``. Workers know what comes of it as secrets: this name, or this name, ``/`` and a field."""
+    service: str
+    flow: str
+    url: str = ""
+    """Where the issuer is asked; empty where the flow knows."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Fields of the flow, each with the name of its secret."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Fields that are no secret."""
+    hosts: tuple[str, ...] = ()
+    """Hosts of the issuer: the secrets go to these and to no others."""
+    line: int = 0
+    """Line in the configuration, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
 class VaultKey:
     """Where the key of the vault is: one of these, or none for the order that proxyd.vault.keys describes."""
 
@@ -108,6 +128,7 @@ class Settings:
     listeners: tuple[Listener, ...]
     services: tuple[Service, ...] = ()
     secrets: tuple[SecretSource, ...] = ()
+    tokens: tuple[TokenSource, ...] = ()
     access: Access | None = None
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)

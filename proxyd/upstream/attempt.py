@@ -1,7 +1,8 @@
 """One attempt at an exchange: pool, credential, connection, round trip. What is repeated stands in ``router``."""
 
+import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import trio
 from trio import current_time
@@ -9,10 +10,10 @@ from trio.lowlevel import spawn_system_task
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError
-from proxyd.core.exchange import Exchange, Injector
+from proxyd.core.exchange import Exchange, Injector, Outgoing, Signer
 from proxyd.core.headers import Headers, is_grpc, without
 from proxyd.core.limits import Limits
-from proxyd.core.message import HTTP2, Request, Response
+from proxyd.core.message import HTTP2, BytesBody, Request, Response
 from proxyd.core.service import Endpoint, Version
 from proxyd.net.stream import NEVER
 from proxyd.upstream import grpc, http1, http2
@@ -143,13 +144,35 @@ class Attempts:
             if not secure and not (service is not None and service.insecure):
                 raise _misconfigured("a credential never goes over plain http unless the service says `insecure: true`")
             try:
-                headers, path = injector.apply(headers, path, self._secrets.values)
+                if injector.signs:
+                    headers, path = self._sign(exchange, cast(Signer, injector), host)
+                else:
+                    headers, path = injector.apply(headers, path, self._secrets.values)
                 exchange.secrets = self._secrets.masks(injector)
             except KeyError as error:
                 raise self._missing(str(error.args[0])) from None
             except ValueError as error:
                 raise _misconfigured(str(error)) from None
         return pool, host, headers, path
+
+    def _sign(self, exchange: Exchange, signer: Signer, host: bytes) -> tuple[Headers, bytes]:
+        """Return headers and path of an attempt that is signed; a body that the scheme changed goes out with it."""
+        request = exchange.request
+        payload = exchange.payload
+        made = Outgoing(
+            request.method,
+            request.scheme,
+            host,
+            request.headers,
+            request.path,
+            payload,
+            request.body.length,
+            time.time(),
+        )
+        signer.sign(made, self._secrets.values)
+        if made.body is not payload and made.body is not None:
+            request.body = BytesBody(made.body)
+        return made.headers, made.path
 
     def _pool(
         self, exchange: Exchange, authority: Authority, state: EndpointState | None, protocol: str, *, secure: bool

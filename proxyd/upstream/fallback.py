@@ -246,10 +246,10 @@ def _twin(exchange: Exchange, route: Route) -> Exchange | None:
         return None
     request = copy.copy(exchange.request)
     request.body.rewind()
-    injector = exchange.route.injector
-    owned: frozenset[bytes] = injector.fields if injector is not None else frozenset()
-    request.headers = without(headers, PRIVATE | CONDITIONS | owned)
-    request.path = _without_parameters(path, injector.query_names) if injector is not None else path
+    injectors = [choice.injector for choice in exchange.route.choices]
+    request.headers = without(headers, PRIVATE | CONDITIONS | frozenset().union(*(one.fields for one in injectors)))
+    parameters = [name for one in injectors for name in one.query_names]
+    request.path = _without_parameters(path, parameters) if parameters else path
     request.scheme = service.base.scheme.encode("ascii")
     request.authority = Authority(service.base.host, service.base.port, _is_ip(service.base.host))
     twin = Exchange(exchange.peer, exchange.snapshot, request, current_time(), exchange.mode)

@@ -17,7 +17,7 @@ from proxyd.core.counts import REQUESTS, Row
 from proxyd.core.exchange import Exchange
 from proxyd.core.fault import Fault
 from proxyd.core.headers import Headers
-from proxyd.core.route import Chain, Filter, Judge, Route
+from proxyd.core.route import Chain, Choice, Filter, Judge, Route
 from proxyd.core.service import Service
 from proxyd.core.snapshot import ListenerMode, Snapshot
 from proxyd.core.view import View
@@ -183,8 +183,8 @@ class Assembly:
             route.cluster = self._clusters[service.name]
             route.gates = self._limits.per_attempt(service) or None
             route.vendor = self._limits.vendor(service)
-        if service is not None and service.auth is not None:
-            route.injector = compile_auth(service.auth)
+        if service is not None:
+            route.choices = tuple(Choice(compile_auth(auth), auth) for auth in service.auths)
         self._compile(snapshot, route)
         return route
 
@@ -213,8 +213,8 @@ class Assembly:
         before = self._limits.before_cache(route.service) if route.service is not None else Gates([])
         if before:
             filters.append(LimitFilter(before))
-        if route.injector is not None:
-            filters.append(CredentialFilter())
+        if route.choices:
+            filters.append(CredentialFilter(route.choices))
         if route.service is not None and route.service.idempotency is not None and self._keys is not None:
             filters.append(IdempotencyFilter(self._keys, route.service))
         policy = route.service.cache if route.service is not None else None
@@ -226,7 +226,7 @@ class Assembly:
         admission = self._admissions.get(route.name)
         if admission is not None:
             filters.append(ConcurrencyFilter(route.name, admission))
-        if route.injector is not None:  # what is kept is masked already
+        if route.choices:  # what is kept is masked already
             masked = self._meter.counter(metrics.MASKED, route.name)
             filters.append(ReflectionFilter(snapshot.limits.mask_bytes, masked.add, snapshot.limits.buffered_bytes))
         return filters

@@ -18,6 +18,7 @@ from proxyd.core.messages import (
     Applied,
     ApplySnapshot,
     CredentialApplied,
+    CredentialRefused,
     Drain,
     InstallLeaf,
     KeySettled,
@@ -26,6 +27,7 @@ from proxyd.core.messages import (
     Ready,
     Refused,
     SetCredential,
+    SetCredentials,
     SetFaults,
     SetHealth,
     SetKey,
@@ -35,6 +37,7 @@ from proxyd.core.messages import (
     WantKey,
     WantLeaf,
     WantLease,
+    WantToken,
 )
 from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
@@ -44,7 +47,18 @@ from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events as EventQueue
 
 FROM_CONTROL: Final = frozenset(
-    {ApplySnapshot, SetListener, SetCredential, InstallLeaf, SetHealth, SetFaults, SetOverrides, SetLease, SetKey}
+    {
+        ApplySnapshot,
+        SetListener,
+        SetCredential,
+        SetCredentials,
+        InstallLeaf,
+        SetHealth,
+        SetFaults,
+        SetOverrides,
+        SetLease,
+        SetKey,
+    }
     | {Drain, Query}
 )
 FROM_SUPERVISOR: Final = frozenset({Adopt, Drain})
@@ -55,7 +69,7 @@ MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
 
 
-Want = WantLeaf | WantLease | WantKey | KeySettled
+Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken
 
 
 class Subject(Protocol):
@@ -71,6 +85,10 @@ class Subject(Protocol):
 
     def set_credential(self, message: SetCredential) -> None:
         """Use this value from now on."""
+        ...
+
+    def set_credentials(self, message: SetCredentials) -> None:
+        """Use these values, which belong together, from now on."""
         ...
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
@@ -131,6 +149,11 @@ class Links:
 
     def want_key(self, message: WantKey | KeySettled) -> None:
         """Ask control about an idempotency key, or tell it; where there is no room it is said again."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._wants_out.send_nowait(message)
+
+    def want_token(self, message: CredentialRefused | WantToken) -> None:
+        """Ask control for another token; where there is no room it is asked again."""
         with contextlib.suppress(trio.WouldBlock):
             self._wants_out.send_nowait(message)
 
@@ -212,6 +235,8 @@ class Links:
         elif isinstance(message, SetCredential):
             subject.set_credential(message)
             return CredentialApplied(message.name, message.serial)
+        elif isinstance(message, SetCredentials):
+            subject.set_credentials(message)
         elif isinstance(message, InstallLeaf):
             subject.install_leaf(message)
         elif isinstance(message, SetHealth):

@@ -18,7 +18,16 @@ from proxyd.core import metrics
 from proxyd.core.counts import Row, SharedCounts
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.exchange import Exchange, Peer
-from proxyd.core.messages import InstallLeaf, SetCredential, SetFaults, SetHealth, SetKey, SetLease, SetOverrides
+from proxyd.core.messages import (
+    InstallLeaf,
+    SetCredential,
+    SetCredentials,
+    SetFaults,
+    SetHealth,
+    SetKey,
+    SetLease,
+    SetOverrides,
+)
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
@@ -167,6 +176,11 @@ class Worker:
         secrets.set(message.name, message.value, message.why, message.former)
         if message.value is None and removed is not None:
             self._revoker.revoke(secrets.values, message.name, removed)
+
+    def set_credentials(self, message: SetCredentials) -> None:
+        """Use these values, which belong together, from the next attempt on."""
+        for name, value in message.values.items():
+            self.set_credential(SetCredential(name, value, message.why, message.serial))
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""

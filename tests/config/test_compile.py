@@ -29,7 +29,7 @@ def test_schemes(settings_of, auth, compiled):
     text = (
         f"{LISTENERS}services: {{s: {{hosts: [s.example], auth: {auth}}}}}\nsecrets: {{a: {{env: A}}, b: {{env: B}}}}\n"
     )
-    assert settings_of(text).services[0].auth == compiled
+    assert settings_of(text).services[0].auths == (compiled,)
 
 
 def test_the_folder_of_published_certificates_is_relative_to_the_runtime_folder(settings_of):

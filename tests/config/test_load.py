@@ -42,7 +42,7 @@ def test_the_example_of_the_contract_means_what_it_says(tmp_path, roots_file):
                 hosts=(HostPattern("api.tickets.example"),),
                 base=BaseUrl("https", "api.tickets.example", 443, "/v2"),
                 endpoints=(Endpoint("127.0.0.1", 8443),),
-                auth=Auth("bearer", (AuthPart("authorization", "tickets/token"),)),
+                auths=(Auth("bearer", (AuthPart("authorization", "tickets/token"),)),),
                 timeouts=Timeouts(connect=2.0, first_byte=10.0, total=30.0),
             ),
             Service(
@@ -50,7 +50,7 @@ def test_the_example_of_the_contract_means_what_it_says(tmp_path, roots_file):
                 hosts=(HostPattern("127.0.0.1", 9000),),
                 base=BaseUrl("http", "127.0.0.1", 9000),
                 insecure=True,
-                auth=Auth("header", (AuthPart("x-api-key", "plain/key"),)),
+                auths=(Auth("header", (AuthPart("x-api-key", "plain/key"),)),),
             ),
         ),
         secrets=(

@@ -47,8 +47,8 @@ def listener(name="apps", address="127.0.0.1:0", mode=ListenerMode.FORWARD, **op
 
 def service(name, *hosts, secret=""):
     patterns = tuple(HostPattern(host.removeprefix("*."), None, host.startswith("*.")) for host in hosts)
-    auth = Auth("bearer", (AuthPart("authorization", secret),)) if secret else None
-    return Service(name, patterns, BaseUrl("https", hosts[0].removeprefix("*."), 443), auth=auth)
+    auths = (Auth("bearer", (AuthPart("authorization", secret),)),) if secret else ()
+    return Service(name, patterns, BaseUrl("https", hosts[0].removeprefix("*."), 443), auths=auths)
 
 
 def settings(*services, listeners=None, **options):

@@ -738,7 +738,7 @@ async def test_connection_must_not_name_the_credentials_field() -> None:
         open_origin(tls=server_context(HOST)) as origin,
         open_plane(services=(service("tickets", HOST, "https", origin.port),)) as plane,
     ):
-        await plane.apply(services=(dataclasses.replace(plane.snapshot.services[0], auth=auth),))
+        await plane.apply(services=(dataclasses.replace(plane.snapshot.services[0], auths=(auth,)),))
         client = await via_service(plane, b"Connection: close, X-API-Key", b"X-Api-Key: mine")
         assert (await client.reply()).status == 400
         assert origin.requests == []

@@ -6,7 +6,7 @@ from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.message import BytesBody, Request
-from proxyd.core.route import Route
+from proxyd.core.route import Choice, Route
 from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, Service, Timeouts
 from proxyd.core.snapshot import Snapshot
 from proxyd.filters.access import OpenJudge
@@ -18,14 +18,18 @@ OWN = (b"authorization", b"Bearer client")
 
 def exchange(headers=(), *, method=b"GET", keep=False, auth=True, nominated=None):
     how = Auth("bearer", (AuthPart("", "api/token"),), keep=keep) if auth else None
-    service = Service("api", (HostPattern(HOST),), BaseUrl("https", HOST, 443), auth=how)
+    service = Service("api", (HostPattern(HOST),), BaseUrl("https", HOST, 443), auths=(how,) if how else ())
     request = Request(method, b"https", Authority(HOST, 443, False), b"/", list(headers), BytesBody())
     request.nominated = nominated
     made = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
     made.route = Route(service, Timeouts(), PoolLimits(), OpenJudge())
     if how is not None:
-        made.route.injector = compile_auth(how)
+        made.route.choices = (Choice(compile_auth(how), how),)
     return made
+
+
+def chosen_for(made):
+    return CredentialFilter(made.route.choices).request(made)
 
 
 @pytest.mark.parametrize(
@@ -35,30 +39,29 @@ def exchange(headers=(), *, method=b"GET", keep=False, auth=True, nominated=None
         ({"headers": [OWN]}, True),
         ({"headers": [OWN], "keep": True}, False),
         ({"keep": True}, True),
-        ({"auth": False}, False),
     ],
 )
 async def test_the_services_credential_is_chosen_unless_the_client_may_keep_its_own(options, chosen):
     made = exchange(**options)
-    CredentialFilter().request(made)
-    assert made.credential is (made.route.injector if chosen else None)
+    chosen_for(made)
+    assert made.credential is (made.route.choices[0].injector if chosen else None)
 
 
 async def test_choosing_leaves_the_request_as_it_is():
     made = exchange([OWN])
-    CredentialFilter().request(made)
+    chosen_for(made)
     assert made.request.headers == [OWN]
 
 
 async def test_a_connection_field_that_names_the_credentials_field_is_refused():
     with pytest.raises(ProxyError) as caught:
-        CredentialFilter().request(exchange(nominated=frozenset({b"authorization", b"x"})))
+        chosen_for(exchange(nominated=frozenset({b"authorization", b"x"})))
     assert caught.value.status == 400
-    CredentialFilter().request(exchange(nominated=frozenset({b"x"})))
+    chosen_for(exchange(nominated=frozenset({b"x"})))
 
 
 async def test_trace_carries_no_credential_of_anybody():
     made = exchange([OWN, (b"cookie", b"a=b"), (b"accept", b"*/*")], method=b"TRACE", keep=True)
-    CredentialFilter().request(made)
+    chosen_for(made)
     assert made.credential is None
     assert made.request.headers == [(b"accept", b"*/*")]

@@ -602,7 +602,7 @@ def service(name: str, host: str, scheme: str, *ports: int, auth: bool = True, *
         "hosts": (HostPattern(host),),
         "base": BaseUrl(scheme, host, 443 if scheme == "https" else 80),
         "endpoints": tuple(Endpoint("127.0.0.1", port) for port in ports),
-        "auth": Auth("bearer", (AuthPart("authorization", f"{name}/key"),)) if auth else None,
+        "auths": (Auth("bearer", (AuthPart("authorization", f"{name}/key"),)),) if auth else (),
         "insecure": scheme == "http",
     }
     return Service(name, **(usual | changes))
@@ -630,8 +630,8 @@ async def open_plane(*, leaves: tuple[str, ...] = (), **changes: Any) -> AsyncIt
             for listener in plane.snapshot.listeners:
                 await (plane.listen_unix if listener.is_unix else plane.listen)(listener.name)
             for item in plane.snapshot.services:
-                for part in item.auth.parts if item.auth is not None else ():
-                    await plane.set_secret(part.secret, SECRET)
+                for name in (name for auth in item.auths for name in auth.secret_names):
+                    await plane.set_secret(name, SECRET)
             for host in leaves:
                 await plane.send(leaf(host))
             await plane.apply()

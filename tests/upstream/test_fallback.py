@@ -76,7 +76,7 @@ async def failing(port: int, *steps: FallbackStep, answer: Answer = polite, **ch
     async with open_origin(answer) as origin:
         services = (one(port, *(steps or (TO_OTHER,)), **of_one), other(origin.port, **of_other))
         async with open_plane(services=services, **changes) as plane:
-            if services[1].auth is not None:
+            if services[1].auths:
                 await plane.set_secret("other/key", OTHER_SECRET)
             yield plane, origin
 
@@ -109,7 +109,7 @@ async def test_another_service_answers_with_its_own_host_and_credential(nobody: 
 
 async def test_what_proves_the_client_to_the_one_service_does_not_reach_the_other(nobody: int) -> None:
     keep = Auth("query", (AuthPart("api_key", "one/key"),), keep=True)
-    async with failing(nobody, of_one={"auth": keep}, of_other={"auth": None}) as (plane, origin):
+    async with failing(nobody, of_one={"auths": (keep,)}, of_other={"auths": ()}) as (plane, origin):
         fields = (b"Authorization: Bearer mine", b"Cookie: session=1", b"X-Api-Key: k", b"X-Harmless: yes")
         assert (await ask(await plane.connect(), b"GET", b"/a?api_key=mine&x=1&%61pi_key=2", *fields)).status == 200
         (seen,) = origin.requests
@@ -119,7 +119,7 @@ async def test_what_proves_the_client_to_the_one_service_does_not_reach_the_othe
 
 async def test_a_field_that_the_first_service_takes_its_credential_in_does_not_reach_the_other(nobody: int) -> None:
     keep = Auth("header", (AuthPart("x-vendor", "one/key"),), keep=True)
-    async with failing(nobody, of_one={"auth": keep}) as (plane, origin):
+    async with failing(nobody, of_one={"auths": (keep,)}) as (plane, origin):
         assert (await ask(await plane.connect(), b"GET", b"/", b"X-Vendor: mine")).status == 200
         (seen,) = origin.requests
         assert seen.end_to_end() == [(b"authorization", b"Bearer " + OTHER_SECRET)]
@@ -132,7 +132,7 @@ async def test_the_other_services_secret_is_masked_where_it_is_echoed(nobody: in
         body = seen.first(b"authorization") or b""
         await wire.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
-    async with failing(nobody, answer=echo, of_one={"auth": None}) as (plane, origin):
+    async with failing(nobody, answer=echo, of_one={"auths": ()}) as (plane, origin):
         reply = await ask(await plane.connect())
         assert len(origin.requests) == 1
         assert OTHER_SECRET not in reply.body

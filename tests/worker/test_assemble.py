@@ -54,7 +54,7 @@ def response_filters(route):
 
 
 async def test_an_exchange_meets_its_filters_in_this_order(assembly):
-    route = assembly.view(snapshot(service(auth=AUTH))).find(HOST, 443)
+    route = assembly.view(snapshot(service(auths=(AUTH,)))).find(HOST, 443)
     assert request_filters(route) == [LoopFilter, AccessFilter, CredentialFilter]
     assert response_filters(route) == [ReflectionFilter]
     assert [type(hook.__self__) for hook in route.chain.done_hooks] == [Observer]
@@ -110,7 +110,7 @@ async def test_with_rules_they_alone_decide(assembly):
 
 async def test_an_unknown_scheme_makes_a_snapshot_unusable(assembly):
     with pytest.raises(ValueError, match="unknown credential scheme"):
-        assembly.view(snapshot(service(auth=Auth("magic", ()))))
+        assembly.view(snapshot(service(auths=(Auth("magic"),))))
 
 
 async def test_pools_outlive_a_snapshot_that_changes_neither_egress_nor_trust(assembly):
@@ -118,7 +118,7 @@ async def test_pools_outlive_a_snapshot_that_changes_neither_egress_nor_trust(as
     connector = assembly.connector
     router_policy = assembly._connector[0]
     pool = assembly.pools.get(PoolKey(HOST, 443, HOST, False, router_policy), PoolLimits())
-    assembly.view(snapshot(service(auth=AUTH), drain_old=1.0))
+    assembly.view(snapshot(service(auths=(AUTH,)), drain_old=1.0))
     assert assembly.connector is connector
     assert not pool.retired
 
@@ -141,7 +141,7 @@ def fault(name, seconds=60.0, **changes):
 
 async def test_a_fault_is_in_the_chain_of_its_service_alone_and_only_while_it_lasts(assembly, autojump_clock):
     other = Service("other", (HostPattern("other.example"),), BaseUrl("https", "other.example", 443))
-    view = assembly.view(snapshot(service(auth=AUTH), other))
+    view = assembly.view(snapshot(service(auths=(AUTH,)), other))
     chain, untouched = view.named["api"].chain, view.named["other"].chain
     assembly.set_faults([fault("f1")])
     assert request_filters(view.named["api"]) == [LoopFilter, AccessFilter, FaultFilter, CredentialFilter]
