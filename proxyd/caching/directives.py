@@ -3,12 +3,18 @@
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
+from functools import lru_cache
 from typing import Final
 
-from proxyd.core.headers import Headers, every, first
+from proxyd.core.headers import Headers, first
 
 Directives = dict[bytes, bytes | None]
 """Directive names, lower case, to their arguments, unquoted; None where there is none."""
+
+MAX_DATE: Final = 40
+"""Bytes of a date that is remembered: the longest form has 33."""
+REMEMBERED: Final = 512
+"""Dates; many answers have the same one within a second."""
 
 OVERFLOW: Final = 2**31
 """Seconds beyond this are this many (RFC 9111 §1.2.2)."""
@@ -22,7 +28,9 @@ _DIGITS: Final = re.compile(rb"[0-9]+").fullmatch
 def cache_control(headers: Headers) -> Directives:
     """Return the directives of all Cache-Control fields; of one that is repeated the first counts (RFC 9111 §4.2.1)."""
     found: Directives = {}
-    for value in every(headers, b"cache-control"):
+    for field, value in headers:
+        if field != b"cache-control":
+            continue
         at = 0
         while at < len(value):
             match = _DIRECTIVE.match(value, at)
@@ -68,6 +76,10 @@ def date(headers: Headers, field: bytes) -> float | None:
 
 def parse_date(value: bytes) -> float | None:
     """Return Unix seconds of any of the three forms of HTTP-date (RFC 9110 §5.6.7), None of anything else."""
+    return _remembered(value) if len(value) <= MAX_DATE else _parsed(value)
+
+
+def _parsed(value: bytes) -> float | None:
     try:
         parts = parsedate_tz(value.decode("ascii"))
     except (ValueError, IndexError, TypeError):
@@ -78,3 +90,6 @@ def parse_date(value: bytes) -> float | None:
         return datetime(*parts[:6], tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+_remembered: Final = lru_cache(REMEMBERED)(_parsed)

@@ -22,6 +22,9 @@ _UNDERSTOOD: Final = HEURISTIC_STATUSES | {302, 303, 307, 400, 401, 403, 406, 41
 _NOT_KEPT: Final = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
 )
+_TELLING: Final = frozenset({b"cache-control", b"expires", b"last-modified", b"etag"})
+"""Fields that make an answer fresh, or a condition of a request."""
+
 _NOT_REFRESHED: Final = frozenset({b"content-length", b"content-encoding", b"content-range", b"content-type"})
 """What a 304 never changes: it describes the stored content (§3.2)."""
 
@@ -99,11 +102,32 @@ def may_use(method: bytes, headers: Headers) -> bool:
     return method in (b"GET", b"HEAD") and b"no-store" not in cache_control(headers)
 
 
+def is_silent(response: Headers, options: CachePolicy) -> bool:
+    """Whether an answer has nothing that could make it fresh or let it be validated, so that ``make_entry`` has none.
+
+    Most answers of APIs are like that, and this is all that they cost.
+    """
+    if options.stale_if_error or options.stale_while_revalidate:
+        return False
+    return _TELLING.isdisjoint([name for name, _ in response])
+
+
 def may_store(
-    method: bytes, request: Headers, status: int, response: Headers, *, authorized: bool, options: CachePolicy
+    method: bytes,
+    request: Headers,
+    status: int,
+    response: Headers,
+    *,
+    authorized: bool,
+    options: CachePolicy,
+    directives: Directives | None = None,
 ) -> str | None:
-    """Return why an answer may not be kept (§3), None where it may. ``authorized``: the client sent Authorization."""
-    directives = cache_control(response)
+    """Return why an answer may not be kept (§3), None where it may. ``authorized``: the client sent Authorization.
+
+    ``directives``: the answer's, where they were read already.
+    """
+    if directives is None:
+        directives = cache_control(response)
     if method != b"GET":
         return "method"
     if status < 200 or status in (206, 304):
@@ -130,10 +154,18 @@ def may_store(
 
 
 def make_entry(
-    request: Headers, status: int, response: Headers, body: bytes, times: Times, options: CachePolicy, scope: str = ""
+    request: Headers,
+    status: int,
+    response: Headers,
+    body: bytes,
+    times: Times,
+    options: CachePolicy,
+    scope: str = "",
+    directives: Directives | None = None,
 ) -> Entry | None:
     """Return what to keep; None where it would neither be fresh nor could ever be validated."""
-    directives = cache_control(response)
+    if directives is None:
+        directives = cache_control(response)
     dropped = set(_NOT_KEPT) | set(tokens(every(response, b"connection")))
     for name in (b"no-cache", b"private"):  # §5.2.2.4, §5.2.2.7: qualified, the fields are left out
         if not (name == b"private" and options.private):

@@ -13,6 +13,7 @@ import trio
 
 from proxyd.caching import status as cache_status
 from proxyd.caching.answer import answer
+from proxyd.caching.directives import Directives, cache_control
 from proxyd.caching.freshness import Times
 from proxyd.caching.memory import Key
 from proxyd.caching.policy import (
@@ -23,6 +24,7 @@ from proxyd.caching.policy import (
     decide,
     invalidates,
     is_same_representation,
+    is_silent,
     make_entry,
     may_serve_on_error,
     may_store,
@@ -48,6 +50,8 @@ _SPECIAL: Final = frozenset(
 
 _CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range"})
 _PRECONDITIONS: Final = frozenset({b"if-match", b"if-unmodified-since"})
+_MISS: Final = Decision(Verdict.MISS, "uri-miss")
+"""What becomes of most requests without an entry."""
 _NOT_MODIFIED: Final = 304
 _SERVER_ERROR: Final = 500
 
@@ -72,6 +76,8 @@ class CacheFilter(Filter):
         self._policy = policy
         self._name = name
         self._hit = name.encode("ascii") + b"; hit; ttl=%d"
+        self._told: dict[tuple[str, bool, bool], bytes] = {}
+        """Cache-Status of answers that no entry was validated for: there are few."""
         self._ask_anew = refresh
         """Asks the upstream in the background for an exchange like this one."""
         self._wall = wall
@@ -99,7 +105,7 @@ class CacheFilter(Filter):
         now = self._wall()
         if is_plain and entry is not None and now < entry.fresh_until and exchange.lookup is None:
             return self._whole(entry, now)
-        decision = decide(entry, headers, now, self._policy)
+        decision = _MISS if is_plain and entry is None else decide(entry, headers, now, self._policy)
         if exchange.lookup is REFRESH and entry is not None:
             decision = Decision(Verdict.VALIDATE if entry.validators else Verdict.MISS, "stale")
         lookup = exchange.lookup = Lookup(key, scope, headers, entry, decision)
@@ -127,10 +133,12 @@ class CacheFilter(Filter):
         """Wait for the answer to an equal request that is under way, or be the one that others wait for."""
         shelf = self._shelf
         place = (lookup.key, lookup.scope)
+        if shelf.is_futile(place):
+            return None
         flight = shelf.flights.get(place)
         if flight is not None:
             return self._wait(exchange, lookup, flight)
-        if len(shelf.flights) < MAX_FLIGHTS and not shelf.is_futile(*place):
+        if len(shelf.flights) < MAX_FLIGHTS:
             lookup.flight = shelf.flights[place] = Flight()
         return None
 
@@ -228,46 +236,61 @@ class CacheFilter(Filter):
 
     def _keep(self, exchange: Exchange, lookup: Lookup, response: Response, times: Times) -> bool:
         """Keep the response, now or when its body has come; whether it will be."""
-        request = exchange.request
-        authorized = exchange.credential is None and first(lookup.asked, b"authorization") is not None
+        if is_silent(response.headers, self._policy):
+            self._shelf.land(lookup, kept=False)
+            return False
+        directives = cache_control(response.headers)
         why_not = may_store(
-            request.method,
+            exchange.request.method,
             lookup.asked,
             response.status,
             response.headers,
-            authorized=authorized,
+            authorized=exchange.credential is None and first(lookup.asked, b"authorization") is not None,
             options=self._policy,
+            directives=directives,
         )
         body = response.body
         if why_not is not None or (body.length is not None and body.length > self._policy.object_bytes):
             self._shelf.land(lookup, kept=False)
             return False
         if type(body) is BytesBody:
-            return self._store(lookup, response, body.peek(), times)
+            return self._store(lookup, response, body.peek(), times, directives)
         response.body = Recording(
-            body, self._policy.object_bytes, lambda data: self._recorded(lookup, response, data, times)
+            body, self._policy.object_bytes, lambda data: self._recorded(lookup, response, data, times, directives)
         )
         return True
 
-    def _recorded(self, lookup: Lookup, response: Response, data: bytes | None, times: Times) -> None:
+    def _recorded(
+        self, lookup: Lookup, response: Response, data: bytes | None, times: Times, directives: Directives
+    ) -> None:
         if data is None:
             self._shelf.land(lookup, kept=False)
         else:
-            self._store(lookup, response, data, times)
+            self._store(lookup, response, data, times, directives)
 
-    def _store(self, lookup: Lookup, response: Response, data: bytes, times: Times) -> bool:
+    def _store(self, lookup: Lookup, response: Response, data: bytes, times: Times, directives: Directives) -> bool:
         headers = [item for item in response.headers if item[0] != b"cache-status"]
-        entry = make_entry(lookup.asked, response.status, headers, data, times, self._policy, lookup.scope)
+        entry = make_entry(lookup.asked, response.status, headers, data, times, self._policy, lookup.scope, directives)
         if entry is not None:
             self._shelf.memory.keep(lookup.key, entry)
         self._shelf.land(lookup, kept=entry is not None)
         return entry is not None
 
     def _say(self, exchange: Exchange, lookup: Lookup, response: Response, *, stored: bool) -> None:
-        told = cache_status.forwarded(
-            self._name, lookup.decision, status=response.status, stored=stored, collapsed=lookup.collapsed
-        )
+        told = self._status(lookup, response.status, stored=stored)
         response.headers = [*response.headers, (b"cache-status", told)]
+
+    def _status(self, lookup: Lookup, status: int, *, stored: bool) -> bytes:
+        verdict, reason = lookup.decision
+        place = (reason, stored, lookup.collapsed)
+        told = self._told.get(place)
+        if told is None or verdict is Verdict.VALIDATE:
+            told = cache_status.forwarded(
+                self._name, lookup.decision, status=status, stored=stored, collapsed=lookup.collapsed
+            )
+            if verdict is not Verdict.VALIDATE:
+                self._told[place] = told
+        return told
 
     def _invalidate(self, exchange: Exchange, response: Response) -> None:
         """RFC 9111 §4.4: the target, and what Location and Content-Location name on the same host."""
@@ -284,7 +307,3 @@ class CacheFilter(Filter):
             path = value.removeprefix(origin)
             if path.startswith(b"/") and not path.startswith(b"//"):
                 self._shelf.memory.drop(key._replace(path=path.partition(b"#")[0]))
-
-
-def _may_look(method: bytes, headers: Headers) -> bool:
-    return may_use(method, headers) and not any(name in _PRECONDITIONS for name, _ in headers)

@@ -69,12 +69,12 @@ class Shelf:
             {"service": name, "entries": count, "bytes": size} for name, (count, size) in self.memory.summary().items()
         ]
 
-    def is_futile(self, key: Key, scope: str) -> bool:
+    def is_futile(self, place: tuple[Key, str]) -> bool:
         """Whether waiting for another's answer was in vain lately."""
-        until = self.futile.get((key, scope))
+        until = self.futile.get(place)
         if until is None:
             return False
         if until > time.monotonic():
             return True
-        del self.futile[key, scope]
+        del self.futile[place]
         return False

@@ -11,6 +11,7 @@ from proxyd.caching.policy import (
     decide,
     http_date,
     is_same_representation,
+    is_silent,
     make_entry,
     may_serve_on_error,
     may_store,
@@ -96,3 +97,10 @@ def test_memory_keeps_its_bound_and_counts_right(limit, steps):  # type: ignore[
             memory.drop(key)
     memory.purge("")
     assert (memory.size, len(memory)) == (0, 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HEADERS, st.integers(200, 599), POLICIES)
+def test_what_says_nothing_is_not_kept(response, status, options):  # type: ignore[no-untyped-def]
+    if is_silent(response, options):
+        assert make_entry([], status, response, b"some body", Times(NOW, NOW), options) is None
