@@ -16,8 +16,10 @@ from proxyd.limiting.allowances import Allowance
 from proxyd.limiting.ledger import UNKNOWN
 from proxyd.limiting.line import Line, Waiter
 
-FIRST_ANSWER: Final = 0.5
-"""Seconds that a request which may not wait waits all the same for the first word on its key."""
+FIRST_ANSWER: Final = 1.5
+"""Seconds that a request which may not wait waits all the same for control's word on its key.
+
+Most come within a millisecond. A control that was killed is back, or counts as lost, within this time."""
 
 MAX_VALUE: Final = 256
 """Bytes of a field's value that tell keys apart; a longer one is cut."""

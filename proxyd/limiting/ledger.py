@@ -256,6 +256,13 @@ class Ledger:
                 break
             del self._idle[key], self._leases[key]
 
+    def reconnect(self) -> None:
+        """Control is another process now: what the former one was asked and did not answer is asked again."""
+        self._lost_since = math.inf
+        for key, lease in list(self._busy.items()):
+            lease.asked = lease.next_ask = 0.0
+            self._arrived(key)
+
     def surrender(self, now: float) -> None:
         """Give everything back: the worker ends."""
         for key, lease in self._busy.items():

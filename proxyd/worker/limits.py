@@ -106,6 +106,11 @@ class Limits:
             for ledger in self._ledgers.values():
                 ledger.tend(now)
 
+    def reconnect(self) -> None:
+        """Ask a new control what the former one has not answered."""
+        for ledger in self._ledgers.values():
+            ledger.reconnect()
+
     def surrender(self) -> None:
         """Give everything back: the worker ends."""
         for ledger in self._ledgers.values():

@@ -115,6 +115,10 @@ class Subject(Protocol):
         """Go by what is known of an idempotency key."""
         ...
 
+    def adopted(self) -> None:
+        """Another control has come in the former one's place."""
+        ...
+
     def drain(self, seconds: float, *, gentle: bool) -> None:
         """Stop accepting and end within ``seconds``; ``gentle`` leaves idle connections their next request."""
         ...
@@ -180,6 +184,7 @@ class Links:
             if self._control is link:
                 await self._adopted.wait()
             self._adopted = trio.Event()
+            self._subject.adopted()
 
     async def run_supervisor(self, sock: socket.socket) -> None:
         """Serve the lifeline; returns at its end, which is the order to exit."""

@@ -204,6 +204,10 @@ class Worker:
         """Spend from this lease of a limit."""
         self._limits.answer(message)
 
+    def adopted(self) -> None:
+        """Another control has come in the former one's place."""
+        self._limits.reconnect()
+
     def set_key(self, message: SetKey) -> None:
         """Go by what is known of an idempotency key."""
         self._keys.answer(message)

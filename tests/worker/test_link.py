@@ -61,6 +61,9 @@ class Subject:
     def set_faults(self, message):
         self.done.append(message)
 
+    def adopted(self):
+        self.done.append("adopted")
+
     def drain(self, seconds, *, gentle):
         self.done.append(("drain", seconds, gentle))
 
