@@ -27,6 +27,9 @@ from proxyd.telemetry.log import Log
 LIFETIME: Final = 5.0
 """Seconds that a lease is good for without being settled."""
 
+OPENING_SECONDS: Final = 1.0
+"""For so long a question waits for a store that is being opened."""
+
 MEMBER_SECONDS: Final = 30.0
 """A member that says nothing for so long is no member any more."""
 
@@ -65,6 +68,9 @@ class Leases:
         self.store: Store | None = None
         """What is shared or must be kept; None: it cannot be reached."""
         self.is_fleet = False
+        self.tried = trio.Event()
+        """Set once the store has been opened, or could not be."""
+        self._configured = trio.Event()
         self._memory = MemoryStore(wall)
         self._wall = wall
         self._copies: dict[str, tuple[bytes, float]] = {}
@@ -84,6 +90,7 @@ class Leases:
         """Bring in the limits of a configuration."""
         self._limits = {(service.name, limit.name): limit for service in services for limit in service.limits}
         self._estimates.configure(vendors.defined(services))
+        self._configured.set()
 
     def ask(self, message: WantLease, worker: str, reply: Callable[[SetLease], None]) -> None:
         """Take a worker's question. ValueError: it breaks a rule."""
@@ -98,7 +105,8 @@ class Leases:
             return
 
     async def run(self) -> None:
-        """Answer for ever."""
+        """Answer for ever; workers that were there before are not told that nothing is known yet."""
+        await self._configured.wait()
         async with trio.open_nursery() as nursery:
             for _ in range(ANSWERERS):
                 nursery.start_soon(self._answer_all)
@@ -115,6 +123,9 @@ class Leases:
         limit = self._limits.get((message.service, message.limit))
         if limit is None:  # of a configuration that is gone
             return _nothing(message, wait=1.0)
+        if not self.tried.is_set() and self._is_stored(limit):
+            with trio.move_on_after(OPENING_SECONDS):
+                await self.tried.wait()
         try:
             grant, bucket = await self._lend(limit, message, f"{self._member}/{question.worker}")
         except StoreError as error:
@@ -177,9 +188,10 @@ class Leases:
         return opened(limit, b"", now)
 
     def _store_of(self, limit: Limit) -> Store:
-        if not self.is_fleet and limit.rate:
-            return self._memory
-        return self.opened_store
+        return self.opened_store if self._is_stored(limit) else self._memory
+
+    def _is_stored(self, limit: Limit) -> bool:
+        return self.is_fleet or not limit.rate
 
     @property
     def opened_store(self) -> Store:

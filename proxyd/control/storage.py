@@ -70,6 +70,7 @@ class Storage:
             try:
                 async with self._open(wanted) as store:
                     self._leases.store = store
+                    self._leases.tried.set()
                     self.failure = ""
                     try:
                         await trio.sleep_forever()
@@ -79,6 +80,7 @@ class Storage:
                 if not self.failure:
                     self._log.error("store_not_open", detail=str(error))
                 self.failure = str(error)
+                self._leases.tried.set()
             await trio.sleep(AGAIN_SECONDS)
 
     def _open(self, wanted: StoreSettings) -> AbstractAsyncContextManager[Store]:

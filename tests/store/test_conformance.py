@@ -1,7 +1,5 @@
 """One suite for every store."""
 
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -12,27 +10,15 @@ import trio
 
 from proxyd.store.protocol import MAX_VALUE, Change, Store, update
 from proxyd.store.sqlite import open_sqlite
+from tests.lab.redis import PROGRAM, Redis
 
 
 @pytest.fixture
-def redis_socket(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    if PROGRAM is None:
         pytest.skip("no Redis on this machine")
-    path = tmp_path / "redis.sock"
-    process = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if b"eady to accept connections" in line:
-                break
-        yield str(path)
-    finally:
-        process.kill()
-        process.wait()
+    with Redis(tmp_path) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -47,7 +33,7 @@ def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractAsyncCont
     pytest.importorskip("coredis")
     from proxyd.store.redis import open_redis
 
-    return open_redis(f"unix://{request.getfixturevalue('redis_socket')}", None, None)
+    return open_redis(request.getfixturevalue("redis_url"), None, None)
 
 
 async def test_nothing_stands_under_a_key_that_was_never_written(store: Store) -> None:
