@@ -16,7 +16,8 @@ _KEY: Final = Param("key", Kind.TEXT, "what it counts by, where it counts more t
 ACCOUNT_METHODS: Final = (
     Method("limits", "the limits of services",
            "a list: what each allows, to whom; how many requests wait, have waited and were refused; what is left and "
-           "when all is free again, where one thing is counted. Of vendors' own limits (`limit` is `vendor`) a row for "
+           "when all is free again, where one thing is counted; of quotas also when nothing will be left at this pace "
+           "(`exhausted`). Of vendors' own limits (`limit` is `vendor`) a row for "
            "each window and credential: what the vendor refused all the same (`refusals`), how long it asks to be left "
            "alone (`paused_seconds`), and attempts by caller since the window began (`spenders`)",
            lambda session: session.service.accounts.limits()),

@@ -29,7 +29,7 @@ class AccountDesk:
             found[service, limit.name] = {
                 "service": service, "limit": limit.name, "scope": list(limit.scope), "allows": words(limit),
                 "mode": limit.mode.value, "waiting": 0, "waited": 0, "refused": 0, "remaining": None,
-                "reset_seconds": None,
+                "reset_seconds": None, "exhausted": None,
             }  # fmt: skip
         for answer in (await ask_all(list(self._control.links.values()), "limits")).values():
             for one in rows(answer):
@@ -42,7 +42,21 @@ class AccountDesk:
                     value = one.get(name)
                     if isinstance(value, int | float):
                         entry[name] = max(entry[name] or 0, value)
+        await self._add_quotas(found)
         return list(found.values()) + await self._vendors()
+
+    async def _add_quotas(self, found: dict[tuple[Any, Any], dict[str, Any]]) -> None:
+        """Add what the store says of quotas; of several keys the one with the least left."""
+        if not any(limit.quota for _, limit in self._limits()):
+            return
+        try:
+            quotas: list[dict[str, Any]] = await self._control.lending.quotas()
+        except StoreError:
+            return  # status says that the store is away
+        for one in sorted(quotas, key=lambda one: -one["remaining"]):
+            entry = found.get((one["service"], one["limit"]))
+            if entry is not None:
+                entry |= {name: one[name] for name in ("remaining", "reset_seconds", "exhausted")}
 
     async def _vendors(self) -> list[dict[str, Any]]:
         """Return a row for every window that a vendor has told of: what its last word leaves, and who spends it."""

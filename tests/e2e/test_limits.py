@@ -163,6 +163,10 @@ def test_a_quota_is_exact_across_workers_and_kills(daemon: Daemon, vendor: Vendo
     assert answered <= len(vendor.paths) <= QUOTA
     assert get(daemon.address(), "quota.example").status == 429
     row = daemon.admin.call("quotas")[0]
+    rows = {one["limit"]: one for one in daemon.admin.call("limits")}
+    assert rows["month"]["remaining"] == row["remaining"] == 0
+    assert rows["month"]["exhausted"] == pytest.approx(time.time(), abs=60)
+    assert time.strftime("%Y-%m-", time.localtime()) in daemon.run("limits").stdout
     assert row["used"] >= len(vendor.paths), "what killed members held is lost, and nothing is forgotten"
     daemon.run("quota", "reset", "quota", "month")
     wait_until(lambda: get(daemon.address(), "quota.example").status == 200, "a request of the new period")

@@ -1,6 +1,8 @@
 """Limits, quotas and caches: what is left, who waits, and what an operator may change."""
 
 import argparse
+import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from proxyd.cli.context import call, print_json
@@ -10,10 +12,13 @@ from proxyd.cli.tables import render
 
 _OF_VENDORS: Final = ("refusals", "spenders")
 _LIMIT: Final = (
-    "service", "limit", "scope", "allows", "mode", "remaining", "reset_seconds", "waiting", "waited", "refused",
-    *_OF_VENDORS,
+    "service", "limit", "scope", "allows", "mode", "remaining", "reset_seconds", "exhausted", "waiting", "waited",
+    "refused", *_OF_VENDORS,
 )  # fmt: skip
-_QUOTA: Final = ("service", "limit", "key", "period", "quota", "granted", "used", "lent", "remaining", "reset_seconds")
+_QUOTA: Final = (
+    "service", "limit", "key", "period", "quota", "granted", "used", "lent", "remaining", "reset_seconds",
+    "exhausted",
+)  # fmt: skip
 
 
 def add(commands: Commands) -> None:
@@ -51,15 +56,23 @@ def _limits(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(found)
     names = _LIMIT if any(one.get("limit") == "vendor" for one in found) else _LIMIT[: -len(_OF_VENDORS)]
-    print(render([{name: one.get(name) for name in names} for one in found], "no service has limits"), end="")
+    print(render([_shown(one, names) for one in found], "no service has limits"), end="")
     return OK
+
+
+def _shown(one: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return a row as people read it: the time when nothing will be left, at this pace, by the clock on the wall."""
+    row = {name: one.get(name) for name in names}
+    if isinstance(row.get("exhausted"), int | float):
+        row["exhausted"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["exhausted"]))
+    return row
 
 
 def _quotas(arguments: argparse.Namespace) -> int:
     found = call(arguments, "quotas")
     if arguments.json:
         return print_json(found)
-    print(render([{name: one.get(name) for name in _QUOTA} for one in found], "no service has a quota"), end="")
+    print(render([_shown(one, _QUOTA) for one in found], "no service has a quota"), end="")
     return OK
 
 
@@ -68,7 +81,7 @@ def _revise(arguments: argparse.Namespace) -> int:
     revised = call(arguments, arguments.method, arguments.service, arguments.limit, *amount, arguments.key)
     if arguments.json:
         return print_json(revised)
-    print(render([{name: revised.get(name) for name in _QUOTA}]), end="")
+    print(render([_shown(revised, _QUOTA)]), end="")
     return OK
 
 
