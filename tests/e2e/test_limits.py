@@ -1,10 +1,13 @@
 """Limits, quotas and the cache with a real daemon: the origin's count is the judge."""
 
+import base64
 import concurrent.futures
+import contextlib
 import http.client
 import http.server
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +31,9 @@ class Vendor:
         self.paths: list[str] = []
         self.times: list[float] = []
         self.fails = False
+        self.hold = threading.Event()
+        """Answers wait for it."""
+        self.hold.set()
         vendor = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +42,7 @@ class Vendor:
             def do_GET(self) -> None:
                 vendor.paths.append(self.path)
                 vendor.times.append(time.monotonic())
+                vendor.hold.wait(20)
                 self.send_response(503 if vendor.fails else 200)
                 age = self.path.partition("age=")[2]
                 self.send_header("cache-control", f"max-age={age}" if age else "no-store")
@@ -203,3 +210,120 @@ def test_a_stale_answer_stands_in_for_a_vendor_that_fails(daemon: Daemon, vendor
     vendor.fails = True
     wait_until(lambda: len(set(vendor.paths[8:])) >= 0 and time.monotonic() - vendor.times[-1] > 1.1, "its end")
     assert 200 in {response.status for response in both("/y?age=1")}
+
+
+# --- other kinds, in one daemon -------------------------------------------------------------------
+
+
+@pytest.fixture
+def various(tmp_path: Path, vendor: Vendor) -> Iterator[Daemon]:
+    def limited(host: str, *limits: dict[str, Any]) -> dict[str, Any]:
+        return service(vendor, hosts=[host], base_url=f"http://{host}", limits=list(limits))
+
+    users = [{"name": "ann", "secret": "proxy/ann"}, {"name": "bob", "secret": "proxy/bob"}]
+    config = {
+        "workers": 1,
+        "listeners": [
+            {"name": "apps", "mode": "forward", "address": "127.0.0.1:0"},
+            {"name": "known", "mode": "forward", "address": "127.0.0.1:0", "users": users},
+        ],
+        "secrets": {"proxy/ann": {"env": "ANN"}, "proxy/bob": {"env": "BOB"}},
+        "admin": {"socket": str(tmp_path / "admin.sock")},
+        "access": {"default": "allow"},
+        "services": {
+            "paced": limited("paced.example", {"name": "even", "rate": "20/s", "burst": 20, "mode": "pace"}),
+            "several": limited(
+                "several.example",
+                {"name": "short", "window": "4/1s", "mode": "queue"},
+                {"name": "long", "window": "6/1h", "mode": "reject"},
+            ),
+            "dear": limited(
+                "dear.example",
+                {
+                    "name": "cost", "rate": "1/m", "burst": 12,
+                    "costs": [{"methods": ["GET"], "path": "/export", "tokens": 10}],
+                },
+            ),
+            "few": limited("few.example", {"name": "at-once", "concurrency": 1, "mode": "reject"}),
+            "personal": limited("personal.example", {"name": "each", "scope": ["caller"], "rate": "1/m", "burst": 2}),
+            "cached": service(
+                vendor, hosts=["cached.example"], base_url="http://cached.example", cache={"enabled": True}
+            ),
+            "kept": limited("kept.example", {"name": "day", "quota": "5/day"}),
+        },
+    }  # fmt: skip
+    with Daemon(tmp_path, config, {"ANN": "ann-password", "BOB": "bob-password"}) as running:
+        yield running
+
+
+def test_pace_lets_a_crowd_out_evenly(various: Daemon, vendor: Vendor) -> None:
+    assert statuses(various, "paced.example", 10, threads=10) == [200] * 10
+    times = sorted(vendor.times)
+    assert times[-1] - times[0] >= 9 * 0.05 - 0.03  # 20 a second
+
+
+def test_several_limits_hold_together_and_a_refusal_by_one_costs_the_others_nothing(
+    various: Daemon, vendor: Vendor
+) -> None:
+    found = statuses(various, "several.example", 9, threads=9)
+    assert (found.count(200), found.count(429)) == (6, 3)
+    assert len(vendor.times) == 6
+    times = sorted(vendor.times)
+    assert times[4] - times[0] >= 0.98
+
+
+def test_dear_requests_cost_more(various: Daemon) -> None:
+    address = various.address()
+    assert get(address, "dear.example", "/export/all").status == 200
+    assert [get(address, "dear.example").status for _ in range(3)] == [200, 200, 429]
+    refused = get(address, "dear.example", "/export/all")
+    assert (refused.status, refused.headers["ratelimit-policy"]) == (429, '"cost";q=12;w=720')
+
+
+def test_users_of_the_proxy_are_counted_by_their_names(various: Daemon) -> None:
+    address = various.address("known")
+
+    def ask(user: str) -> int:
+        connection = http.client.HTTPConnection(*address, timeout=30)
+        proof = base64.b64encode(f"{user}:{user}-password".encode()).decode()
+        fields = {"Host": "personal.example", "Proxy-Authorization": f"Basic {proof}"}
+        try:
+            connection.request("GET", "http://personal.example/", headers=fields)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert [ask("ann") for _ in range(3)] == [200, 200, 429]
+    assert [ask("bob") for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_reload_and_an_upgrade_forget_nothing_of_a_quota(various: Daemon, vendor: Vendor) -> None:
+    assert statuses(various, "kept.example", 3, threads=1) == [200] * 3
+    various.write(various.config | {"limits": {"head_timeout": "11s"}})
+    various.reload()
+    assert statuses(various, "kept.example", 1, threads=1) == [200]
+    assert various.run("upgrade").returncode == 0
+    assert statuses(various, "kept.example", 4, threads=1) == [200, 429, 429, 429]
+    assert len(vendor.paths) == 5
+
+
+def test_a_thousand_misses_of_one_thing_at_a_time_are_one_request(various: Daemon, vendor: Vendor) -> None:
+    address = various.address()
+    request = b"GET http://cached.example/one?age=60 HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n"
+    vendor.hold.clear()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(1000)]
+        for client in clients:
+            client.sendall(request)
+        wait_until(lambda: len(vendor.paths) == 1 and under_way(various) >= 1000, "all requests to be under way")
+        vendor.hold.set()
+        for client in clients:
+            answer = b""
+            while piece := client.recv(4096):
+                answer += piece
+            assert answer.startswith(b"HTTP/1.1 200 ")
+    assert len(vendor.paths) == 1
+
+
+def under_way(daemon: Daemon) -> int:
+    return sum(worker["connections"] for worker in daemon.status()["workers"])
