@@ -10,13 +10,14 @@ from proxyd.config.fallback import check_fallbacks
 from proxyd.config.model import FORM
 from proxyd.config.roots import read_roots
 from proxyd.core.settings import Settings
-from proxyd.core.units import MIB
 from proxyd.reading.explain import validate
-from proxyd.reading.problems import ConfigError, Mistake, Problem
-from proxyd.reading.tree import MAX_BYTES, Tree, read
+from proxyd.reading.files import text_of
+from proxyd.reading.problems import ConfigError, Mistake
+from proxyd.reading.tree import Tree, read
 from proxyd.reading.views import child
 
 DEFAULT_NAME: Final = "(embedded default)"
+_WHERE: Final = "name one with -c, or have one written: proxyd init -o FILE"
 
 
 def load(path: Path, state_dir: Path, runtime_dir: Path) -> Settings:
@@ -25,7 +26,7 @@ def load(path: Path, state_dir: Path, runtime_dir: Path) -> Settings:
     Files that the configuration reads are relative to its folder, files that the daemon writes to ``state_dir``,
     its sockets to ``runtime_dir``.
     """
-    return load_text(_text_of(path), str(path), path.absolute().parent, state_dir, runtime_dir)
+    return load_text(text_of(path, _WHERE), str(path), path.absolute().parent, state_dir, runtime_dir)
 
 
 def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: Path) -> Settings:
@@ -46,30 +47,6 @@ def default_settings() -> Settings:
     text = Path(__file__).with_name("default.yaml").read_text(encoding="utf-8")
     nowhere = Path("/")  # the default names no file
     return load_text(text, DEFAULT_NAME, nowhere, nowhere, nowhere)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(str(path), 1, 1, "", _unreadable(error))]) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError([Problem(str(path), 1, 1, "", f"the file has more than {MAX_BYTES // MIB} MiB")])
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        raise ConfigError([Problem(str(path), line, column, "", "the file is not UTF-8")]) from None
-
-
-def _unreadable(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file; name one with -c, or have one written: proxyd init -o FILE"
-    if isinstance(error, IsADirectoryError):
-        return "that is a folder; name the file in it"
-    return f"the file cannot be read: {error.strerror if isinstance(error, OSError) else 'not a path'}"
 
 
 def _extra_roots(tree: Tree, folder: Path) -> bytes:

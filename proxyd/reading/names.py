@@ -157,3 +157,40 @@ def body_text(value: object) -> str:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BODY:
         raise Mistake("too long", f"at most {MAX_BODY // KIB} KiB; the same holds for body_file")
     return text
+
+
+_FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def field_name(value: object) -> str:
+    """Read the name of a field or option of a definition."""
+    text = _text(value, "a field such as api_key")
+    if not _FIELD.fullmatch(text):
+        raise Mistake("not a field", "up to 63 small letters, digits and '_', a letter first")
+    return text
+
+
+def regular_expression(value: object) -> str:
+    """Read a regular expression."""
+    text = _text(value, "a regular expression")
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise Mistake(f"not a regular expression: {error}") from None
+    return text
+
+
+def any_header(value: object) -> str:
+    """Read the name of any header field; returned in lower case."""
+    text = _text(value, "a header name such as X-RateLimit-Limit")
+    if not _TOKEN.fullmatch(text):
+        raise Mistake("not a header name", "a name such as X-RateLimit-Limit, without the colon")
+    return text.lower()
+
+
+def status_text(value: object) -> str:
+    """Read a status that is a key."""
+    text = str(value)
+    if not re.fullmatch("[1-5][0-9]{2}", text):
+        raise Mistake("not a status", "three digits such as 401")
+    return text

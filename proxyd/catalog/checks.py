@@ -1,0 +1,148 @@
+"""Mistakes in a definition that one value alone does not show."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from proxyd.auth.registry import SCHEMES
+from proxyd.catalog.credentials import SchemeSection
+from proxyd.catalog.definition import Definition
+from proxyd.catalog.hosts import HOST, OPTION, host_text, varied
+from proxyd.catalog.shared import shared_suffix
+from proxyd.core.service import HostPattern
+from proxyd.reading.addresses import base_url, host_pattern
+from proxyd.reading.problems import Mistake, Trail, describe
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import parsed
+
+NAMES_A_SECRET: Final = ("secret", "user_secret")
+"""Keys of a presentation that hold a field's name; so do the values of ``secrets``."""
+
+
+def check(tree: Tree, definition: Definition, stem: str) -> None:
+    """Report every mistake to ``tree.problems``; ``stem`` is the name of the file without its suffix."""
+    if definition.name != stem:
+        tree.add(("name",), describe("the file has another name", f"'{stem}'"))
+    _check_hosts(tree, definition)
+    _check_options(tree, definition)
+    _check_fields(tree, definition)
+    for index, scheme in enumerate(definition.schemes):
+        _check_scheme(tree, definition, scheme, ("schemes", index))
+    _check_rest(tree, definition)
+
+
+def secret_fields(presentation: dict[str, Any], trail: Trail = ()) -> Iterator[tuple[Trail, str]]:
+    """Yield (trail, field) for each field that a presentation names as a secret."""
+    for key, value in presentation.items():
+        if key in NAMES_A_SECRET and isinstance(value, str):
+            yield (*trail, key), value
+        elif key == "secrets" and isinstance(value, dict):
+            yield from (((*trail, key, name), field) for name, field in value.items() if isinstance(field, str))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from secret_fields(item, (*trail, key, index))
+
+
+def _check_hosts(tree: Tree, definition: Definition) -> None:
+    yours = definition.your_hosts
+    if not definition.hosts and yours is None:
+        tree.add(("hosts",), "the key is missing: the vendor's hosts, or your_hosts where only the user can name them")
+    if yours is not None and not yours.suffixes and not yours.self_hosted:
+        tree.add(("your_hosts",), "neither suffixes nor self_hosted: no host could be named")
+    patterns: list[HostPattern] = []
+    for index, template in enumerate(definition.hosts):
+        for text in varied([template], definition.vary):
+            pattern = parsed(host_pattern, OPTION.sub("x", text))
+            suffix = shared_suffix(pattern) if pattern is not None else ""
+            if suffix:
+                tree.add(
+                    ("hosts", index), f"hosts below {suffix} may be any customer's; name the suffix under your_hosts"
+                )
+            patterns += [pattern] if pattern is not None else []
+    url = definition.base_url
+    base = parsed(base_url, OPTION.sub("x", url)) if url and HOST not in OPTION.findall(url) else None
+    if base and definition.hosts and not any(one.matches(base.host, base.port, any_port=True) for one in patterns):
+        tree.add(("base_url",), "the host is not among hosts")
+
+
+def _check_options(tree: Tree, definition: Definition) -> None:
+    options = {name for name, field in definition.fields.items() if not field.secret} | {HOST} | set(definition.vary)
+    places: list[tuple[Trail, Any]] = [
+        (("hosts",), definition.hosts),
+        (("base_url",), definition.base_url),
+        (("probe",), [definition.probe.path, definition.probe.host or ""]),
+    ]
+    for index, scheme in enumerate(definition.schemes):
+        places.append((("schemes", index, "apply"), scheme.apply))
+        if scheme.token is not None:
+            places.append((("schemes", index, "token"), scheme.token.model_dump()))
+    for trail, value in places:
+        for name in dict.fromkeys(name for text in _texts(value) for name in OPTION.findall(text)):
+            if name not in options:
+                tree.add(trail, f"{{{name}}} is no option: fields has none of this name with secret: false")
+    for name in dict.fromkeys(name for text in definition.hosts for name in OPTION.findall(text)):
+        if name in definition.fields and not definition.fields[name].pattern:
+            tree.add(("fields", name), "the option becomes part of a host; a pattern must say what it may be")
+
+
+def _check_fields(tree: Tree, definition: Definition) -> None:
+    used = {name for scheme in definition.schemes for name in (*scheme.fields, *scheme.optional)}
+    templates = [definition.hosts, definition.base_url, definition.probe.path]
+    used |= {name for text in _texts(templates) for name in OPTION.findall(text)}
+    for name, field in definition.fields.items():
+        if name not in used:
+            tree.add(("fields", name), "no scheme and no host names it", at_key=True)
+        if field.default and field.secret:
+            tree.add(("fields", name, "default"), "a secret has no default")
+        if field.default and field.pattern and not re.fullmatch(field.pattern, field.default):
+            tree.add(("fields", name, "default"), "the pattern does not fit it")
+
+
+def _check_scheme(tree: Tree, definition: Definition, scheme: SchemeSection, trail: Trail) -> None:
+    for key, names in (("fields", scheme.fields), ("optional", scheme.optional)):
+        for index, name in enumerate(names):
+            if name not in definition.fields:
+                problem = describe("fields has no such entry", "", tree.nearest(name, definition.fields))
+                tree.add((*trail, key, index), problem)
+    results = scheme.token.results if scheme.token is not None else []
+    known = {*scheme.fields, *scheme.optional, *results}
+    for index, presentation in enumerate(scheme.apply):
+        where = (*trail, "apply", index)
+        word = presentation.get("scheme")
+        if word not in SCHEMES:
+            tree.add((*where, "scheme"), describe("not a known word", ", ".join(SCHEMES), tree.nearest(word, SCHEMES)))
+        for item_trail, name in secret_fields(presentation, where):
+            if name not in known:
+                tree.add(item_trail, describe("no field of this scheme", ", ".join(sorted(known))))
+            elif name in definition.fields and not definition.fields[name].secret:
+                tree.add(item_trail, f"{name} is an option, no secret; write {{{name}}} where its value goes")
+        for number, host in enumerate(presentation.get("hosts", ())):
+            try:
+                host_pattern(OPTION.sub("x", host_text(host)))
+            except Mistake as mistake:
+                tree.add((*where, "hosts", number), str(mistake))
+
+
+def _check_rest(tree: Tree, definition: Definition) -> None:
+    version = definition.version
+    if version is not None and (version.header is None) == (version.query is None):
+        tree.add(("version",), describe("none or both are given", "exactly one of header and query"))
+    for index, refused in enumerate(definition.refused):
+        if (refused.field is None) == (refused.host is None) or bool(refused.field) != bool(refused.pattern):
+            tree.add(("refused", index), describe("that names nothing", "field and pattern, or host"))
+        elif refused.field is not None and refused.field not in definition.fields:
+            tree.add(("refused", index, "field"), "fields has no such entry")
+    if not definition.probe.path.startswith("/"):
+        tree.add(("probe", "path"), describe("not a path", "a path such as /v2/user"))
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

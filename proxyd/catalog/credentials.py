@@ -1,0 +1,112 @@
+"""The sections of a definition about its credentials: their fields, and the schemes that present them."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from proxyd.catalog.hosts import HostTemplate, UrlTemplate
+from proxyd.reading import names
+from proxyd.reading.readers import Text
+from proxyd.reading.sections import Section
+from proxyd.reading.values import Name
+
+FIELD_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
+
+FieldName = Annotated[str, Text(names.field_name, "field", FIELD_PATTERN)]
+Variable = Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)]
+Pattern = Annotated[str, Text(names.regular_expression, "pattern")]
+AnyHost = Annotated[str, HostTemplate()]
+Presentation = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["scheme"],
+            "properties": {
+                "scheme": {"type": "string"},
+                "hosts": {"type": "array"},
+                "paths": {"type": "array", "items": {"type": "string"}},
+            },
+            "description": "As `auth` of a service in the configuration; where that names a secret, a field stands.",
+        }
+    ),
+]
+
+
+class FieldSection(Section):
+    """One thing that the user has from the vendor: a secret, or an option that is none."""
+
+    title: str
+    """What the vendor calls it."""
+    where: str = ""
+    """Where the vendor shows it: a URL, or the way through its pages."""
+    secret: bool = True
+    """`false`: it stands under `options` of the service in clear."""
+    kind: Literal["text", "pem", "json", "base64", "url"] = "text"
+    """The form that its value has."""
+    pattern: Pattern = ""
+    """Regular expression that fits the whole value; of an option, and of a secret where the vendor documents one."""
+    default: str = ""
+    """An option's value where the user gives none."""
+    environment: list[Variable] = []
+    """Variables in which official tools look for it, the preferred one first."""
+    about: str = ""
+    """What one should know before choosing it."""
+
+
+class TokenSection(Section):
+    """A flow that turns fields into short-lived ones. Control runs it; requests only meet its results."""
+
+    flow: Name
+    """Which one: see the guide."""
+    url: Annotated[str, UrlTemplate()] | None = None
+    """Where it is asked, where the flow does not know that itself."""
+    hosts: list[AnyHost] = []
+    """Hosts that the fields may be sent to for it."""
+    results: Annotated[list[FieldName], Field(min_length=1)] = ["access_token"]
+    """Fields that it yields, for `apply`."""
+    options: dict[FieldName, str] = {}
+    """Further parameters of the flow, such as `scope`; options of the user's may stand in braces."""
+    refused: list[int] = []
+    """Statuses besides 401 that say that the token is no longer accepted."""
+
+
+class SchemeSection(Section):
+    """One way to authenticate: which fields it needs, and how requests present them."""
+
+    name: FieldName
+    """What `scheme` of the service says to choose it."""
+    title: str = ""
+    """What the vendor calls it."""
+    fields: list[FieldName] = []
+    """Fields that it needs."""
+    optional: list[FieldName] = []
+    """Fields that it can use."""
+    token: TokenSection | None = None
+    """The flow that comes first, where there is one."""
+    apply: Annotated[list[Presentation], Field(min_length=1)]
+    """How requests present it; the first whose `hosts` and `paths` cover a request is used."""
+
+
+class RefusedSection(Section):
+    """A kind of credential or a host that the vendor has ended."""
+
+    field: FieldName | None = None
+    """The field whose value is looked at."""
+    pattern: Pattern = ""
+    """Regular expression that fits the whole of a dead value."""
+    host: AnyHost | None = None
+    """The legacy host."""
+    why: str
+    """What happened, and what to use in its place."""
+
+
+class StripSection(Section):
+    """What clients send that would contradict the credential."""
+
+    headers: list[Annotated[str, Text(names.header_name, "header", names.FIELD_NAME_PATTERN)]] = []
+    """Header fields."""
+    query: list[Annotated[str, Text(names.query_name, "parameter")]] = []
+    """Query parameters."""
+    cookies: bool = False
+    """Cookies: where a session wins over the credential."""
