@@ -1,13 +1,20 @@
-"""The sections that say how a service's credential is presented, one for each scheme."""
+"""The sections that say how a service's credential is presented, one for each scheme.
 
-from typing import Annotated, Literal
+They stand in a configuration, and below ``apply`` of a definition, where names of fields stand for names of secrets.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from proxyd.reading import names
-from proxyd.reading.readers import Text
+from proxyd.core.service import HostPattern
+from proxyd.core.units import GIB, KIB, MIB
+from proxyd.reading import addresses, names
+from proxyd.reading.problems import Trail
+from proxyd.reading.readers import Bytes, Text
 from proxyd.reading.sections import Section
-from proxyd.reading.values import HeaderName, Prefix, SecretName, UserName
+from proxyd.reading.values import AnySecretName, FieldName, HeaderName, Prefix, UserName
 
 
 class AuthSection(Section):
@@ -15,6 +22,18 @@ class AuthSection(Section):
 
     keep: bool = False
     """Pass the client's own credential on when it sends one, in place of this one."""
+    hosts: list[Annotated[HostPattern, Text(addresses.host_pattern, "host")]] = []
+    """Where within the service it applies. Without it: on all hosts of the service."""
+    paths: list[Annotated[str, Text(addresses.url_path, "path")]] = []
+    """Prefixes of paths where it applies. Without it: everywhere."""
+    strip: list[HeaderName] = []
+    """Further header fields of the client's that are removed."""
+    strip_query: list[Annotated[str, Text(names.query_name, "parameter")]] = []
+    """Further query parameters of the client's that are removed."""
+    presigned: bool = False
+    """A URL that carries a signature of its own passes untouched; otherwise it is refused."""
+    max_body: Annotated[int, Bytes(KIB, GIB)] = 8 * MIB
+    """The most of a request's body that is held, where a scheme signs or changes it; 413 beyond."""
 
 
 class BearerAuth(AuthSection):
@@ -22,7 +41,7 @@ class BearerAuth(AuthSection):
 
     scheme: Literal["bearer"]
     """How the credential is presented."""
-    secret: SecretName
+    secret: AnySecretName
     """Name of the secret that holds the token."""
 
 
@@ -33,9 +52,9 @@ class BasicAuth(AuthSection):
     """How the credential is presented."""
     user: UserName = ""
     """The user name in clear."""
-    user_secret: SecretName = ""
+    user_secret: AnySecretName = ""
     """Name of the secret that holds the user name."""
-    secret: SecretName
+    secret: AnySecretName
     """Name of the secret that holds the password."""
 
 
@@ -44,7 +63,7 @@ class HeaderPart(Section):
 
     name: HeaderName
     """Such as `X-Api-Key`."""
-    secret: SecretName
+    secret: AnySecretName
     """Name of the secret."""
     prefix: Prefix = ""
     """Text before the secret, such as `"Token "`."""
@@ -57,7 +76,7 @@ class HeaderAuth(AuthSection):
     """How the credential is presented."""
     name: HeaderName = ""
     """The only header field, such as `X-Api-Key`."""
-    secret: SecretName = ""
+    secret: AnySecretName = ""
     """Name of the secret that it carries."""
     prefix: Prefix = ""
     """Text before the secret, such as `"Token "`."""
@@ -72,8 +91,33 @@ class QueryAuth(AuthSection):
     """How the credential is presented."""
     name: Annotated[str, Text(names.query_name, "parameter")]
     """The parameter, such as `api_key`."""
-    secret: SecretName
+    secret: AnySecretName
     """Name of the secret."""
 
 
+class SigningAuth(AuthSection):
+    """What every scheme has that signs a request or puts a secret into its body."""
+
+    secrets: dict[FieldName, AnySecretName]
+    """Names of secrets by field of the scheme."""
+    options: dict[FieldName, str] = {}
+    """What the scheme is told in clear."""
+
+
 AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth, Field(discriminator="scheme")]
+
+NAMES_A_SECRET: Final = ("secret", "user_secret")
+"""Keys that hold the name of a secret, or of a field in a definition; so do the values of ``secrets``."""
+
+
+def secret_fields(presentation: dict[str, Any], trail: Trail = ()) -> Iterator[tuple[Trail, str]]:
+    """Yield (trail, name) for each name of a secret in a plain section, or of a field in one of a definition."""
+    for key, value in presentation.items():
+        if key in NAMES_A_SECRET and isinstance(value, str):
+            yield (*trail, key), value
+        elif key == "secrets" and isinstance(value, dict):
+            yield from (((*trail, key, name), field) for name, field in value.items() if isinstance(field, str))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from secret_fields(item, (*trail, key, index))

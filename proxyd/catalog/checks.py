@@ -1,22 +1,20 @@
 """Mistakes in a definition that one value alone does not show."""
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 from proxyd.auth.registry import SCHEMES
+from proxyd.catalog.auth import secret_fields
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
-from proxyd.catalog.hosts import HOST, OPTION, host_text, varied
+from proxyd.catalog.hosts import BUILT_IN, HOST, OPTION, host_text, varied
 from proxyd.catalog.shared import shared_suffix
 from proxyd.core.service import HostPattern
 from proxyd.reading.addresses import base_url, host_pattern
 from proxyd.reading.problems import Mistake, Trail, describe
 from proxyd.reading.tree import Tree
 from proxyd.reading.views import parsed
-
-NAMES_A_SECRET: Final = ("secret", "user_secret")
-"""Keys of a presentation that hold a field's name; so do the values of ``secrets``."""
 
 
 def check(tree: Tree, definition: Definition, stem: str) -> None:
@@ -29,19 +27,6 @@ def check(tree: Tree, definition: Definition, stem: str) -> None:
     for index, scheme in enumerate(definition.schemes):
         _check_scheme(tree, definition, scheme, ("schemes", index))
     _check_rest(tree, definition)
-
-
-def secret_fields(presentation: dict[str, Any], trail: Trail = ()) -> Iterator[tuple[Trail, str]]:
-    """Yield (trail, field) for each field that a presentation names as a secret."""
-    for key, value in presentation.items():
-        if key in NAMES_A_SECRET and isinstance(value, str):
-            yield (*trail, key), value
-        elif key == "secrets" and isinstance(value, dict):
-            yield from (((*trail, key, name), field) for name, field in value.items() if isinstance(field, str))
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                if isinstance(item, dict):
-                    yield from secret_fields(item, (*trail, key, index))
 
 
 def _check_hosts(tree: Tree, definition: Definition) -> None:
@@ -67,7 +52,9 @@ def _check_hosts(tree: Tree, definition: Definition) -> None:
 
 
 def _check_options(tree: Tree, definition: Definition) -> None:
-    options = {name for name, field in definition.fields.items() if not field.secret} | {HOST} | set(definition.vary)
+    options = (
+        {name for name, field in definition.fields.items() if not field.secret} | set(BUILT_IN) | set(definition.vary)
+    )
     places: list[tuple[Trail, Any]] = [
         (("hosts",), definition.hosts),
         (("base_url",), definition.base_url),

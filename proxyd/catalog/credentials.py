@@ -1,6 +1,6 @@
 """The sections of a definition about its credentials: their fields, and the schemes that present them."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
@@ -8,11 +8,8 @@ from proxyd.catalog.hosts import HostTemplate, UrlTemplate
 from proxyd.reading import names
 from proxyd.reading.readers import Text
 from proxyd.reading.sections import Section
-from proxyd.reading.values import Name
+from proxyd.reading.values import FieldName, Name
 
-FIELD_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
-
-FieldName = Annotated[str, Text(names.field_name, "field", FIELD_PATTERN)]
 Variable = Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)]
 Pattern = Annotated[str, Text(names.regular_expression, "pattern")]
 AnyHost = Annotated[str, HostTemplate()]

@@ -20,7 +20,6 @@ from proxyd.catalog.behaviour import (
 )
 from proxyd.catalog.credentials import (
     AnyHost,
-    FieldName,
     FieldSection,
     RefusedSection,
     SchemeSection,
@@ -29,7 +28,7 @@ from proxyd.catalog.credentials import (
 from proxyd.catalog.hosts import UrlTemplate
 from proxyd.reading.schema import Form
 from proxyd.reading.sections import Section
-from proxyd.reading.values import Name
+from proxyd.reading.values import FieldName, Name
 
 
 class YourHosts(Section):

@@ -16,6 +16,11 @@ OPTION: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 HOST: Final = "host"
 """Stands for the service's first host where an option's name would stand."""
 
+BASE_URL: Final = "base_url"
+BASE_HOST: Final = "base_host"
+BUILT_IN: Final = (HOST, BASE_URL, BASE_HOST)
+"""What stands in braces and is no option: the base URL of the service, and the host in it."""
+
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -28,7 +33,7 @@ class HostTemplate(Reader):
         text = _composed(value) if isinstance(value, dict) else value
         if not isinstance(text, str):
             raise Mistake(f"{kind_of(value)} stands here", "a host such as api.example.com, or {name: …, domain: …}")
-        if HOST not in OPTION.findall(text):
+        if not set(BUILT_IN) & set(OPTION.findall(text)):
             addresses.host_pattern(OPTION.sub("x", text))
         return text
 
@@ -47,12 +52,12 @@ class UrlTemplate(Reader):
         """Return the text."""
         if not isinstance(value, str):
             raise Mistake(f"{kind_of(value)} stands here", "a URL such as https://{region}.example.com/v2")
-        addresses.base_url(OPTION.sub("x", value))
+        addresses.base_url(OPTION.sub("x", value.replace(f"{{{BASE_URL}}}", "https://x")))
         return value
 
     def schema(self) -> dict[str, Any]:
         """Return the schema."""
-        return {"type": "string", "format": "url", "pattern": "^https?://"}
+        return {"type": "string", "format": "url", "pattern": r"^(https?://|\{base_url\})"}
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -1,11 +1,12 @@
 """A validated document to the core nouns: a pure function."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxyd.catalog.auth import AnyAuth, BasicAuth, HeaderAuth, QueryAuth
+from proxyd.catalog.auth import secret_fields
 from proxyd.config.access import AccessSection, RuleSection
+from proxyd.config.auths import compiled, sections
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import ListenerSection
 from proxyd.config.model import Document
@@ -16,10 +17,11 @@ from proxyd.config.upstreams import PoolSection, TimeoutsSection
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
-from proxyd.core.service import Auth, AuthPart, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
-from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
+from proxyd.core.service import BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
+from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, TokenSource, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 from proxyd.reading.addresses import DEFAULT_GATEWAY
+from proxyd.reading.names import TOKEN
 from proxyd.reading.problems import Trail
 from proxyd.reading.tree import Tree
 from proxyd.reading.views import child, maps
@@ -37,7 +39,9 @@ class Surroundings:
     """What ``workers: auto`` stands for."""
 
 
-def compile_document(document: Document, tree: Tree, around: Surroundings, extra_roots_pem: bytes) -> Settings:
+def compile_document(
+    document: Document, tree: Tree, around: Surroundings, extra_roots_pem: bytes, tokens: Sequence[TokenSource] = ()
+) -> Settings:
     """Return the settings that ``document`` says; ``tree`` gives line numbers."""
     log = document.telemetry.access_log
     socket = document.admin.socket
@@ -45,7 +49,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
     found = _discoveries(document, around.folder)
     from_vault = (
         SecretSource(name, vault=name, line=tree.line(trail))
-        for name, trail in _secret_references(document)
+        for name, trail in _secret_references(document, tree)
         if name not in document.secrets
     )
     return Settings(
@@ -55,6 +59,7 @@ def compile_document(document: Document, tree: Tree, around: Surroundings, extra
             _service(name, section, found.get(name), around.folder) for name, section in document.services.items()
         ),
         secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
+        tokens=tuple(tokens),
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
         limits=_limits(document.limits),
@@ -137,7 +142,8 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None, fo
         endpoints=tuple(item.compiled() for item in section.endpoints),
         insecure=section.insecure,
         encoded_slash=section.encoded_slash,
-        auths=(_auth(section.auth),) if section.auth else (),
+        auths=tuple(map(compiled, section.auth)),
+        version=section.version.compiled() if section.version is not None else None,
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),
         resilience=section.resilience(_pool(section.pool)),
@@ -151,19 +157,6 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None, fo
         cache=section.cache.compiled() if section.cache is not None else None,
         idempotency=section.idempotency.compiled() if section.idempotency is not None else None,
     )
-
-
-def _auth(section: AnyAuth) -> Auth:
-    if isinstance(section, HeaderAuth):
-        parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
-        parts = parts or (AuthPart(section.name, section.secret, section.prefix),)
-        return Auth(section.scheme, parts, keep=section.keep)
-    if isinstance(section, QueryAuth):
-        return Auth(section.scheme, (AuthPart(section.name, section.secret),), keep=section.keep)
-    part = AuthPart("authorization", section.secret)
-    if isinstance(section, BasicAuth):
-        return Auth(section.scheme, (part,), section.user, section.user_secret, section.keep)
-    return Auth(section.scheme, (part,), keep=section.keep)
 
 
 def _timeouts(section: TimeoutsSection) -> Timeouts:
@@ -187,7 +180,7 @@ def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings)
     )
 
 
-def _secret_references(document: Document) -> Iterable[tuple[str, Trail]]:
+def _secret_references(document: Document, tree: Tree) -> Iterable[tuple[str, Trail]]:
     """Return each secret that a listener or service names, once, and where it is named first."""
     found: dict[str, Trail] = {}
     for index, listener in enumerate(document.listeners):
@@ -196,16 +189,15 @@ def _secret_references(document: Document) -> Iterable[tuple[str, Trail]]:
     if document.store.password:
         found.setdefault(document.store.password, ("store", "password"))
     for name, service in document.services.items():
-        auth = service.auth
-        if auth is None:
-            continue
-        if isinstance(auth, HeaderAuth):
-            for number, part in enumerate(auth.headers or ()):
-                found.setdefault(part.secret, ("services", name, "auth", "headers", number, "secret"))
-        if isinstance(auth, BasicAuth) and auth.user_secret:
-            found.setdefault(auth.user_secret, ("services", name, "auth", "user_secret"))
-        if auth.secret:
-            found.setdefault(auth.secret, ("services", name, "auth", "secret"))
+        named = service.secret if isinstance(service.secret, dict) else {}
+        if isinstance(service.secret, str) and service.secret:
+            found.setdefault(service.secret, ("services", name, "secret"))
+        for field, secret in named.items():
+            found.setdefault(secret, ("services", name, "secret", field))
+        for where, auth in sections(tree.value["services"][name], ("services", name)):
+            for trail, secret in secret_fields(auth, where):
+                if not secret.startswith(TOKEN):  # what a flow yields comes from no vault
+                    found.setdefault(secret, trail)
     return found.items()
 
 

@@ -17,10 +17,10 @@ from proxyd.config.services import ServiceSection
 from proxyd.config.telemetry import TelemetrySection
 from proxyd.config.upstreams import EgressSection, TlsSection, UnknownSection
 from proxyd.reading import addresses
-from proxyd.reading.readers import Text, Whole
+from proxyd.reading.readers import Several, Text, Whole
 from proxyd.reading.schema import Form
 from proxyd.reading.sections import Section
-from proxyd.reading.values import Name, SecretName, TimeLimitOrNone
+from proxyd.reading.values import FilePath, Name, SecretName, TimeLimitOrNone
 
 
 class StoreSection(Section):
@@ -47,6 +47,8 @@ class Document(Section):
     """Where hosts that are no service may be."""
     services: dict[Name, ServiceSection] = {}
     """Third-party services by name."""
+    catalogue: Annotated[list[FilePath], Several()] = []
+    """Definitions of your own: files, or folders of them, relative to the configuration file."""
     secrets: dict[SecretName, SecretSection] = {}
     """Sources of secrets by name; a secret that is named elsewhere and not here comes from the vault."""
     vault: VaultSection = VaultSection()

@@ -44,8 +44,8 @@ _NOTES: Final = {
         "`proxyd secret set NAME`."
     ),
     "services.NAME": (
-        "A host belongs to one service. The host of `base_url` must be among `hosts`. Plain http with `auth` is "
-        "refused without `insecure: true`."
+        "`hosts` is needed unless `use` brings them. A host belongs to one service. The host of `base_url` must be "
+        "among `hosts`. Plain http with `auth` is refused without `insecure: true`."
     ),
 }
 
@@ -66,6 +66,7 @@ _FORMS: Final = {
     "method": "method",
     "parameter": "parameter name",
     "variable": "variable name",
+    "field": "field",
     "argument": "text",
     "text": "text",
     "condition": "condition",
@@ -133,6 +134,8 @@ def _maps(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     elif "discriminator" in node:
         for tag, reference in node["discriminator"]["mapping"].items():
             yield FORM.resolve({"$ref": reference}), f" (scheme: {tag})"
+    elif "anyOf" in node:  # the last form is the whole one
+        yield from _maps(FORM.resolve(node["anyOf"][-1]))
     elif isinstance(node.get("items"), dict):
         yield from ((inner, "[]" + suffix) for inner, suffix in _maps(FORM.resolve(node["items"])))
     elif isinstance(node.get("additionalProperties"), dict):

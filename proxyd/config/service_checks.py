@@ -3,9 +3,12 @@
 import math
 from typing import Any, Final
 
+from proxyd.config.auths import check_auths, credential_fields
+from proxyd.config.credentials import is_use
 from proxyd.config.discovery import check_discover
 from proxyd.config.limiting import check_limits
 from proxyd.config.vendor_limits import check_vendor_limits
+from proxyd.config.version import check_version
 from proxyd.core.resilience import GRPC_CONDITIONS, AdaptiveConcurrency
 from proxyd.core.service import HostPattern, Timeouts
 from proxyd.reading.addresses import base_url, endpoint, host_pattern
@@ -13,7 +16,7 @@ from proxyd.reading.names import header_name
 from proxyd.reading.problems import Trail, describe
 from proxyd.reading.quantities import duration, duration_text
 from proxyd.reading.tree import Tree
-from proxyd.reading.views import child, entries, items, maps, parsed
+from proxyd.reading.views import child, entries, items, parsed
 
 _ADAPTIVE: Final = AdaptiveConcurrency()
 WEB_PORTS: Final = (80, 443)
@@ -28,11 +31,13 @@ def check(tree: Tree) -> None:
     """Report every mistake between the values of services to ``tree.problems``."""
     claims: Claims = {}
     for trail, _, service in entries(tree.value.get("services"), ("services",)):
+        _check_presence(tree, trail, service)
         patterns = _check_hosts(tree, trail, service, claims)
         _check_base_url(tree, trail, service, patterns)
         _check_endpoints(tree, trail, service)
         check_discover(tree, trail, service)
-        _check_auth(tree, (*trail, "auth"), service.get("auth"))
+        check_auths(tree, trail, service, patterns)
+        check_version(tree, trail, service)
         _check_timeouts(tree, (*trail, "timeouts"), service.get("timeouts"))
         _check_propagate(tree, trail, service)
         _check_resilience(tree, trail, service)
@@ -60,6 +65,15 @@ def _check_hosts(tree: Tree, trail: Trail, service: dict[str, Any], claims: Clai
         for key in keys:
             claims.setdefault(key, item_trail)
     return patterns
+
+
+def _check_presence(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
+    """Report a service without hosts; one that uses the catalogue is reported with what that says of its hosts."""
+    if "hosts" not in service and not is_use(service):
+        tree.add(
+            (*trail, "hosts"),
+            "the key is missing: such as `hosts: [api.example.com]`, or use: with a name of the catalogue",
+        )
 
 
 def _check_base_url(tree: Tree, trail: Trail, service: dict[str, Any], patterns: list[HostPattern]) -> None:
@@ -90,35 +104,6 @@ def _check_endpoints(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:
         if address is not None and address in seen:
             tree.add(item_trail, "the endpoint is named twice")
         seen.add(address)
-
-
-def _check_auth(tree: Tree, trail: Trail, auth: Any) -> None:
-    scheme = child(auth, "scheme")
-    if scheme == "basic":
-        given = [key for key in ("user", "user_secret") if key in auth]
-        if len(given) != 1:
-            found = "both user and user_secret are given" if given else "the user is missing"
-            tree.add(trail, describe(found, "exactly one of user and user_secret"), at_key=True)
-    elif scheme == "header":
-        _check_headers(tree, trail, auth)
-
-
-def _check_headers(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:
-    if "headers" not in auth:
-        for key in ("name", "secret"):
-            if key not in auth:
-                tree.add((*trail, key), describe("the key is missing", "name and secret, or a list under headers"))
-        return
-    for key in ("name", "secret", "prefix"):
-        if key in auth:
-            tree.add((*trail, key), "headers is given too; move this into its list", at_key=True)
-    seen: set[str] = set()
-    for part_trail, part in maps(auth["headers"], (*trail, "headers")):
-        name = part.get("name")
-        if isinstance(name, str):
-            if name.lower() in seen:
-                tree.add((*part_trail, "name"), "the header is named twice")
-            seen.add(name.lower())
 
 
 _WITHIN: Final = {
@@ -154,14 +139,14 @@ def _check_tls(tree: Tree, trail: Trail, timeouts: Any, said: set[str]) -> None:
 def _check_propagate(tree: Tree, trail: Trail, section: Any) -> None:
     timeouts = child(section, "timeouts")
     name = parsed(header_name, child(timeouts, "propagate"))
-    if name is None:
+    if name is None or not isinstance(section, dict):
         return
     where = (*trail, "timeouts", "propagate")
     if parsed(duration, child(timeouts, "first_byte")) == 0 and not any(
         parsed(duration, child(timeouts, key)) for key in ("per_try", "total")
     ):
         tree.add(where, describe("an attempt has no end to tell of", "per_try, total or first_byte above 0s"))
-    if name in _credential_fields(child(section, "auth")):
+    if name in credential_fields(section):
         tree.add(where, "this header carries the credential")
     if name == parsed(header_name, child(section, "retry", "idempotency_key")):
         tree.add(where, "this header carries the idempotency key")
@@ -173,19 +158,11 @@ def _check_idempotency(tree: Tree, trail: Trail, service: dict[str, Any]) -> Non
         return
     name = parsed(header_name, section.get("header", "Idempotency-Key"))
     where = (*trail, "idempotency", *(("header",) if "header" in section else ()))
-    if name in _credential_fields(service.get("auth")):
+    if name in credential_fields(service):
         tree.add(where, "this header carries the credential")
     elif name == parsed(header_name, child(service, "retry", "idempotency_key")):
         problem = "retry.idempotency_key says that the vendor honours this header, and it would never see a repeat"
         tree.add(where, describe(problem, "one of the two"), at_key="header" not in section)
-
-
-def _credential_fields(auth: Any) -> set[object]:
-    """Return the header fields that an ``auth`` section owns, as far as they can be read."""
-    if child(auth, "scheme") != "header":
-        return {"authorization"} if child(auth, "scheme") in ("bearer", "basic") else set()
-    parts = (part.get("name") for _, part in maps(child(auth, "headers"), ()))
-    return {parsed(header_name, name) for name in (child(auth, "name"), *parts)}
 
 
 def _check_protocol(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from proxyd.catalog.auth import AnyAuth
 from proxyd.config.caching import CacheSection
+from proxyd.config.credentials import OptionValue, SecretOrFields
 from proxyd.config.discovery import DiscoverSection
 from proxyd.config.fallback import FallbackSection
 from proxyd.config.idempotency import IdempotencySection
@@ -13,17 +14,27 @@ from proxyd.config.limiting import LimitSection
 from proxyd.config.resilience import EndpointSection, ResilienceKeys
 from proxyd.config.upstreams import PoolSection, TimeoutsSection
 from proxyd.config.vendor_limits import VendorLimitsSection
+from proxyd.config.version import VersionSection
 from proxyd.core.service import BaseUrl, HostPattern
 from proxyd.reading import addresses
-from proxyd.reading.readers import Short, Text
+from proxyd.reading.readers import SeveralMaps, Short, Text
 from proxyd.reading.sections import Section
+from proxyd.reading.values import FieldName, Name
 
 
 class ServiceKeys(Section):
     """What a service is; a base of its section."""
 
-    hosts: Annotated[list[Annotated[HostPattern, Text(addresses.host_pattern, "host")]], Field(min_length=1)]
-    """Hosts of the service: `api.example.com`, `*.example.com`, `host:port`. Without a port: 80 and 443."""
+    use: Name = ""
+    """A service of the catalogue. Not needed where this one has its name and a `secret`."""
+    secret: Annotated[str | dict[str, str], SecretOrFields()] = ""
+    """Name of the secret for `use`, or a map: field of the definition to name of the secret."""
+    options: dict[FieldName, Annotated[str, OptionValue()]] = {}
+    """What the definition needs to know beside secrets, such as a region."""
+    scheme: FieldName = ""
+    """Which of the definition's schemes. Without it: the first that the fields given are for."""
+    hosts: Annotated[list[Annotated[HostPattern, Text(addresses.host_pattern, "host")]], Field(min_length=1)] = []
+    """Hosts of the service: `api.example.com`, `*.example.com`, `host:port`, which cover 80 and 443 without a port."""
     base_url: Annotated[BaseUrl, Text(addresses.base_url, "url")] | None = None
     """Scheme and authority towards the service. Without it: `https://` and the first host."""
     endpoints: list[Annotated[EndpointSection, Short("address")]] = []
@@ -36,8 +47,10 @@ class ServiceKeys(Section):
     """The credential may go over plain http."""
     encoded_slash: bool = False
     """`%2F` within a path segment is legitimate (GitLab, npm)."""
-    auth: AnyAuth | None = None
-    """The credential that is added. Without it: none."""
+    auth: Annotated[list[AnyAuth], Field(min_length=1, max_length=32), SeveralMaps()] = []
+    """The credential that is added; of several, the first whose `hosts` and `paths` cover a request. None: none."""
+    version: VersionSection | None = None
+    """The version of the vendor's API, for requests that name none."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """How long each phase may take."""
     pool: PoolSection = PoolSection()

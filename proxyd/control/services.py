@@ -9,7 +9,7 @@ from proxyd.control.answers import Scalar, ask_all, rows
 from proxyd.control.controller import Controller
 from proxyd.core import metrics
 from proxyd.core.metrics import Metric
-from proxyd.core.service import HostPattern, Service
+from proxyd.core.service import Service
 from proxyd.telemetry.exchanges import Filter
 from proxyd.vault.secrets import SecretState
 
@@ -87,21 +87,13 @@ def latency(control: Controller, name: str) -> dict[str, float | None]:
     return {}
 
 
-def pattern_text(pattern: HostPattern) -> str:
-    """Return a host pattern as the configuration spells it."""
-    host = f"[{pattern.host}]" if ":" in pattern.host else pattern.host
-    if pattern.wildcard:
-        host = f"*.{host}" if host else "*"
-    return host if pattern.port is None else f"{host}:{pattern.port}"
-
-
 def _overview(control: Controller, service: Service, requests: Tally[str], errors: Tally[str]) -> dict[str, Any]:
     base = service.base
     host = f"[{base.host}]" if ":" in base.host else base.host
     names = dict.fromkeys(name for auth in service.auths for name in auth.secret_names)
     return {
         "name": service.name,
-        "hosts": [pattern_text(pattern) for pattern in service.hosts],
+        "hosts": list(map(str, service.hosts)),
         "base_url": f"{base.scheme}://{host}:{base.port}{base.path}",
         "endpoints": [f"{endpoint.host}:{endpoint.port}" for endpoint in service.endpoints],
         "auth": service.auths[0].scheme if service.auths else None,

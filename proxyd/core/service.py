@@ -36,6 +36,13 @@ class HostPattern:
             return host == self.host
         return not self.host or host.endswith("." + self.host)
 
+    def __str__(self) -> str:
+        """As the configuration spells it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.wildcard:
+            host = f"*.{host}" if host else "*"
+        return host if self.port is None else f"{host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class BaseUrl:

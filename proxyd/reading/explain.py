@@ -111,6 +111,8 @@ def _trail(location: tuple[int | str, ...], document: Any, kind: str) -> Trail:
             value = value[step]
         elif isinstance(value, dict) and value.get("scheme") == step and index < len(location) - 1:
             continue  # the tag of a union
+        elif isinstance(step, int) and isinstance(value, dict):
+            continue  # a list that is written as its only item
         elif kind != "missing" or index < len(location) - 1:
             break
         trail.append(step)

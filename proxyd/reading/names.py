@@ -8,8 +8,13 @@ from proxyd.core.units import KIB
 from proxyd.reading.problems import Mistake, kind_of
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
+ANY_SECRET_PATTERN: Final = rf"^(token:)?{NAME_PATTERN[1:]}"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
+FIELD_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
 FIELD_NAME_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"  # RFC 9110 §5.6.2
+
+TOKEN: Final = "token:"  # noqa: S105 - no secret, but what names of some begin with
+"""What the names of secrets begin with that flows of definitions yield."""
 
 FORBIDDEN_HEADERS: Final = frozenset(
     {
@@ -26,6 +31,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "T
 _NAME: Final = re.compile(NAME_PATTERN[1:-1])
 _ENV: Final = re.compile(ENV_PATTERN[1:-1])
 _PLUGIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}(:[A-Za-z_][A-Za-z0-9_.]{0,127})?")
+_FIELD: Final = re.compile(FIELD_PATTERN[1:-1])
 _TOKEN: Final = re.compile(FIELD_NAME_PATTERN[1:-1])
 _MAX_TEXT: Final = 4096
 
@@ -36,6 +42,11 @@ def name(value: object) -> str:
     if not _NAME.fullmatch(text):
         raise Mistake("not a name", "up to 128 letters, digits, '.', '_', '-' and '/', a letter or digit first")
     return text
+
+
+def any_secret(value: object) -> str:
+    """Read the name of a secret, or ``token:SERVICE``: what the flow of a service's definition yields."""
+    return f"{TOKEN}{name(value[len(TOKEN) :])}" if isinstance(value, str) and value.startswith(TOKEN) else name(value)
 
 
 def plugin(value: object) -> str:
@@ -157,9 +168,6 @@ def body_text(value: object) -> str:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BODY:
         raise Mistake("too long", f"at most {MAX_BODY // KIB} KiB; the same holds for body_file")
     return text
-
-
-_FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def field_name(value: object) -> str:

@@ -204,5 +204,19 @@ class Several:
         return {"anyOf": [listed, listed["items"]]}
 
 
+@dataclass(frozen=True)
+class SeveralMaps(Several):
+    """A list of maps that may be written as its only map."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_listed_map, handler(source))
+
+
+def _listed_map(value: Any) -> Any:
+    if not isinstance(value, dict | list):
+        raise Mistake(f"{kind_of(value)} stands here", "a map, or a list of maps")
+    return [value] if isinstance(value, dict) else value
+
+
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | dict) or value is None else [value]

@@ -8,6 +8,8 @@ from proxyd.reading.readers import Seconds, Text, Whole
 
 Name = Annotated[str, Text(names.name, "name", names.NAME_PATTERN)]
 SecretName = Annotated[str, Text(names.name, "secret", names.NAME_PATTERN)]
+AnySecretName = Annotated[str, Text(names.any_secret, "secret", names.ANY_SECRET_PATTERN)]
+FieldName = Annotated[str, Text(names.field_name, "field", names.FIELD_PATTERN)]
 ListenerAddress = Annotated[str, Text(addresses.listener_address, "ip:port or unix:path")]
 ListenAddress = Annotated[str, Text(addresses.listen_address, "ip:port")]
 FilePath = Annotated[str, Text(names.path_text, "path")]

@@ -5,7 +5,7 @@ import pytest
 
 from tests.config.conftest import LISTENERS
 
-KEYS = "listeners, admin, workers, tls, egress, services, secrets, vault, access, limits, overload, unknown, telemetry, store, drain_old, drain_timeout, upgrade_drain"
+KEYS = "listeners, admin, workers, tls, egress, services, catalogue, secrets, vault, access, limits, overload, unknown, telemetry, store, drain_old, drain_timeout, upgrade_drain"
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_mistake_says_what_was_expected(problems_of, text, line):
         ("{secret: s}", "4:5: services.a.auth.scheme: the key is missing; expected one of basic, bearer, header, query"),
         ("{scheme: [x], secret: s}", "4:20: services.a.auth.scheme: not a known word; expected one of basic, bearer, header, query"),
         ("{scheme: bearer, secret: s, keep: yes}", "4:45: services.a.auth.keep: text stands here; expected true or false; did you mean 'true'?"),
-        ("{scheme: bearer, secret: s, header: x}", "4:39: services.a.auth.header: unknown key 'header'; expected one of keep, scheme, secret"),
-        ("{scheme: header, secret: s, name: n, header: x}", "4:48: services.a.auth.header: unknown key 'header'; expected one of keep, scheme, name, secret, prefix, headers; did you mean 'headers'?"),
+        ("{scheme: bearer, secret: s, header: x}", "4:39: services.a.auth.header: unknown key 'header'; expected one of keep, hosts, paths, strip, strip_query, presigned, max_body, scheme, secret"),
+        ("{scheme: header, secret: s, name: n, header: x}", "4:48: services.a.auth.header: unknown key 'header'; expected one of keep, hosts, paths, strip, strip_query, presigned, max_body, scheme, name, secret, prefix, headers; did you mean 'headers'?"),
         ("{scheme: bearer}", "4:5: services.a.auth.secret: the key is missing: Name of the secret that holds the token."),
         ("{scheme: header, headers: [{name: Host, secret: s}]}", "4:45: services.a.auth.headers[0].name: this header frames the message or belongs to one hop; it cannot carry a credential"),
-        ("bearer", "4:11: services.a.auth: text stands here; expected a map"),
+        ("bearer", "4:11: services.a.auth: text stands here; expected a map, or a list of maps"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_scheme_is_about_that_scheme(problems_of, auth, line):

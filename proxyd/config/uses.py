@@ -1,0 +1,253 @@
+"""``use`` and ``secret`` of a service: what the catalogue knows is put into its section before that is read.
+
+Whatever stands in the section wins. What is put there is checked like everything else; where it is wrong together with
+what the user wrote, the message stands at the section.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from proxyd.catalog.credentials import SchemeSection
+from proxyd.catalog.definition import Definition
+from proxyd.catalog.hosts import BASE_HOST, BASE_URL, BUILT_IN, HOST, OPTION, fill, varied
+from proxyd.catalog.load import load
+from proxyd.catalog.shared import shared_suffix
+from proxyd.catalog.shelf import Shelf
+from proxyd.config.choice import Given, choose, given_of, missing_field
+from proxyd.config.credentials import USES, is_use
+from proxyd.config.presentation import Names, names_of, presentations
+from proxyd.core.resilience import RetryPolicy
+from proxyd.core.service import BaseUrl, HostPattern
+from proxyd.core.settings import TokenSource
+from proxyd.reading.addresses import base_url, host_pattern
+from proxyd.reading.names import TOKEN
+from proxyd.reading.problems import ConfigError, Trail, describe
+from proxyd.reading.tree import Tree
+from proxyd.reading.views import child, entries, items, parsed
+
+_RETRIED: Final = re.compile("408|409|425|429|5[0-9][0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A service that uses a definition."""
+
+    definition: Definition
+    scheme: SchemeSection | None
+    """None: the service has an ``auth`` of its own, or no credential could be chosen."""
+    given: Given
+    hosts: tuple[str, ...]
+    base: str
+    """The base URL; empty where it is not known."""
+    token: str = ""
+    """Name of the secret, or what the names of the secrets begin with, that the token's flow yields; empty: no flow."""
+
+    @property
+    def names(self) -> Names:
+        """What stands behind the fields of the scheme."""
+        assert self.scheme is not None
+        secrets = self.given.of_scheme(self.scheme, self.definition)
+        return names_of(self.scheme, secrets, self.token, self.values)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Options, the first host, and the base URL and its host."""
+        base = parsed(base_url, self.base)
+        found = {HOST: self.hosts[0]} if self.hosts else {}
+        found |= {BASE_URL: self.base.rstrip("/"), BASE_HOST: authority(base)} if base is not None else {}
+        return {**self.given.options, **found}
+
+
+def expand(tree: Tree, folder: Path) -> dict[str, Use]:
+    """Put the definitions into the services that use them; return these by name. Mistakes are in ``tree.problems``."""
+    wanted = [item for item in entries(child(tree.value, "services"), ("services",)) if is_use(item[2])]
+    shelf = _shelf(tree, folder)
+    uses = {name: _expanded(tree, trail, name, service, shelf) for trail, name, service in wanted}
+    return {name: use for name, use in uses.items() if use is not None}
+
+
+def token_source(name: str, use: Use, line: int) -> TokenSource | None:
+    """Return where the tokens of a service come from; None: its scheme has no flow."""
+    if use.scheme is None or use.scheme.token is None:
+        return None
+    flow = use.scheme.token
+    further = {key: fill(value, use.values) for key, value in flow.options.items()}
+    options = {**{key: value for key, value in further.items() if not OPTION.search(value)}, **use.given.options}
+    hosts = [fill(host, use.values) for host in varied(flow.hosts, use.definition.vary)]
+    return TokenSource(
+        name=use.token,
+        service=name,
+        flow=flow.flow,
+        url=fill(flow.url or "", use.values),
+        secrets=tuple(use.given.of_scheme(use.scheme, use.definition).items()),
+        options=tuple(options.items()),
+        hosts=tuple(host for host in hosts if not OPTION.search(host)),
+        line=line,
+    )
+
+
+def _shelf(tree: Tree, folder: Path) -> Shelf:
+    places: list[Path] = []
+    for trail, text in items(child(tree.value, "catalogue"), ("catalogue",)):
+        if isinstance(text, str) and text:
+            path = folder / text
+            if path.exists():
+                places.append(path)
+            else:
+                tree.add(trail, "there is no such file or folder")
+    return Shelf(places)
+
+
+def _expanded(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shelf: Shelf) -> Use | None:
+    definition = _definition(tree, trail, name, service, shelf)
+    if definition is None:
+        return None
+    if "auth" in service and "secret" in service:
+        problem = "auth says how the credential is presented, and secret leaves that to the definition"
+        tree.add((*trail, "secret"), describe(problem, "one of the two"), at_key=True)
+        return None
+    given = given_of(tree, trail, service, definition)
+    hosts = _hosts(tree, trail, service, definition, given)
+    scheme = choose(tree, trail, service, definition, given) if "auth" not in service else None
+    base = _base_url(tree, trail, service, definition, given, hosts)
+    use = Use(definition, scheme, given, hosts, base, f"{TOKEN}{name}" if scheme is not None and scheme.token else "")
+    _fill_in(tree, trail, service, use)
+    return use
+
+
+def _definition(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shelf: Shelf) -> Definition | None:
+    where = (*trail, "use") if "use" in service else trail
+    wanted = service.get("use", name)
+    if not isinstance(wanted, str):
+        return None  # the models say so
+    path = shelf.find(wanted)
+    if path is None:
+        problem = "the catalogue has no service of this name"
+        hint = tree.nearest(wanted, shelf.names())
+        if "use" in service:
+            expected = "" if hint else "a name that `proxyd services --catalogue` lists"
+        else:
+            key = next(key for key in USES if key in service)
+            problem += f", and {key} is for those that it has"
+            expected = "use: beside it with the name that it has there, or auth in place of secret"
+        tree.add(where, describe(problem, expected, hint), at_key="use" not in service)
+        return None
+    try:
+        return load(path)
+    except ConfigError as error:
+        tree.problems += error.problems
+        return None
+
+
+def _hosts(tree: Tree, trail: Trail, service: dict[str, Any], definition: Definition, given: Given) -> tuple[str, ...]:
+    """Return the service's hosts: the user's, else the vendor's as far as options tell them."""
+    yours = definition.your_hosts
+    if "hosts" not in service:
+        if yours is not None and (yours.required or (yours.required is None and not definition.hosts)):
+            example = f", such as {yours.example}" if yours.example else ""
+            about = f" {yours.about}" if yours.about else ""
+            problem = f"the key is missing: only you know the host of {definition.title}{example}.{about}"
+            tree.add((*trail, "hosts"), problem)
+            return ()
+        filled = [fill(host, given.options) for host in varied(definition.hosts, definition.vary)]
+        return tuple(host for host in filled if not OPTION.search(host))
+    found: list[str] = []
+    for item_trail, text in items(service["hosts"], (*trail, "hosts")):
+        pattern = parsed(host_pattern, text)
+        if pattern is None:
+            continue
+        found.append(str(pattern))
+        _check_host(tree, item_trail, pattern, definition)
+    return tuple(found)
+
+
+def _check_host(tree: Tree, trail: Trail, pattern: HostPattern, definition: Definition) -> None:
+    """Report a host where a label may be another customer's, and one that the vendor has given up."""
+    yours = definition.your_hosts
+    suffixes = [suffix.removeprefix("*.") for suffix in (yours.suffixes if yours is not None else ())]
+    own = next((suffix for suffix in suffixes if pattern.host == suffix or pattern.host.endswith(f".{suffix}")), "")
+    if own and (pattern.wildcard or pattern.host == own):
+        example = yours.example if yours is not None else ""
+        problem = f"customers of {definition.title} choose the names below {own}, so this covers hosts of others"
+        tree.add(trail, describe(problem, f"your whole host{f', such as {example}' if example else ''}"))
+    elif pattern.wildcard and (suffix := shared_suffix(pattern)):
+        tree.add(trail, describe(f"names below {suffix} are anybody's, so this covers hosts of others", "a whole host"))
+    for refused in definition.refused:
+        dead = parsed(host_pattern, refused.host) if refused.host is not None else None
+        if dead is not None and dead.host == pattern.host:
+            tree.add(trail, refused.why)
+
+
+def _fill_in(tree: Tree, trail: Trail, service: dict[str, Any], use: Use) -> None:
+    definition = use.definition
+    if use.hosts:
+        service.setdefault("hosts", list(use.hosts))
+    if use.base:
+        service.setdefault("base_url", use.base)
+    if definition.encoded_slash:
+        service.setdefault("encoded_slash", True)
+    if use.scheme is not None and use.scheme.token is not None:
+        for option in dict.fromkeys(OPTION.findall(fill(use.scheme.token.url or "", use.values))):
+            if option not in BUILT_IN:
+                missing_field(tree, trail, definition, option)
+    if definition.version is not None and "version" not in service:
+        service["version"] = definition.version.model_dump(exclude_none=True)
+    if use.scheme is not None and use.hosts:
+        auth = presentations(definition, use.scheme, use.names, use.hosts)
+        if auth:
+            service["auth"] = auth
+        else:
+            problem = f"the definition of {definition.title} sends the credential to none of these hosts"
+            tree.add((*trail, "hosts"), describe(problem, "the vendor's hosts, or auth in place of secret"))
+    _fill_in_retry(service, definition)
+
+
+def _fill_in_retry(service: dict[str, Any], definition: Definition) -> None:
+    statuses = [str(status) for status in definition.retry.statuses if _RETRIED.fullmatch(str(status))]
+    retry = service.get("retry", {})
+    if not isinstance(retry, dict) or not (statuses or definition.idempotency):
+        return
+    added: dict[str, Any] = {}
+    if statuses:
+        added["on"] = list(dict.fromkeys([*RetryPolicy().on, *statuses]))
+    if definition.idempotency is not None and "idempotency" not in service:
+        added["idempotency_key"] = definition.idempotency.header
+    service["retry"] = {**added, **retry}
+
+
+def _base_url(
+    tree: Tree, trail: Trail, service: dict[str, Any], definition: Definition, given: Given, hosts: Sequence[str]
+) -> str:
+    """Return the service's base URL: the user's, else what the definition gives on the service's hosts."""
+    if "base_url" in service or not hosts:
+        url = service.get("base_url")
+        return url if isinstance(url, str) else ""
+    url = fill(definition.base_url or "", {**given.options, HOST: hosts[0]})
+    missing = OPTION.findall(url)
+    if missing:
+        missing_field(tree, trail, definition, missing[0])
+        return ""
+    base = parsed(base_url, url) if url else None
+    patterns = [pattern for pattern in (parsed(host_pattern, text) for text in hosts) if pattern is not None]
+    if base is not None and _covers(patterns, base):
+        return url
+    if "hosts" not in service:
+        return url
+    first = next((pattern for pattern in patterns if not pattern.wildcard), None)
+    if first is None:
+        return ""
+    path = definition.your_hosts.base_path if definition.your_hosts is not None else ""
+    scheme = "http" if first.port == 80 else "https"
+    return f"{scheme}://{first!s}{path}"
+
+
+def authority(base: BaseUrl) -> str:
+    """Return host and port of a base URL as a host pattern has them."""
+    return str(HostPattern(base.host, None if base.port in (80, 443) else base.port))
+
+
+def _covers(patterns: list[HostPattern], base: BaseUrl) -> bool:
+    return any(pattern.matches(base.host, base.port, any_port=True) for pattern in patterns)
