@@ -33,8 +33,9 @@ from proxyd.filters.access import OpenJudge
 from proxyd.filters.concurrency import Admission, ConcurrencyFilter
 from proxyd.filters.gradient import Gradient
 from proxyd.net.reaper import Reaper
-from proxyd.upstream.attempt import Attempts, Secrets
+from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.router import Router
+from proxyd.upstream.secrets import Secrets
 
 HOST = "api.example"
 PORT = 8080

@@ -11,6 +11,7 @@ from proxyd.core.message import Body, Request, Response
 
 if TYPE_CHECKING:
     from proxyd.core.facade import Facade
+    from proxyd.core.messages import WantToken
     from proxyd.core.route import Route
     from proxyd.core.service import Service
     from proxyd.core.snapshot import Snapshot
@@ -125,6 +126,8 @@ class Outgoing:
     """Bytes of a body that is not in ``body``; None: the end will tell."""
     now: float
     """Unix time."""
+    used: bytes = b""
+    """A token that the scheme chose for this attempt, beside its secrets: it is masked in answers, too."""
 
 
 class Signer(Injector, Protocol):
@@ -148,6 +151,10 @@ class Signer(Injector, Protocol):
 
     def heard(self, response: Response, now: float) -> bool:
         """Learn from an answer (the vendor's clock); whether the same request would be signed better now."""
+        ...
+
+    def question(self, request: Request, response: Response) -> "WantToken | None":
+        """Return what to ask control where the answer is a challenge for a token of its own (RFC 6750 §3)."""
         ...
 
 
@@ -182,6 +189,7 @@ class Exchange:
         "held",
         "id",
         "interim",
+        "is_renewed",
         "lookup",
         "mode",
         "nursery",
@@ -244,6 +252,8 @@ class Exchange:
         """Monotonic seconds by which the attempt must have its response head; 0: none."""
         self.endpoint: str | None = None
         self.attempts = 0
+        self.is_renewed = False
+        """It is made again since a credential was refused; once."""
         self.tries: list[Try] = []
         """Attempts that were not the last."""
         self.reused = False

@@ -69,6 +69,9 @@ SHED_CLASSES: Final = Metric(
 ACCEPT_ERRORS: Final = Metric("proxyd_accept_errors", Kind.COUNTER, "accept() failures, such as EMFILE.", ("error",))
 EVENTS_DROPPED: Final = Metric("proxyd_events_dropped", Kind.COUNTER, "Events that no queue had room for.", ("why",))
 MASKED: Final = Metric("proxyd_masked_secrets", Kind.COUNTER, "Reflected secrets masked in responses.", ("service",))
+RENEWALS: Final = Metric(
+    "proxyd_credential_replays", Kind.COUNTER, "Requests repeated since their credential was refused.", ("service",)
+)
 FAULTS: Final = Metric("proxyd_faults_injected", Kind.COUNTER, "Faults injected on purpose.", ("service", "fault"))
 LEAVES: Final = Metric("proxyd_leaf_requests", Kind.COUNTER, "Leaf certificates asked for.")
 
@@ -78,6 +81,7 @@ METRICS: Final = {
         REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
         REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
         MASKED, FAULTS, LEAVES, OVERFLOWS, SHED, LOOP_LAG, SHED_CLASSES, FALLBACKS,
+        RENEWALS,
     )
 }  # fmt: skip
 """Families that workers keep, by name; counters gain ``_total`` when they are exposed."""

@@ -1,14 +1,13 @@
 """A route: what the snapshot says of one service (or of all unknown hosts), compiled for the hot path."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Injector, Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.message import Request, Response
-from proxyd.core.service import Auth, Service, Timeouts, Version
+from proxyd.core.service import DERIVED, Auth, Service, Timeouts, Version
 
 
 class Judge(Protocol):
@@ -34,17 +33,20 @@ class Judge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Choice:
     """A compiled credential, and where within its service it applies."""
 
-    injector: Injector
-    auth: Auth
+    __slots__ = ("auth", "has_tokens", "injector", "is_everywhere", "strip", "strip_query", "strips")
 
-    @property
-    def is_everywhere(self) -> bool:
+    def __init__(self, injector: Injector, auth: Auth) -> None:
+        self.injector = injector
+        self.auth = auth
+        self.is_everywhere = not auth.hosts and not auth.paths
         """Whether it applies to every request of the service."""
-        return not self.auth.hosts and not self.auth.paths
+        self.has_tokens = any(name.startswith(DERIVED) for name in injector.secret_names)
+        self.strip = frozenset(name.lower().encode("ascii") for name in auth.strip)
+        self.strip_query = frozenset(name.encode("utf-8") for name in auth.strip_query)
+        self.strips = bool(auth.strip or auth.strip_query)
 
     def covers(self, request: Request) -> bool:
         """Whether it applies to this one."""

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxyd.core.caching import CachePolicy
 from proxyd.core.fallback import FallbackStep
@@ -102,6 +103,10 @@ class PriorityClass(enum.Enum):
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
+
+
+DERIVED: Final = "token:"
+"""What the names of secrets begin with that control obtains and renews (core.settings.TokenSource)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,40 @@
 """The credential is chosen here; the router applies it inside each attempt, since signatures carry time and host.
 
-What a scheme needs of the body is made ready here, too, once for all attempts.
+Once for all attempts what would contradict it is removed, what a scheme needs of the body is made ready, and a token's
+first value is waited for.
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from proxyd.core.errors import ProxyError, bad_request, denied
-from proxyd.core.exchange import BodyUse, Exchange, Signer
+from proxyd.core.exchange import BodyUse, Exchange, Injector, Signer
 from proxyd.core.headers import without
-from proxyd.core.message import BytesBody, Response
+from proxyd.core.message import BytesBody, Request, Response
+from proxyd.core.query import without_parameters
 from proxyd.core.route import Choice, Filter
 
 _PRIVATE: Final = frozenset({b"authorization", b"cookie"})
 
 
+class Tokens(Protocol):
+    """What knows of tokens that control works on (upstream.renewal)."""
+
+    def lacks(self, injector: Injector) -> bool:
+        """Whether one that the injector needs has not come yet."""
+        ...
+
+    async def first(self, exchange: Exchange, injector: Injector) -> None:
+        """Wait for it, a while."""
+        ...
+
+
 class CredentialFilter(Filter):
     """Chooses the service's credential, unless the client may keep its own and sent one."""
 
-    def __init__(self, choices: Sequence[Choice]) -> None:
+    def __init__(self, choices: Sequence[Choice], tokens: Tokens) -> None:
         self._choices = choices
+        self._tokens = tokens
         self._sole = choices[0] if choices[0].is_everywhere else None
 
     def request(self, exchange: Exchange) -> Awaitable[Response | None] | Response | None:
@@ -36,21 +51,39 @@ class CredentialFilter(Filter):
             return None
         if choice.auth.keep and injector.client_supplied(request.headers, request.path):
             return None
-        if not injector.signs:
-            exchange.credential = injector
-            return None
-        signer = cast(Signer, injector)
-        if signer.is_presigned(request):
+        if injector.signs and cast(Signer, injector).is_presigned(request):
             if choice.auth.presigned:
                 return None
             raise denied("the URL carries a signature of its own, which proxyd passes on only with `presigned: true`")
-        exchange.credential = signer
+        if choice.strips:
+            _strip(request, choice)
+        exchange.credential = injector
+        waits = choice.has_tokens and self._tokens.lacks(injector)
+        if not injector.signs and not waits:
+            return None
+        return self._prepare(exchange, choice, waits=waits)
+
+    async def _prepare(self, exchange: Exchange, choice: Choice, *, waits: bool) -> None:
+        injector = choice.injector
+        if waits:
+            await self._tokens.first(exchange, injector)
+        if not injector.signs:
+            return
+        signer = cast(Signer, injector)
+        request = exchange.request
         use = signer.use_of_body(request)
         if use is BodyUse.WHOLE:
-            return _hold(exchange, choice.auth.max_body)
-        if use is BodyUse.CODED:
+            await _hold(exchange, choice.auth.max_body)
+        elif use is BodyUse.CODED:
             request.body = signer.wrap(request)
-        return None
+
+
+def _strip(request: Request, choice: Choice) -> None:
+    """Remove what a client's tools left that would contradict the credential."""
+    if choice.strip:
+        request.headers = without(request.headers, choice.strip)
+    if choice.strip_query:
+        request.path = without_parameters(request.path, choice.strip_query)
 
 
 async def _hold(exchange: Exchange, limit: int) -> None:

@@ -1,7 +1,6 @@
 """One attempt at an exchange: pool, credential, connection, round trip. What is repeated stands in ``router``."""
 
 import time
-from collections.abc import Sequence
 from typing import Final, cast
 
 import trio
@@ -10,7 +9,7 @@ from trio.lowlevel import spawn_system_task
 
 from proxyd.core.authority import Authority
 from proxyd.core.errors import Flag, ProxyError
-from proxyd.core.exchange import Exchange, Injector, Outgoing, Signer
+from proxyd.core.exchange import Exchange, Outgoing, Signer
 from proxyd.core.headers import Headers, is_grpc, without
 from proxyd.core.limits import Limits
 from proxyd.core.message import HTTP2, BytesBody, Request, Response
@@ -22,6 +21,7 @@ from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import Pool, PoolKey, PoolSet
+from proxyd.upstream.secrets import Secrets
 from proxyd.upstream.shared import SharedPool
 from proxyd.upstream.verdict import heard
 
@@ -33,39 +33,6 @@ _HTTP2: Final = Version.HTTP2.value
 
 Connection = http1.Connection | http2.Connection
 CONNECTIONS: Final = (http1.Connection, http2.Connection)
-
-
-class Secrets:
-    """The values of credentials that this worker holds, and why one is missing."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-        self.former: dict[str, tuple[bytes, ...]] = {}
-        """Values that callers may still prove themselves with."""
-        self.problems: dict[str, str] = {}
-        self._masks: dict[Injector, tuple[bytes, ...]] = {}
-
-    def set(self, name: str, value: bytes | None, why: str, former: Sequence[bytes] = ()) -> None:
-        """Use this value from the next attempt on, or say why there is none."""
-        self._masks.clear()
-        self.former[name] = tuple(former)
-        if value is None:
-            self.values.pop(name, None)
-            self.problems[name] = why
-        else:
-            self.values[name] = value
-            self.problems.pop(name, None)
-
-    def masks(self, injector: Injector) -> tuple[bytes, ...]:
-        """Return what would give the injector's secrets away, worked out once per change of a secret."""
-        masks = self._masks.get(injector)
-        if masks is None:
-            masks = self._masks[injector] = injector.masks(self.values)
-        return masks
-
-    def forget_masks(self) -> None:
-        """A new snapshot has new injectors."""
-        self._masks.clear()
 
 
 class Attempts:
@@ -148,7 +115,7 @@ class Attempts:
                     headers, path = self._sign(exchange, cast(Signer, injector), host)
                 else:
                     headers, path = injector.apply(headers, path, self._secrets.values)
-                exchange.secrets = self._secrets.masks(injector)
+                    exchange.secrets = self._secrets.masks(injector)
             except KeyError as error:
                 raise self._missing(str(error.args[0])) from None
             except ValueError as error:
@@ -170,6 +137,8 @@ class Attempts:
             time.time(),
         )
         signer.sign(made, self._secrets.values)
+        masks = self._secrets.masks(signer)
+        exchange.secrets = (*masks, made.used) if made.used else masks
         if made.body is not payload and made.body is not None:
             request.body = BytesBody(made.body)
         return made.headers, made.path

@@ -10,10 +10,9 @@ has an answer, the client gets the failure of the service that it asked.
 """
 
 import copy
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from trio import current_time
 
@@ -24,6 +23,7 @@ from proxyd.core.facade import Facade
 from proxyd.core.fallback import OPEN, FallbackStep, StaticResponse
 from proxyd.core.headers import Headers, first, without
 from proxyd.core.message import BytesBody, Origin, Request, Response
+from proxyd.core.query import without_parameters
 from proxyd.core.resilience import CONNECT, RESET, TIMEOUT
 from proxyd.core.route import Chain, Filter, Route
 from proxyd.core.service import Service
@@ -249,7 +249,7 @@ def _twin(exchange: Exchange, route: Route) -> Exchange | None:
     injectors = [choice.injector for choice in exchange.route.choices]
     request.headers = without(headers, PRIVATE | CONDITIONS | frozenset().union(*(one.fields for one in injectors)))
     parameters = [name for one in injectors for name in one.query_names]
-    request.path = _without_parameters(path, parameters) if parameters else path
+    request.path = without_parameters(path, parameters) if parameters else path
     request.scheme = service.base.scheme.encode("ascii")
     request.authority = Authority(service.base.host, service.base.port, _is_ip(service.base.host))
     twin = Exchange(exchange.peer, exchange.snapshot, request, current_time(), exchange.mode)
@@ -269,17 +269,6 @@ def _carried(exchange: Exchange, service: Service) -> bytes | None:
     if not path.startswith(base) or rest[:1] not in (b"/", b"?", b""):
         return None  # ``*``, and what is not under the base URL
     return service.base.path.encode("ascii") + rest or b"/"
-
-
-def _without_parameters(path: bytes, names: Collection[bytes]) -> bytes:
-    """Return the path without query parameters that carry a credential."""
-    bare, mark, query = path.partition(b"?")
-    if not mark or not names:
-        return path
-    kept = [
-        item for item in query.split(b"&") if unquote_to_bytes(item.partition(b"=")[0].replace(b"+", b" ")) not in names
-    ]
-    return bare + b"?" + b"&".join(kept) if kept else bare
 
 
 def _facade(exchange: Exchange, service: Service, request: Request) -> Facade:

@@ -25,6 +25,7 @@ from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.hedge import Hedge
 from proxyd.upstream.race import HEDGED, Race
+from proxyd.upstream.renewal import Renewal
 from proxyd.upstream.retry import KEYED, backoff, is_repeatable, may_retry_answer, may_retry_error
 from proxyd.wire.encode import proxy_status_of_attempt
 
@@ -37,8 +38,10 @@ _STALE_ONLY: Final = RetryPolicy(attempts=2, on=())
 class Router:
     """Routes exchanges under one snapshot; pools outlive it."""
 
-    def __init__(self, attempts: Attempts, *, rng: random.Random | None = None) -> None:
+    def __init__(self, attempts: Attempts, renewal: Renewal | None = None, *, rng: random.Random | None = None) -> None:
+        """Without ``renewal`` a refused credential is the client's business."""
         self._attempt = attempts.make
+        self._renewal = renewal
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
 
     async def __call__(self, exchange: Exchange) -> Response:
@@ -103,7 +106,10 @@ class Router:
                     cluster.answered(state, status, exchange.first_byte_seconds or 0.0, now)
                     wait = None
                     if status >= _FIRST_RETRYABLE:
-                        wait = self._wait_after_status(exchange, cluster, response, current_time())
+                        if await self._is_renewed(exchange, response):
+                            wait = 0.0
+                        else:
+                            wait = self._wait_after_status(exchange, cluster, response, current_time())
                     if wait is None:
                         if exchange.retrying:
                             cluster.load.end_retry(exchange)
@@ -173,6 +179,12 @@ class Router:
             raise first
         winner.adopt(exchange)
         return winner.response, winner.state, winner.began
+
+    async def _is_renewed(self, exchange: Exchange, response: Response) -> bool:
+        """Whether the credential that was refused is a better one now."""
+        if self._renewal is None or exchange.credential is None:
+            return False
+        return await self._renewal.better(exchange, response)
 
     def _wait_after_error(
         self, exchange: Exchange, cluster: Cluster, state: EndpointState, error: ProxyError, now: float

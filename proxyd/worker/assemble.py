@@ -34,16 +34,19 @@ from proxyd.filters.loop import LoopFilter
 from proxyd.filters.reflection import ReflectionFilter
 from proxyd.filters.rewrite import RewriteFilter
 from proxyd.filters.shelf import Shelf
+from proxyd.filters.version import VersionFilter
 from proxyd.limiting.gate import Gates
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
-from proxyd.upstream.attempt import Attempts, Secrets
+from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.cluster import Cluster, ClusterSet
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.fallback import Fallback, FallbackChain, Step
 from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import PoolSet
+from proxyd.upstream.renewal import Ask, Renewal
 from proxyd.upstream.router import Router
+from proxyd.upstream.secrets import Secrets
 from proxyd.upstream.shared import make_pool
 from proxyd.worker.limits import Limits
 from proxyd.worker.meter import Meter
@@ -63,11 +66,13 @@ class Assembly:
         limits: Limits | None = None,
         refresh: Callable[[Exchange, Headers], None] | None = None,
         keys: KeyDesk | None = None,
+        ask_token: Ask | None = None,
     ) -> None:
-        """``spawn`` starts tasks of the upstream side."""
+        """``spawn`` starts tasks of the upstream side; ``ask_token`` asks control."""
         self.pools = PoolSet(make_pool)
         self.clusters = ClusterSet(overflowed=self._overflowed, row=row)
         self.secrets = Secrets()
+        self.renewal = Renewal(self.secrets, ask_token or (lambda _: None), self._renewed)
         self._limits = limits or Limits(lambda _: None, lambda *_: None)
         self.shelf = Shelf(Memory(0))
         self._refresh = refresh
@@ -102,7 +107,7 @@ class Assembly:
             snapshot.pseudonym,
             spawn=self._spawn,
         )
-        router = Router(attempts)
+        router = Router(attempts, self.renewal)
         alone = snapshot.workers == 1
         self._clusters = self.clusters.apply(snapshot.services, trio.current_time(), is_alone=alone)
         self.pools.retire_left(self.clusters.endpoints())
@@ -172,6 +177,9 @@ class Assembly:
         assert self._connector is not None, "a snapshot was applied"
         return self._connector[1]
 
+    def _renewed(self, service: str) -> None:
+        self._meter.counter(metrics.RENEWALS, service).value += 1
+
     def _overflowed(self, service: str, threshold: str) -> None:
         self._meter.counter(metrics.OVERFLOWS, service, threshold).value += 1
 
@@ -213,8 +221,10 @@ class Assembly:
         before = self._limits.before_cache(route.service) if route.service is not None else Gates([])
         if before:
             filters.append(LimitFilter(before))
+        if route.service is not None and route.service.version is not None:
+            filters.append(VersionFilter(route.service.version))
         if route.choices:
-            filters.append(CredentialFilter(route.choices))
+            filters.append(CredentialFilter(route.choices, self.renewal))
         if route.service is not None and route.service.idempotency is not None and self._keys is not None:
             filters.append(IdempotencyFilter(self._keys, route.service))
         policy = route.service.cache if route.service is not None else None

@@ -118,7 +118,7 @@ class Worker:
             self._keys = Keys(links.want_key, nursery.start_soon)
             self._assembly = Assembly(
                 self.reaper, self._observer, self._meter, self._row, self._spawn, self._limits, background.refresh,
-                self._keys,
+                self._keys, links.want_token,
             )  # fmt: skip
             nursery.start_soon(self._limits.run)
             nursery.start_soon(self.reaper.run)
@@ -173,7 +173,7 @@ class Worker:
         """Use this value from the next attempt on, or say why there is none: what uses it then ends in time."""
         secrets = self._assembly.secrets
         removed = secrets.values.get(message.name)
-        secrets.set(message.name, message.value, message.why, message.former)
+        secrets.set(message.name, message.value, message.why, message.former, message.serial)
         if message.value is None and removed is not None:
             self._revoker.revoke(secrets.values, message.name, removed)
 

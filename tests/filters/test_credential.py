@@ -28,8 +28,16 @@ def exchange(headers=(), *, method=b"GET", keep=False, auth=True, nominated=None
     return made
 
 
+class NoTokens:
+    def lacks(self, injector):
+        return False
+
+    async def first(self, exchange, injector):
+        raise AssertionError
+
+
 def chosen_for(made):
-    return CredentialFilter(made.route.choices).request(made)
+    return CredentialFilter(made.route.choices, NoTokens()).request(made)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +73,45 @@ async def test_trace_carries_no_credential_of_anybody():
     chosen_for(made)
     assert made.credential is None
     assert made.request.headers == [(b"accept", b"*/*")]
+
+
+# --- several credentials, and what is removed -----------------------------------------------------
+
+
+def choice(**how):
+    auth = Auth("bearer", (AuthPart("", "api/token"),), **how)
+    return Choice(compile_auth(auth), auth)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "chosen"),
+    [("git.example", b"/x", 0), (HOST, b"/v1/items?x", 1), (HOST, b"/v2", 2), ("other.example", b"/v1", 1)],
+)
+async def test_the_first_credential_that_applies_is_chosen(host, path, chosen):
+    choices = [choice(hosts=(HostPattern("git.example"),)), choice(paths=("/v1",)), choice()]
+    made = exchange()
+    made.request.authority = Authority(host, 443, False)
+    made.request.path = path
+    CredentialFilter(choices, NoTokens()).request(made)
+    assert made.credential is choices[chosen].injector
+
+
+async def test_where_none_applies_there_is_no_credential():
+    made = exchange()
+    CredentialFilter([choice(paths=("/v1",))], NoTokens()).request(made)
+    assert made.credential is None
+
+
+async def test_leftovers_that_contradict_it_are_removed():
+    made = exchange([(b"cookie", b"session=1"), (b"sudo", b"root"), (b"accept", b"*/*")])
+    made.request.path = b"/a?access_token=mine&x=1"
+    CredentialFilter([choice(strip=("Cookie", "sudo"), strip_query=("access_token",))], NoTokens()).request(made)
+    assert made.request.headers == [(b"accept", b"*/*")]
+    assert made.request.path == b"/a?x=1"
+
+
+async def test_a_client_that_keeps_its_own_keeps_all_of_it():
+    own = [OWN, (b"cookie", b"session=1")]
+    made = exchange(own)
+    CredentialFilter([choice(keep=True, strip=("cookie",))], NoTokens()).request(made)
+    assert made.request.headers == own

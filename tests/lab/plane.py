@@ -27,7 +27,7 @@ import trustme
 from proxyd.core import messages
 from proxyd.core.access import Access
 from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE
-from proxyd.core.service import Auth, AuthPart, BaseUrl, Endpoint, HostPattern, Service
+from proxyd.core.service import DERIVED, Auth, AuthPart, BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, Snapshot
 from proxyd.net import listen
 from proxyd.net.frames import FrameLink
@@ -457,6 +457,8 @@ class Plane:
         self._applied = 0
         self._refused = ""
         self._credentials = 0
+        self.questions: list[messages.CredentialRefused | messages.WantToken] = []
+        """What the worker asked about tokens."""
         self.ready = 0
         """How many times the worker said that it takes messages."""
         self._clients: list[Client] = []
@@ -485,6 +487,15 @@ class Plane:
         serial = self._credentials + 1
         await self.send(messages.SetCredential(name, value, why, serial))
         await self.wait_for(lambda: self._credentials >= serial)
+
+    async def set_tokens(self, serial: int, values: dict[str, bytes | None], why: str = "") -> None:
+        """Say what a renewal brought; taken in once anything sent later is."""
+        await self.send(messages.SetCredentials(values, why, serial))
+
+    async def question(self) -> messages.CredentialRefused | messages.WantToken:
+        """Return the next thing that the worker asks about tokens."""
+        await self.wait_for(lambda: self.questions)
+        return self.questions.pop(0)
 
     async def apply(self, **changes: Any) -> None:
         """Apply the present snapshot with ``changes``; AssertionError where the worker refuses it."""
@@ -573,6 +584,8 @@ class Plane:
             self._credentials = message.serial
         elif isinstance(message, messages.WantLeaf):
             self.wanted.append(message)
+        elif isinstance(message, messages.CredentialRefused | messages.WantToken):
+            self.questions.append(message)
         elif isinstance(message, messages.Stats):
             for name, labels, delta in message.counters:
                 key = (name, *labels)
@@ -630,7 +643,7 @@ async def open_plane(*, leaves: tuple[str, ...] = (), **changes: Any) -> AsyncIt
             for listener in plane.snapshot.listeners:
                 await (plane.listen_unix if listener.is_unix else plane.listen)(listener.name)
             for item in plane.snapshot.services:
-                for name in (name for auth in item.auths for name in auth.secret_names):
+                for name in (name for auth in item.auths for name in auth.secret_names if not name.startswith(DERIVED)):
                     await plane.set_secret(name, SECRET)
             for host in leaves:
                 await plane.send(leaf(host))
