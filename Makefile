@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
 	@echo 'make test       lint, types and tests with the Python at hand'
 	@echo 'make test-all   the same, then the tests with every other supported Python that is found'
+	@echo 'make test-catalogue   official clients of every service; some: SERVICES="github npm"'
 	@echo 'make crash      1,000 rounds of writers of a vault, killed at random moments'
 	@echo 'make bench      proxyd beside its peers'
 	@echo 'make bench-faults  proxyd and Envoy while upstreams die, slow down, fail and vanish (root for all of it)'
@@ -56,6 +57,19 @@ test-all: test
 .PHONY: tests-only
 tests-only: $(VENV)/.installed
 	$(RUN) -m pytest $(PYTEST)
+
+# The official clients are heavy and want versions of their own, so they have an environment of their own.
+SERVICES ?=
+CATALOGUE := .venv-catalogue
+.PHONY: test-catalogue catalogue-only
+test-catalogue:
+	$(MAKE) --no-print-directory VENV=$(CATALOGUE) catalogue-only
+
+catalogue-only: $(VENV)/.installed
+	$(RUN) -m tests.catalogue.lab.install $(SERVICES)
+	$(RUN) -m pytest -m catalogue \
+	  $(if $(SERVICES),$(foreach service,$(SERVICES),tests/catalogue/test_$(subst -,_,$(service)).py),tests/catalogue)
+	$(RUN) -m proxyd.catalog.reference .
 
 .PHONY: crash
 crash: $(VENV)/.installed
