@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 
-import trio
+from trio import current_time
 
 from proxyd.core.exchange import Exchange
 from proxyd.core.message import Response
@@ -14,11 +14,11 @@ class LimitFilter(Filter):
     """Takes from its limits once per exchange."""
 
     def __init__(self, gates: Gates) -> None:
-        self._gates = gates
+        self._take = gates.taker
 
     def request(self, exchange: Exchange) -> Awaitable[Response | None] | Response | None:
         """ProxyError 429 where a limit is reached; waits where the limit says so."""
-        waits = self._gates.take(exchange, trio.current_time())
+        waits = self._take(exchange, current_time())
         return self._wait(waits) if waits is not None else None
 
     @staticmethod

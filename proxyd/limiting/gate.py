@@ -61,11 +61,7 @@ class Gate:
     def key(self, exchange: Exchange) -> str:
         """Return what the limit counts this exchange under."""
         parts = self._parts
-        if not parts:
-            return ""
-        if len(parts) == 1:
-            return parts[0](exchange)
-        return "\x1f".join([part(exchange) for part in parts])
+        return parts[0](exchange) if len(parts) == 1 else "\x1f".join([part(exchange) for part in parts])
 
     def cost(self, request: Request) -> int:
         """Return what the request costs."""
@@ -208,6 +204,11 @@ class Gates:
     def __bool__(self) -> bool:
         return bool(self._gates)
 
+    @property
+    def taker(self) -> Callable[[Exchange, float], Awaitable[None] | None]:
+        """What takes: a sole gate itself, where there is never anything to undo."""
+        return self._gates[0].take if len(self._gates) == 1 else self.take
+
     def take(self, exchange: Exchange, now: float) -> Awaitable[None] | None:
         """Take from all. ProxyError 429, with nothing taken."""
         gates = self._gates
@@ -257,13 +258,17 @@ class Gates:
 def _part(name: str) -> Callable[[Exchange], str]:
     """Return what reads one part of a key from an exchange."""
     if name == CALLER:
-        return lambda exchange: _caller(exchange.peer)
+        return _caller_of
     if name == ROUTE:
         return lambda exchange: f"{exchange.request.method!r} {exchange.request.path.partition(b'?')[0]!r}"
     if name == CIDR:
         return lambda exchange: _network(exchange.peer.address)
     field = name.removeprefix(HEADER).lower().encode("ascii")
     return lambda exchange: (first(exchange.request.headers, field) or b"")[:MAX_VALUE].decode("latin-1")
+
+
+def _caller_of(exchange: Exchange) -> str:
+    return _caller(exchange.peer)
 
 
 def _caller(peer: Peer) -> str:
