@@ -13,6 +13,7 @@ from proxyd.caching.directives import Directives, cache_control, date, names, pa
 from proxyd.caching.freshness import HEURISTIC_STATUSES, Times, age, lifetime
 from proxyd.core.caching import CachePolicy
 from proxyd.core.headers import Headers, every, first, tokens
+from proxyd.core.message import Lines
 
 SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 
@@ -27,6 +28,16 @@ _TELLING: Final = frozenset({b"cache-control", b"expires", b"last-modified", b"e
 
 _NOT_REFRESHED: Final = frozenset({b"content-length", b"content-encoding", b"content-range", b"content-type"})
 """What a 304 never changes: it describes the stored content (§3.2)."""
+
+
+class Marked(NamedTuple):
+    """An entry's fields with Age and Cache-Status, which stay the same for a second."""
+
+    age: int
+    """In whole seconds."""
+    template: bytes
+    """What Cache-Status was made from, which names this proxy."""
+    lines: Lines
 
 
 @dataclass(slots=True)
@@ -47,6 +58,8 @@ class Entry:
     """When it was made by our clock, as Age and Date tell (§4.2.3)."""
     fresh_until: float = field(init=False)
     """Until then it answers requests that ask for nothing special."""
+    marked: Marked | None = field(init=False, default=None, compare=False)
+    """What its last hit was sent with."""
 
     def __post_init__(self) -> None:
         self.born = self.times.received - age(self.headers, self.times, self.times.received)
@@ -55,8 +68,8 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes that it is counted with."""
-        return len(self.body) + sum(len(name) + len(value) + 64 for name, value in self.headers) + 512
+        """Bytes that it is counted with: the fields twice, since ``marked`` has them as well."""
+        return len(self.body) + sum(2 * (len(name) + len(value)) + 64 for name, value in self.headers) + 512
 
     def age(self, now: float) -> float:
         """Seconds since it was made (§4.2.3)."""
@@ -109,7 +122,10 @@ def is_silent(response: Headers, options: CachePolicy) -> bool:
     """
     if options.stale_if_error or options.stale_while_revalidate:
         return False
-    return _TELLING.isdisjoint([name for name, _ in response])
+    for name, _ in response:  # noqa: SIM110 - a generator costs more than the search
+        if name in _TELLING:
+            return False
+    return True
 
 
 def may_store(

@@ -1,7 +1,7 @@
 """One request, one response, and the bodies they carry."""
 
 import enum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from proxyd.core.authority import Authority
 from proxyd.core.headers import Headers
@@ -149,10 +149,18 @@ class Origin(enum.Enum):
     PROXYD = "proxyd"
 
 
-class Response:
-    """One response; ``headers`` hold no hop-by-hop field."""
+class Lines(NamedTuple):
+    """Fields, and the same as they are sent by HTTP/1.1; neither is ever changed."""
 
-    __slots__ = ("body", "headers", "origin", "raw_head", "reason", "status", "version")
+    headers: Headers
+    data: bytes
+    """Each field with its CRLF."""
+
+
+class Response:
+    """One response; ``headers`` hold no hop-by-hop field, and are replaced and never changed in place."""
+
+    __slots__ = ("body", "headers", "lines", "origin", "raw_head", "reason", "status", "version")
 
     def __init__(
         self,
@@ -171,6 +179,8 @@ class Response:
         self.origin = origin
         self.raw_head = b""
         """The head as it was received, for searches; empty where there was none."""
+        self.lines: Lines | None = None
+        """The fields in bytes, where they were made before; good while ``headers`` is the list that they name."""
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.origin.value}>"

@@ -56,7 +56,10 @@ async def write(stream: Stream, exchange: Exchange, response: Response, via: byt
     ready = body.take_ready()
     if ready is not None:
         via += b"content-length: %d\r\n" % len(ready)
-        if keep and modern:
+        lines = response.lines
+        if keep and modern and lines is not None and lines.headers is response.headers:
+            head = encode.response_head_of(response.status, lines.data, via)
+        elif keep and modern:
             head = encode.response_head(response.status, response.reason, response.headers, via)
         else:
             head = _head(response, via, modern=modern, keep=keep)

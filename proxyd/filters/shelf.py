@@ -18,12 +18,24 @@ FUTILE_SECONDS: Final = 2.0
 
 
 class Flight:
-    """A request that is on its way to the upstream for several."""
+    """A request that is on its way to the upstream for all who ask for the same."""
 
-    __slots__ = ("event",)
+    __slots__ = ("_event",)
 
     def __init__(self) -> None:
-        self.event = trio.Event()
+        self._event: trio.Event | None = None
+        """Made by the first who waits: for most flights nobody does."""
+
+    async def wait(self) -> None:
+        """Return when it has landed."""
+        if self._event is None:
+            self._event = trio.Event()
+        await self._event.wait()
+
+    def land(self) -> None:
+        """Wake those who wait."""
+        if self._event is not None:
+            self._event.set()
 
 
 class Lookup:
@@ -61,7 +73,7 @@ class Shelf:
             if len(self.futile) >= MAX_FUTILE:
                 self.futile.clear()
             self.futile[lookup.key, lookup.scope] = time.monotonic() + FUTILE_SECONDS
-        flight.event.set()
+        flight.land()
 
     def view(self) -> list[dict[str, object]]:
         """Describe what is kept, by service, for the admin socket."""

@@ -33,6 +33,17 @@ def response_head(status: int, reason: bytes, headers: Headers, extra: bytes) ->
     return b"".join(parts)
 
 
+def field_lines(headers: Headers) -> bytes:
+    """Serialise fields, each with its CRLF."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
+
+
+def response_head_of(status: int, lines: bytes, extra: bytes) -> bytes:
+    """As response_head, of what ``field_lines`` returned."""
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"".join((line, lines, extra, b"\r\n"))
+
+
 def chunk(piece: bytes) -> bytes:
     """Return one chunk (RFC 9112 §7.1); ``piece`` is not empty."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -7,8 +7,12 @@ from collections.abc import Callable
 import pytest
 import trio
 
+from proxyd.core.authority import Authority
+from proxyd.core.exchange import Exchange, Peer
+from proxyd.core.message import BytesBody, Lines, Request, Response
 from proxyd.core.service import Version
-from proxyd.core.snapshot import Listener, ListenerMode
+from proxyd.core.snapshot import Listener, ListenerMode, Snapshot
+from proxyd.downstream import reply
 from tests.lab.http2 import open_h2, open_h2c
 from tests.lab.http2_origin import Asked, Session, http2_context, open_http2
 from tests.lab.plane import SECRET, Client, Origin, Wire, open_origin, open_plane, parse_head, server_context, service
@@ -217,3 +221,29 @@ async def test_an_upgrade_is_http1_even_to_a_service_of_http2() -> None:
             )
             assert parse_head(await client.head()).status == 101
             assert await client.exactly(5) == b"hello"
+
+
+class Sink:
+    """As far as a reply needs a stream."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send_nowait(self, data: bytes) -> bytes:
+        self.sent += data
+        return b""
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_lines_made_before_are_sent_unless_a_filter_gave_the_answer_other_fields(is_replaced: bool) -> None:
+    headers = [(b"location", b"/kept")]
+    response = Response(200, headers, BytesBody(b"ok"))
+    response.lines = Lines(headers, b"location: /kept\r\n")
+    if is_replaced:
+        response.headers = [(b"location", b"/new")]
+    request = Request(b"GET", b"http", Authority("api.test", 80, False), b"/", [], BytesBody())
+    exchange = Exchange(Peer("main", "127.0.0.1"), Snapshot(1, "p", 1000), request, 0.0, "plain")
+    sink = Sink()
+    assert await reply.write(sink, exchange, response, b"via: p\r\n", keep=True)  # type: ignore[arg-type]
+    location = b"/new" if is_replaced else b"/kept"
+    assert sink.sent == b"HTTP/1.1 200 OK\r\nlocation: " + location + b"\r\nvia: p\r\ncontent-length: 2\r\n\r\nok"

@@ -127,6 +127,24 @@ async def test_the_second_request_is_answered_from_the_first_ones_answer() -> No
     assert lab.told(response) == b"p; hit; ttl=53"
 
 
+async def test_hits_tell_their_age_by_the_second_under_the_name_that_the_proxy_has_now() -> None:
+    lab = Lab()
+    await lab.get()
+    ages = []
+    for step in (0.4, 0.4, 0.4, 2.0):
+        lab.now += step
+        response, _ = await lab.get()
+        ages.append(first(response.headers, b"age"))
+        assert response.lines is not None
+        assert response.lines.headers is response.headers
+        assert response.lines.data == b"".join(b"%b: %b\r\n" % field for field in response.headers)
+    assert ages == [b"0", b"0", b"1", b"3"]
+    other = CacheFilter(lab.shelf, CachePolicy(), "q", None, lambda: lab.now)  # after a reload
+    lab.route.chain = Chain([other])
+    response, body = await lab.get()
+    assert (lab.told(response), body) == (b"q; hit; ttl=57", b"body")
+
+
 async def test_answers_belong_to_the_credential_that_they_were_for() -> None:
     lab = Lab()
     lab.origin = lambda exchange: Response(200, list(FRESH), BytesBody(exchange.credential.secret_names[0].encode()))  # type: ignore[union-attr]

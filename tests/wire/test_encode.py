@@ -3,6 +3,7 @@
 import json
 
 import h11
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,14 @@ def test_response_head_keeps_the_upstreams_reason() -> None:
     assert encode.response_head(200, b"Fine", [], b"") == b"HTTP/1.1 200 Fine\r\n\r\n"
     assert encode.response_head(599, b"", [], b"") == b"HTTP/1.1 599 \r\n\r\n"
     assert parse_response(encode.response_head(599, b"", [], b""), b"GET", limit=99, max_fields=9).status == 599
+
+
+@pytest.mark.parametrize("status", [200, 404, 299])
+def test_a_head_of_lines_made_before_is_the_same_head(status: int) -> None:
+    headers = [(b"age", b"1"), (b"etag", b'"%b"')]
+    extra = b"content-length: 0\r\n"
+    made = encode.response_head_of(status, encode.field_lines(headers), extra)
+    assert made == encode.response_head(status, b"", headers, extra)
 
 
 def test_chunks_are_what_h11_reads() -> None:
