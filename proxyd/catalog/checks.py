@@ -1,15 +1,15 @@
 """Mistakes in a definition that one value alone does not show."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxyd.auth.registry import SCHEMES
 from proxyd.catalog.auth import secret_fields
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
-from proxyd.catalog.hosts import BUILT_IN, HOST, OPTION, host_text, varied
 from proxyd.catalog.shared import shared_suffix
+from proxyd.catalog.templates import BUILT_IN, HOST, OPTION, host_text, varied
 from proxyd.core.service import HostPattern
 from proxyd.reading.addresses import base_url, host_pattern
 from proxyd.reading.problems import Mistake, Trail, describe
@@ -51,32 +51,31 @@ def _check_hosts(tree: Tree, definition: Definition) -> None:
         tree.add(("base_url",), "the host is not among hosts")
 
 
-def _check_options(tree: Tree, definition: Definition) -> None:
-    options = (
-        {name for name, field in definition.fields.items() if not field.secret} | set(BUILT_IN) | set(definition.vary)
-    )
-    places: list[tuple[Trail, Any]] = [
-        (("hosts",), definition.hosts),
-        (("base_url",), definition.base_url),
-        (("probe",), [definition.probe.path, definition.probe.host or ""]),
-    ]
+def _templates(definition: Definition) -> Iterator[tuple[Trail, Any]]:
+    """Yield (trail, value) of everything in which options may stand."""
+    yield ("hosts",), definition.hosts
+    yield ("base_url",), definition.base_url
+    yield ("probe",), [definition.probe.path, definition.probe.host, definition.probe.headers, definition.probe.body]
     for index, scheme in enumerate(definition.schemes):
-        places.append((("schemes", index, "apply"), scheme.apply))
+        yield ("schemes", index, "apply"), scheme.apply
         if scheme.token is not None:
-            places.append((("schemes", index, "token"), scheme.token.model_dump()))
-    for trail, value in places:
-        for name in dict.fromkeys(name for text in _texts(value) for name in OPTION.findall(text)):
+            yield ("schemes", index, "token"), scheme.token.model_dump()
+
+
+def _check_options(tree: Tree, definition: Definition) -> None:
+    options = {*BUILT_IN, *definition.vary, *(name for name, one in definition.fields.items() if not one.secret)}
+    for trail, value in _templates(definition):
+        for name in _options_in(value):
             if name not in options:
                 tree.add(trail, f"{{{name}}} is no option: fields has none of this name with secret: false")
-    for name in dict.fromkeys(name for text in definition.hosts for name in OPTION.findall(text)):
+    for name in _options_in(definition.hosts):
         if name in definition.fields and not definition.fields[name].pattern:
             tree.add(("fields", name), "the option becomes part of a host; a pattern must say what it may be")
 
 
 def _check_fields(tree: Tree, definition: Definition) -> None:
     used = {name for scheme in definition.schemes for name in (*scheme.fields, *scheme.optional)}
-    templates = [definition.hosts, definition.base_url, definition.probe.path]
-    used |= {name for text in _texts(templates) for name in OPTION.findall(text)}
+    used |= {name for _, value in _templates(definition) for name in _options_in(value)}
     for name, field in definition.fields.items():
         if name not in used:
             tree.add(("fields", name), "no scheme and no host names it", at_key=True)
@@ -122,6 +121,10 @@ def _check_rest(tree: Tree, definition: Definition) -> None:
             tree.add(("refused", index, "field"), "fields has no such entry")
     if not definition.probe.path.startswith("/"):
         tree.add(("probe", "path"), describe("not a path", "a path such as /v2/user"))
+
+
+def _options_in(value: Any) -> list[str]:
+    return list(dict.fromkeys(name for text in _texts(value) for name in OPTION.findall(text)))
 
 
 def _texts(value: Any) -> Iterable[str]:

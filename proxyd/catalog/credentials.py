@@ -79,6 +79,8 @@ class SchemeSection(Section):
     """Fields that it needs."""
     optional: list[FieldName] = []
     """Fields that it can use."""
+    own_host: bool = False
+    """It works on hosts of `your_hosts` alone: `hosts` must stand in the service."""
     token: TokenSection | None = None
     """The flow that comes first, where there is one."""
     apply: Annotated[list[Presentation], Field(min_length=1)]

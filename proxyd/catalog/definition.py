@@ -38,8 +38,8 @@ class YourHosts(Section):
     """Below these, customers choose labels: the full host is needed, and a wildcard is refused."""
     self_hosted: bool = False
     """It may be any host."""
-    required: bool | None = None
-    """Whether `hosts` must stand in the service. Without it: where the vendor has no hosts of its own."""
+    required: bool = False
+    """`hosts` must stand in the service, although the vendor has some of its own."""
     example: str = ""
     """Such a host."""
     base_path: str = ""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from proxyd.catalog.auth import NAMES_A_SECRET
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
-from proxyd.catalog.hosts import OPTION, filled_in, host_text, varied
+from proxyd.catalog.templates import OPTION, filled_in, host_text, varied
 from proxyd.core.service import HostPattern
 from proxyd.reading.addresses import host_pattern
 from proxyd.reading.views import parsed

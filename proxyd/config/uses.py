@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
-from proxyd.catalog.hosts import BASE_HOST, BASE_URL, BUILT_IN, HOST, OPTION, fill, varied
 from proxyd.catalog.load import load
 from proxyd.catalog.shared import shared_suffix
 from proxyd.catalog.shelf import Shelf
+from proxyd.catalog.templates import BASE_HOST, BASE_URL, BUILT_IN, HOST, OPTION, fill, varied
 from proxyd.config.choice import Given, choose, given_of, missing_field
 from proxyd.config.credentials import USES, is_use
 from proxyd.config.presentation import Names, names_of, presentations
@@ -110,8 +110,8 @@ def _expanded(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shel
         tree.add((*trail, "secret"), describe(problem, "one of the two"), at_key=True)
         return None
     given = given_of(tree, trail, service, definition)
-    hosts = _hosts(tree, trail, service, definition, given)
     scheme = choose(tree, trail, service, definition, given) if "auth" not in service else None
+    hosts = _hosts(tree, trail, service, definition, given, scheme)
     base = _base_url(tree, trail, service, definition, given, hosts)
     use = Use(definition, scheme, given, hosts, base, f"{TOKEN}{name}" if scheme is not None and scheme.token else "")
     _fill_in(tree, trail, service, use)
@@ -142,11 +142,18 @@ def _definition(tree: Tree, trail: Trail, name: str, service: dict[str, Any], sh
         return None
 
 
-def _hosts(tree: Tree, trail: Trail, service: dict[str, Any], definition: Definition, given: Given) -> tuple[str, ...]:
+def _hosts(
+    tree: Tree,
+    trail: Trail,
+    service: dict[str, Any],
+    definition: Definition,
+    given: Given,
+    scheme: SchemeSection | None,
+) -> tuple[str, ...]:
     """Return the service's hosts: the user's, else the vendor's as far as options tell them."""
     yours = definition.your_hosts
     if "hosts" not in service:
-        if yours is not None and (yours.required or (yours.required is None and not definition.hosts)):
+        if yours is not None and (yours.required or not definition.hosts or (scheme is not None and scheme.own_host)):
             example = f", such as {yours.example}" if yours.example else ""
             about = f" {yours.about}" if yours.about else ""
             problem = f"the key is missing: only you know the host of {definition.title}{example}.{about}"
@@ -230,6 +237,8 @@ def _base_url(
     if missing:
         missing_field(tree, trail, definition, missing[0])
         return ""
+    if not url and "hosts" not in service:
+        url = f"https://{hosts[0]}" if not hosts[0].startswith("*") else ""
     base = parsed(base_url, url) if url else None
     patterns = [pattern for pattern in (parsed(host_pattern, text) for text in hosts) if pattern is not None]
     if base is not None and _covers(patterns, base):

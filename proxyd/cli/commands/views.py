@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from proxyd.cli.context import call, print_json
 from proxyd.cli.exchanges import rows
-from proxyd.cli.exits import OK
+from proxyd.cli.exits import OK, USAGE, CommandError
 from proxyd.cli.parser import Commands, command, json_option
 from proxyd.cli.tables import render
 
@@ -26,6 +26,12 @@ def add(commands: Commands) -> None:
         show = command(commands, name, text, _show)
         show.set_defaults(method=name, empty=empty)
         json_option(show)
+        if name == "services":
+            show.set_defaults(function=_services)
+            show.add_argument(
+                "--catalogue", action="store_true", help="those that proxyd knows, for `use`; no daemon is asked"
+            )
+            show.add_argument("--all", action="store_true", help="with --catalogue: those outside its categories, too")
     service = command(commands, "service", "one service in detail", _service)
     service.add_argument("name", metavar="NAME", help="the service")
     json_option(service)
@@ -38,6 +44,16 @@ def _show(arguments: argparse.Namespace) -> int:
         return print_json(value)
     print(render(value, arguments.empty), end="")
     return OK
+
+
+def _services(arguments: argparse.Namespace) -> int:
+    if not arguments.catalogue:
+        if arguments.all:
+            raise CommandError("services: --all goes with --catalogue", USAGE)
+        return _show(arguments)
+    from proxyd.cli.catalogue import catalogue
+
+    return catalogue(everything=arguments.all, as_json=arguments.json)
 
 
 def _service(arguments: argparse.Namespace) -> int:
