@@ -5,6 +5,7 @@ from typing import Final
 
 from proxyd.auth import field
 from proxyd.auth.query import QueryInjector
+from proxyd.auth.sigv4 import SigV4
 from proxyd.core.exchange import Injector
 from proxyd.core.service import Auth
 
@@ -13,6 +14,7 @@ SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
     "basic": field.basic,
     "header": field.header,
     "query": QueryInjector,
+    "sigv4": SigV4,
 }
 
 

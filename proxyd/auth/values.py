@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from proxyd.core.service import Auth
+
 _BREAKS_A_LINE: Final = re.compile(rb"[\r\n\0]").search
 
 SHORTEST_MASKED: Final = 12
@@ -16,6 +18,15 @@ def value_of(name: str, values: Mapping[str, bytes]) -> bytes:
     if _BREAKS_A_LINE(value):
         raise ValueError(f"the secret {name} holds a line break or NUL and cannot go into a header")
     return value
+
+
+def secrets_of(auth: Auth, *needed: str) -> dict[str, str]:
+    """Return names of secrets by the scheme's fields. ValueError names a field that is needed and missing."""
+    given = dict(auth.secrets)
+    missing = [field for field in needed if not given.get(field)]
+    if missing:
+        raise ValueError(f"the scheme {auth.scheme} needs the secret {' and '.join(missing)}")
+    return given
 
 
 def long_enough(*candidates: bytes) -> tuple[bytes, ...]:

@@ -126,6 +126,8 @@ class Outgoing:
     """Bytes of a body that is not in ``body``; None: the end will tell."""
     now: float
     """Unix time."""
+    coded: Any = None
+    """What ``Signer.wrap`` made; None where the body goes as it comes."""
     used: bytes = b""
     """A token that the scheme chose for this attempt, beside its secrets: it is masked in answers, too."""
 

@@ -135,6 +135,7 @@ class Attempts:
             payload,
             request.body.length,
             time.time(),
+            request.body,
         )
         signer.sign(made, self._secrets.values)
         masks = self._secrets.masks(signer)

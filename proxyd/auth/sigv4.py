@@ -1,0 +1,235 @@
+"""AWS Signature Version 4: a request of an SDK that holds placeholders is signed anew, as botocore would.
+
+What the client signed is removed. Service and region come from the options, else from the client's own credential
+scope, else from the host. Signed are Host, Content-Type, Content-MD5 and every x-amz-* field: others may change on the
+way.
+
+A hash of the body that the client states (x-amz-content-sha256) is kept: AWS compares it with the body, so a false one
+harms nobody but its sender. The same goes for UNSIGNED-PAYLOAD. Chunks that the client signed one by one are signed
+anew (``aws_chunked``), since each signature covers the one before. Where nothing is stated, S3 over TLS is sent
+UNSIGNED-PAYLOAD; for all else the body is read first.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+"""
+
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from proxyd.auth.aws_chunked import Chain, Resigned
+from proxyd.auth.clock import Clock
+from proxyd.auth.sigv4_host import S3, UNSIGNED, signed_for
+from proxyd.auth.values import long_enough, secrets_of, value_of
+from proxyd.core.exchange import BodyUse, Outgoing
+from proxyd.core.headers import Headers, first
+from proxyd.core.message import Body, Request, Response
+from proxyd.core.messages import WantToken
+from proxyd.core.query import parameter_names
+from proxyd.core.service import Auth
+
+ALGORITHM: Final = b"AWS4-HMAC-SHA256"
+EMPTY: Final = sha256(b"").hexdigest().encode()
+UNSIGNED_PAYLOAD: Final = b"UNSIGNED-PAYLOAD"
+CHUNKED: Final = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+
+_HASH: Final = b"x-amz-content-sha256"
+_SIGNED_TOO: Final = frozenset({b"content-type", b"content-md5"})
+_FIELDS: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token", b"x-amz-s3session-token"})
+_SPACES: Final = re.compile(rb"[ \t]+")
+_SCOPE: Final = re.compile(rb"Credential=[^/,\s]*/[0-9]{8}/([a-z0-9-]{1,40})/([A-Za-z0-9-]{1,40})/aws4_request")
+_PRESIGNED: Final = frozenset({b"X-Amz-Signature", b"AWSAccessKeyId"})
+_WITHOUT: Final = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
+"""Calls of STS that prove themselves otherwise and are refused when they are signed."""
+
+_KEPT_KEYS: Final = 64
+
+
+class SigV4:
+    """Signs with ``access_key_id``, ``secret_access_key`` and, where they are temporary, ``session_token``.
+
+    Options ``service`` and ``region`` are for hosts that do not tell them, such as S3-compatible ones.
+    """
+
+    signs = True
+    fields = _FIELDS
+    query_names: tuple[bytes, ...] = ()
+
+    def __init__(self, auth: Auth) -> None:
+        secrets, options = secrets_of(auth, "access_key_id", "secret_access_key"), dict(auth.options)
+        self._id = secrets["access_key_id"]
+        self._key = secrets["secret_access_key"]
+        self._token = secrets.get("session_token", "")
+        self.secret_names = tuple(name for name in (self._id, self._key, self._token) if name)
+        self._service = options.get("service", "")
+        self._region = options.get("region", "")
+        self._keys: dict[tuple[bytes, str, str, str], bytes] = {}
+        self._clock = Clock()
+
+    # --- what is needed of a request --------------------------------------------------------------
+
+    def use_of_body(self, request: Request) -> BodyUse:
+        """Say what is needed of the body, by the hash that the client states."""
+        stated = first(request.headers, _HASH)
+        if stated is not None:
+            return BodyUse.CODED if stated.startswith(CHUNKED) else BodyUse.NONE
+        if request.body.length == 0:
+            return BodyUse.NONE
+        service, _ = self._scope(request.headers, request.authority.host)
+        return BodyUse.NONE if service in S3 and request.scheme == b"https" else BodyUse.WHOLE
+
+    def wrap(self, request: Request) -> Body:
+        """Return a body whose chunks are signed anew."""
+        return Resigned(request.body)
+
+    def is_presigned(self, request: Request) -> bool:
+        """Whether the query carries a signature, of this version or of the second."""
+        return b"?" in request.path and bool(parameter_names(request.path) & _PRESIGNED)
+
+    def client_supplied(self, headers: Headers, path: bytes) -> bool:
+        """Whether the client signed."""
+        return any(name == b"authorization" for name, _ in headers)
+
+    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
+        """Never: it signs."""
+        raise NotImplementedError
+
+    def masks(self, values: Mapping[str, bytes]) -> tuple[bytes, ...]:
+        """Return key and token; the key's name is no secret."""
+        return long_enough(*(value_of(name, values) for name in (self._key, self._token) if name))
+
+    def question(self, request: Request, response: Response) -> WantToken | None:
+        """There are no challenges."""
+        return None
+
+    def heard(self, response: Response, now: float) -> bool:
+        """Learn the vendor's clock from a refusal."""
+        return self._clock.learn(response, now)
+
+    # --- signing ----------------------------------------------------------------------------------
+
+    def sign(self, outgoing: Outgoing, values: Mapping[str, bytes]) -> None:
+        """Sign one attempt."""
+        host = outgoing.host.partition(b":")[0].decode("ascii")
+        service, region = self._scope(outgoing.headers, host)
+        kept = [item for item in outgoing.headers if item[0] not in _FIELDS]
+        body = outgoing.body
+        if service in UNSIGNED or (service == "sts" and body is not None and any(call in body for call in _WITHOUT)):
+            outgoing.headers = kept
+            return
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(outgoing.now + self._clock.skew))
+        kept.append((b"x-amz-date", moment.encode("ascii")))
+        if self._token:
+            kept.append((b"x-amz-security-token", value_of(self._token, values)))
+        payload = self._payload(outgoing, kept, service)
+        chain = Chain(
+            self._signing_key(values, moment[:8], region, service), moment, f"{moment[:8]}/{region}/{service}"
+        )
+        canonical, names = canonical_request(
+            outgoing.method, outgoing.path, outgoing.host, kept, payload, is_s3=service in S3
+        )
+        signature = chain.begin(canonical)
+        kept.append(
+            (
+                b"authorization",
+                b"%s Credential=%s/%s, SignedHeaders=%s, Signature=%s"
+                % (ALGORITHM, value_of(self._id, values), chain.scope, names, signature),
+            )
+        )
+        if payload.startswith(CHUNKED) and isinstance(outgoing.coded, Resigned):
+            outgoing.coded.follow(chain)
+        outgoing.headers = kept
+
+    def _payload(self, outgoing: Outgoing, headers: Headers, service: str) -> bytes:
+        """Return the line for the body; S3 wants it in a field, too."""
+        stated = first(headers, _HASH)
+        if stated is not None:
+            return stated
+        if outgoing.body is not None:
+            payload = sha256(outgoing.body).hexdigest().encode()
+        else:
+            payload = EMPTY if outgoing.length == 0 else UNSIGNED_PAYLOAD
+        if service in S3:
+            headers.append((_HASH, payload))
+        return payload
+
+    def _scope(self, headers: Headers, host: str) -> tuple[str, str]:
+        if self._service and self._region:
+            return self._service, self._region
+        own = first(headers, b"authorization")
+        match = _SCOPE.search(own) if own is not None else None
+        if match is not None:
+            service, region = match[2].decode(), match[1].decode()
+        else:
+            service, region = signed_for(host) or ("", "")
+        service, region = self._service or service, self._region or region
+        if not service or not region:
+            raise ValueError(f"neither the client nor the host {host} says for which service and region to sign")
+        return service, region
+
+    def _signing_key(self, values: Mapping[str, bytes], date: str, region: str, service: str) -> bytes:
+        secret = value_of(self._key, values)
+        place = (secret, date, region, service)
+        key = self._keys.get(place)
+        if key is None:
+            key = b"AWS4" + secret
+            for part in (date, region, service, "aws4_request"):
+                key = hmac.digest(key, part.encode("ascii"), "sha256")
+            if len(self._keys) >= _KEPT_KEYS:
+                self._keys.clear()
+            self._keys[place] = key
+        return key
+
+
+def canonical_request(
+    method: bytes, target: bytes, host: bytes, headers: Headers, payload: bytes, *, is_s3: bool
+) -> tuple[bytes, bytes]:
+    """Return the canonical request and the names of the fields that are signed."""
+    path, _, query = target.partition(b"?")
+    fields: dict[bytes, bytes] = {b"host": host}
+    for name, value in headers:
+        if name in _SIGNED_TOO or name.startswith(b"x-amz-"):
+            clean = _SPACES.sub(b" ", value.strip()) if b"  " in value or b"\t" in value else value.strip()
+            fields[name] = fields[name] + b"," + clean if name in fields else clean
+    ordered = sorted(fields)
+    names = b";".join(ordered)
+    lines = b"".join([name + b":" + fields[name] + b"\n" for name in ordered])
+    canonical = b"\n".join((method, _path(path, is_s3=is_s3), _query(query) if query else b"", lines, names, payload))
+    return canonical, names
+
+
+def _path(path: bytes, *, is_s3: bool) -> bytes:
+    if is_s3:
+        if _PLAIN(path):
+            return path or b"/"
+        return b"/".join(_encoded(unquote_to_bytes(part)) for part in path.split(b"/")) or b"/"
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    normal = b"/" + b"/".join(parts)
+    if path.endswith(b"/") and len(normal) > 1:
+        normal += b"/"
+    return quote_from_bytes(normal, safe="/~").encode("ascii") if not _PLAIN(normal) else normal
+
+
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9/._~-]*").fullmatch
+"""What needs no encoding."""
+
+
+def _query(query: bytes) -> bytes:
+    """Sort by the encoded names and values."""
+    pairs = []
+    for item in query.split(b"&"):
+        name, _, value = item.partition(b"=")
+        pairs.append((_encoded(unquote_to_bytes(name)), _encoded(unquote_to_bytes(value))))
+    return b"&".join([name + b"=" + value for name, value in sorted(pairs)])
+
+
+def _encoded(value: bytes) -> bytes:
+    return value if _PLAIN(value) and b"/" not in value else quote_from_bytes(value, safe="-_.~").encode("ascii")
