@@ -63,13 +63,14 @@ def basic(auth: Auth) -> FieldInjector:
     name = auth.parts[0].secret
     user_secret = auth.user_secret
     user = auth.user.encode("utf-8")
+    word = auth.parts[0].prefix.encode("ascii") or b"Basic "
 
     def build(values: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
         who = value_of(user_secret, values) if user_secret else user
         if b":" in who:  # RFC 7617 §2: the rest would be read as the password's beginning
             raise ValueError(f"the user name in {user_secret or 'user'} holds a colon, which Basic cannot carry")
         pair = base64.b64encode(who + b":" + value_of(name, values))
-        return [(b"authorization", b"Basic " + pair)]
+        return [(b"authorization", word + pair)]
 
     names = (user_secret, name) if user_secret else (name,)
     return FieldInjector(frozenset({b"authorization"}), names, build)

@@ -56,6 +56,8 @@ class BasicAuth(AuthSection):
     """Name of the secret that holds the user name."""
     secret: AnySecretName
     """Name of the secret that holds the password."""
+    word: Literal["Basic", "Bearer"] = "Basic"
+    """What stands before the pair; some vendors want another word there."""
 
 
 class HeaderPart(Section):
@@ -104,7 +106,18 @@ class SigningAuth(AuthSection):
     """What the scheme is told in clear."""
 
 
-AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth, Field(discriminator="scheme")]
+class SigV4Auth(SigningAuth):
+    """AWS Signature Version 4; what the client's own tools signed is signed anew.
+
+    Secrets: `access_key_id`, `secret_access_key`, `session_token` with temporary ones. Options: `service` and `region`,
+    where neither the client's signature nor the host tells them.
+    """
+
+    scheme: Literal["sigv4"]
+    """How the credential is presented."""
+
+
+AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth | SigV4Auth, Field(discriminator="scheme")]
 
 NAMES_A_SECRET: Final = ("secret", "user_secret")
 """Keys that hold the name of a secret, or of a field in a definition; so do the values of ``secrets``."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxyd.auth.registry import SCHEMES
+from proxyd.auth.registry import SCHEMES, SIGNING
 from proxyd.catalog.auth import secret_fields
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
@@ -35,11 +35,12 @@ def _check_hosts(tree: Tree, definition: Definition) -> None:
         tree.add(("hosts",), "the key is missing: the vendor's hosts, or your_hosts where only the user can name them")
     if yours is not None and not yours.suffixes and not yours.self_hosted:
         tree.add(("your_hosts",), "neither suffixes nor self_hosted: no host could be named")
+    is_signed = all(each.get("scheme") in SIGNING for scheme in definition.schemes for each in scheme.apply)
     patterns: list[HostPattern] = []
     for index, template in enumerate(definition.hosts):
         for text in varied([template], definition.vary):
             pattern = parsed(host_pattern, OPTION.sub("x", text))
-            suffix = shared_suffix(pattern) if pattern is not None else ""
+            suffix = shared_suffix(pattern) if pattern is not None and not is_signed else ""
             if suffix:
                 tree.add(
                     ("hosts", index), f"hosts below {suffix} may be any customer's; name the suffix under your_hosts"

@@ -1,9 +1,10 @@
 """The credentials of a service: contradictions in their sections, and what they compile to."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
-from proxyd.catalog.auth import AnyAuth, BasicAuth, HeaderAuth, QueryAuth, SigningAuth, secret_fields
+from proxyd.catalog.auth import AnyAuth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth, SigningAuth, secret_fields
 from proxyd.core.service import Auth, AuthPart, HostPattern
 from proxyd.reading.addresses import host_pattern
 from proxyd.reading.names import TOKEN, header_name
@@ -81,7 +82,7 @@ def compiled(section: AnyAuth) -> Auth:
     return Auth(section.scheme, **_parts(section), **where)  # type: ignore[arg-type]
 
 
-def _parts(section: AnyAuth) -> dict[str, Any]:
+def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth) -> dict[str, Any]:
     if isinstance(section, HeaderAuth):
         parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
         return {"parts": parts or (AuthPart(section.name, section.secret, section.prefix),)}
@@ -89,6 +90,8 @@ def _parts(section: AnyAuth) -> dict[str, Any]:
         return {"parts": (AuthPart(section.name, section.secret),)}
     part = AuthPart("authorization", section.secret)
     if isinstance(section, BasicAuth):
+        if section.word != "Basic":
+            part = replace(part, prefix=f"{section.word} ")
         return {"parts": (part,), "user": section.user, "user_secret": section.user_secret}
     return {"parts": (part,)}
 

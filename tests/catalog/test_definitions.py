@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.auth.registry import SCHEMES
+from proxyd.auth.registry import SCHEMES, SIGNING
 from proxyd.auth.registry import compile as compile_auth
 from proxyd.catalog.load import load
 from proxyd.catalog.shared import shared_suffix
@@ -71,8 +71,11 @@ def test_the_definition_is_right(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_label_that_another_customer_can_choose_is_in_its_scope(name):
-    for service in {scheme: used(name, scheme) for of, scheme in SCHEMES_OF if of == name}.values():
-        for pattern in service.services[0].hosts:
+    for settings in {scheme: used(name, scheme) for of, scheme in SCHEMES_OF if of == name}.values():
+        (service,) = settings.services
+        if all(auth.scheme in SIGNING for auth in service.auths):
+            continue  # a signature is for one request to one host, and tells nobody the key
+        for pattern in service.hosts:
             assert not shared_suffix(pattern), pattern
 
 
