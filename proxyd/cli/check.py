@@ -1,15 +1,18 @@
 """``proxyd check``: every mistake of a configuration file, or one line that says what it holds."""
 
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxyd.cli.exits import OK, USAGE
 from proxyd.cli.tables import printable
+from proxyd.core.units import MIB
 
 if TYPE_CHECKING:
-    from proxyd.core.settings import Settings
+    from proxyd.core.settings import SecretSource, Settings
 
 
 def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int:
@@ -29,7 +32,11 @@ def check(config: Path | None, state: Path, runtime: Path, as_json: bool) -> int
             count = len(error.problems) + error.left_out
             print(f"{count} {'mistake' if count == 1 else 'mistakes'}; nothing was changed", file=sys.stderr)
         return USAGE
-    warnings = [*vault_warnings(settings, state), *store_warnings(settings.store, settings.source)]
+    warnings = [
+        *vault_warnings(settings, state),
+        *form_warnings(settings, os.environ),
+        *store_warnings(settings.store, settings.source),
+    ]
     counts = {
         "listeners": len(settings.listeners),
         "services": len(settings.services),
@@ -69,6 +76,32 @@ def vault_warnings(settings: "Settings", state: Path) -> list[str]:
             f"proxyd secret set {source.vault}"
         )
     return found
+
+
+def form_warnings(settings: "Settings", variables: Mapping[str, str]) -> list[str]:
+    """Return which secrets of variables and files that are at hand cannot be what their services need."""
+    from proxyd.vault.forms import doubt, fault
+
+    found: list[str] = []
+    for source in settings.secrets:
+        value = _at_hand(source, variables) if source.form is not None else None
+        if value is not None and source.form is not None:
+            why = fault(source.name, value, source.form) or doubt(source.name, value, source.form)
+            found += [f"{settings.source}:{source.line}: {why}"] if why else []
+    return found
+
+
+def _at_hand(source: "SecretSource", variables: Mapping[str, str]) -> bytes | None:
+    """Return a value that can be had without the vault's key and without running anything."""
+    if source.env:
+        return variables[source.env].encode() if variables.get(source.env) else None
+    if not source.file:
+        return None
+    try:
+        with open(source.file, "rb") as file:
+            return file.read(MIB).removesuffix(b"\n")
+    except OSError:
+        return None  # whoever runs check need not be whom the file is for
 
 
 def _problem(problem: Any) -> dict[str, Any]:

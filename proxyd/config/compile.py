@@ -1,12 +1,13 @@
 """A validated document to the core nouns: a pure function."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxyd.catalog.auth import secret_fields
 from proxyd.config.access import AccessSection, RuleSection
 from proxyd.config.auths import compiled, sections
+from proxyd.config.credentials import Expansion
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import ListenerSection
 from proxyd.config.model import Document
@@ -18,7 +19,7 @@ from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
-from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, TokenSource, VaultKey
+from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 from proxyd.reading.addresses import DEFAULT_GATEWAY
 from proxyd.reading.names import TOKEN
@@ -40,7 +41,7 @@ class Surroundings:
 
 
 def compile_document(
-    document: Document, tree: Tree, around: Surroundings, extra_roots_pem: bytes, tokens: Sequence[TokenSource] = ()
+    document: Document, tree: Tree, around: Surroundings, extra_roots_pem: bytes, expansion: Expansion
 ) -> Settings:
     """Return the settings that ``document`` says; ``tree`` gives line numbers."""
     log = document.telemetry.access_log
@@ -48,7 +49,7 @@ def compile_document(
     ports = document.egress.ports
     found = _discoveries(document, around.folder)
     from_vault = (
-        SecretSource(name, vault=name, line=tree.line(trail))
+        SecretSource(name, vault=name, form=expansion.forms.get(name), line=tree.line(trail))
         for name, trail in _secret_references(document, tree)
         if name not in document.secrets
     )
@@ -58,8 +59,12 @@ def compile_document(
         services=tuple(
             _service(name, section, found.get(name), around.folder) for name, section in document.services.items()
         ),
-        secrets=(*(_secret(name, section, tree, around) for name, section in document.secrets.items()), *from_vault),
-        tokens=tuple(tokens),
+        secrets=(
+            *(_secret(name, section, tree, around, expansion) for name, section in document.secrets.items()),
+            *from_vault,
+        ),
+        tokens=expansion.tokens,
+        known=expansion.known,
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),
         limits=_limits(document.limits),
@@ -167,7 +172,7 @@ def _pool(section: PoolSection) -> PoolLimits:
     return PoolLimits(**section.model_dump())
 
 
-def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings) -> SecretSource:
+def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings, expansion: Expansion) -> SecretSource:
     return SecretSource(
         name=name,
         env=section.env,
@@ -176,6 +181,7 @@ def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings)
         timeout=section.timeout,
         ttl=section.ttl,
         vault=section.vault,
+        form=expansion.forms.get(name),
         line=tree.line(("secrets", name)),
     )
 

@@ -1,11 +1,25 @@
 """How a service that uses the catalogue names its secrets and options."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proxyd.core.catalogue import KnownService
+from proxyd.core.settings import SecretForm, TokenSource
 from proxyd.reading import names
 from proxyd.reading.problems import Mistake, kind_of, shown
 from proxyd.reading.readers import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What the definitions that are used add to the settings beside what they put into services."""
+
+    tokens: tuple[TokenSource, ...] = ()
+    forms: Mapping[str, SecretForm] = field(default_factory=dict)
+    """By the name of the secret."""
+    known: tuple[KnownService, ...] = ()
+
 
 USES: Final = ("use", "secret", "options", "scheme")
 """Keys of a service that ask for a definition of the catalogue."""

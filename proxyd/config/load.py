@@ -7,11 +7,11 @@ from proxyd.config.auths import check_tokens
 from proxyd.config.checks import check
 from proxyd.config.compile import Surroundings, compile_document
 from proxyd.config.cpus import usable_cpus
-from proxyd.config.credentials import is_use
+from proxyd.config.credentials import Expansion, is_use
 from proxyd.config.fallback import check_fallbacks
 from proxyd.config.model import FORM
 from proxyd.config.roots import read_roots
-from proxyd.core.settings import Settings, TokenSource
+from proxyd.core.settings import Settings
 from proxyd.reading.explain import validate
 from proxyd.reading.files import text_of
 from proxyd.reading.problems import ConfigError, Mistake
@@ -35,15 +35,15 @@ def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: 
     """Load YAML ``text``, called ``name`` in messages, as if it stood in ``folder``."""
     tree = read(text, name, "the section listeners")
     around = Surroundings(folder.absolute(), state_dir.absolute(), runtime_dir.absolute(), usable_cpus())
-    tokens = _expanded(tree, around.folder)
-    check_tokens(tree, {source.name for source in tokens})
+    expansion = _expanded(tree, around.folder)
+    check_tokens(tree, {source.name for source in expansion.tokens})
     document = validate(tree, FORM)
     check(tree)
     check_fallbacks(tree, around.folder)
     roots = _extra_roots(tree, around.folder)
     if document is None or tree.problems:
         raise ConfigError(tree.problems)
-    return compile_document(document, tree, around, roots, tokens)
+    return compile_document(document, tree, around, roots, expansion)
 
 
 def default_settings() -> Settings:
@@ -53,16 +53,14 @@ def default_settings() -> Settings:
     return load_text(text, DEFAULT_NAME, nowhere, nowhere, nowhere)
 
 
-def _expanded(tree: Tree, folder: Path) -> list[TokenSource]:
-    """Put what the catalogue knows into the services that use it; return the flows of tokens that these need."""
+def _expanded(tree: Tree, folder: Path) -> Expansion:
+    """Put what the catalogue knows into the services that use it; return what it adds to the settings."""
     services = [service for _, _, service in entries(child(tree.value, "services"), ("services",))]
     if child(tree.value, "catalogue") is None and not any(map(is_use, services)):
-        return []
-    from proxyd.config.uses import expand, token_source  # models that few configurations need
+        return Expansion()
+    from proxyd.config.uses import expand  # models that few configurations need
 
-    uses = expand(tree, folder)
-    found = (token_source(name, use, tree.line(("services", name))) for name, use in uses.items())
-    return [source for source in found if source is not None]
+    return expand(tree, folder)
 
 
 def _extra_roots(tree: Tree, folder: Path) -> bytes:

@@ -6,7 +6,6 @@ what the user wrote, the message stands at the section.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +14,15 @@ from proxyd.catalog.definition import Definition
 from proxyd.catalog.load import load
 from proxyd.catalog.shared import shared_suffix
 from proxyd.catalog.shelf import Shelf
-from proxyd.catalog.templates import BASE_HOST, BASE_URL, BUILT_IN, HOST, OPTION, fill, varied
+from proxyd.catalog.templates import BUILT_IN, HOST, OPTION, fill, varied
 from proxyd.config.choice import Given, choose, given_of, missing_field
-from proxyd.config.credentials import USES, is_use
-from proxyd.config.presentation import Names, names_of, presentations
+from proxyd.config.credentials import USES, Expansion, is_use
+from proxyd.config.known import known
+from proxyd.config.presentation import presentations
+from proxyd.config.use import Use
 from proxyd.core.resilience import RetryPolicy
 from proxyd.core.service import BaseUrl, HostPattern
-from proxyd.core.settings import TokenSource
+from proxyd.core.settings import SecretForm, TokenSource
 from proxyd.reading.addresses import base_url, host_pattern
 from proxyd.reading.names import TOKEN
 from proxyd.reading.problems import ConfigError, Trail, describe
@@ -31,45 +32,24 @@ from proxyd.reading.views import child, entries, items, parsed
 _RETRIED: Final = re.compile("408|409|425|429|5[0-9][0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A service that uses a definition."""
-
-    definition: Definition
-    scheme: SchemeSection | None
-    """None: the service has an ``auth`` of its own, or no credential could be chosen."""
-    given: Given
-    hosts: tuple[str, ...]
-    base: str
-    """The base URL; empty where it is not known."""
-    token: str = ""
-    """Name of the secret, or what the names of the secrets begin with, that the token's flow yields; empty: no flow."""
-
-    @property
-    def names(self) -> Names:
-        """What stands behind the fields of the scheme."""
-        assert self.scheme is not None
-        secrets = self.given.of_scheme(self.scheme, self.definition)
-        return names_of(self.scheme, secrets, self.token, self.values)
-
-    @property
-    def values(self) -> dict[str, str]:
-        """Options, the first host, and the base URL and its host."""
-        base = parsed(base_url, self.base)
-        found = {HOST: self.hosts[0]} if self.hosts else {}
-        found |= {BASE_URL: self.base.rstrip("/"), BASE_HOST: authority(base)} if base is not None else {}
-        return {**self.given.options, **found}
-
-
-def expand(tree: Tree, folder: Path) -> dict[str, Use]:
-    """Put the definitions into the services that use them; return these by name. Mistakes are in ``tree.problems``."""
+def expand(tree: Tree, folder: Path) -> Expansion:
+    """Put the definitions into the services that use them. Mistakes are in ``tree.problems``."""
     wanted = [item for item in entries(child(tree.value, "services"), ("services",)) if is_use(item[2])]
     shelf = _shelf(tree, folder)
-    uses = {name: _expanded(tree, trail, name, service, shelf) for trail, name, service in wanted}
-    return {name: use for name, use in uses.items() if use is not None}
+    found = ((name, _expanded(tree, trail, name, service, shelf)) for trail, name, service in wanted)
+    uses = {name: use for name, use in found if use is not None}
+    tokens = (_token_source(name, use, tree.line(("services", name))) for name, use in uses.items())
+    forms: dict[str, SecretForm] = {}
+    for use in uses.values():
+        forms = {**_forms(use), **forms}
+    return Expansion(
+        tuple(source for source in tokens if source is not None),
+        forms,
+        tuple(known(name, use) for name, use in uses.items()),
+    )
 
 
-def token_source(name: str, use: Use, line: int) -> TokenSource | None:
+def _token_source(name: str, use: Use, line: int) -> TokenSource | None:
     """Return where the tokens of a service come from; None: its scheme has no flow."""
     if use.scheme is None or use.scheme.token is None:
         return None
@@ -87,6 +67,23 @@ def token_source(name: str, use: Use, line: int) -> TokenSource | None:
         hosts=tuple(host for host in hosts if not OPTION.search(host)),
         line=line,
     )
+
+
+def _forms(use: Use) -> dict[str, SecretForm]:
+    """Return what is known of the secrets of a service."""
+    definition = use.definition
+    secrets = use.given.of_scheme(use.scheme, definition) if use.scheme is not None else {}
+    return {
+        secret: SecretForm(
+            field.title,
+            field.where,
+            field.kind,
+            field.pattern,
+            tuple((refused.pattern, refused.why) for refused in definition.refused if refused.field == name),
+        )
+        for name, secret in secrets.items()
+        if (field := definition.fields.get(name)) is not None
+    }
 
 
 def _shelf(tree: Tree, folder: Path) -> Shelf:
@@ -251,11 +248,6 @@ def _base_url(
     path = definition.your_hosts.base_path if definition.your_hosts is not None else ""
     scheme = "http" if first.port == 80 else "https"
     return f"{scheme}://{first!s}{path}"
-
-
-def authority(base: BaseUrl) -> str:
-    """Return host and port of a base URL as a host pattern has them."""
-    return str(HostPattern(base.host, None if base.port in (80, 443) else base.port))
 
 
 def _covers(patterns: list[HostPattern], base: BaseUrl) -> bool:

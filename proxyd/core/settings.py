@@ -7,10 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxyd.core.access import Access
+from proxyd.core.catalogue import KnownService
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, Overload, PoolLimits
 from proxyd.core.service import Service, Timeouts
 from proxyd.core.snapshot import Egress, Listener
+
+
+@dataclass(frozen=True, slots=True)
+class SecretForm:
+    """What a definition of the catalogue knows of a secret's value."""
+
+    title: str
+    """What the vendor calls it."""
+    where: str = ""
+    """Where the vendor shows it."""
+    kind: str = "text"
+    """``text``, ``pem``, ``json``, ``base64`` or ``url``."""
+    pattern: str = ""
+    """A regular expression that usually fits the whole value; empty: nothing is known."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Expressions that fit values of a kind which the vendor has ended, each with what to use instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,8 @@ class SecretSource:
     """Seconds after which the command is run again."""
     vault: str = ""
     """A secret's name in the vault."""
+    form: SecretForm | None = None
+    """What its value must look like, where a definition of the catalogue says so."""
     line: int = 0
     """Line in the configuration, for messages."""
 
@@ -129,6 +148,8 @@ class Settings:
     services: tuple[Service, ...] = ()
     secrets: tuple[SecretSource, ...] = ()
     tokens: tuple[TokenSource, ...] = ()
+    known: tuple[KnownService, ...] = ()
+    """What the catalogue says of services that use it."""
     access: Access | None = None
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)

@@ -16,6 +16,7 @@ import trio
 from proxyd.core.secret import Secret
 from proxyd.core.settings import SecretSource
 from proxyd.vault.errors import NoSuchSecret, VaultError
+from proxyd.vault.forms import doubt, fault
 from proxyd.vault.sources import SecretError, exposure, read, stamp
 from proxyd.vault.store import Held
 
@@ -192,7 +193,8 @@ class Secrets:
         (mark,) = await trio.to_thread.run_sync(_stamps, [source], abandon_on_cancel=True) if source.file else [()]
         try:
             value: bytes | None = await read(source)
-            why = ""
+            why = fault(source.name, value, source.form) if value is not None and source.form is not None else ""
+            value = None if why else value
         except SecretError as error:
             value, why = None, str(error)
         if value is None and former is not None and _is_same_source(former.source, source):
@@ -200,6 +202,7 @@ class Secrets:
         else:
             secret = Secret(source.name, value) if value is not None else None
         warning = await trio.to_thread.run_sync(exposure, source, abandon_on_cancel=True) if source.file else ""
+        warning = warning or _doubt(source, secret)
         return self._numbered(SecretState(source, secret, why, 0, trio.current_time(), mark, warning))
 
     async def _attempt_vault(self, sources: Sequence[SecretSource]) -> dict[str, SecretState]:
@@ -211,9 +214,15 @@ class Secrets:
         states: dict[str, SecretState] = {}
         for source, held in zip(sources, found, strict=True):
             name = source.name
-            if isinstance(held, Held):
+            if isinstance(held, Held) and source.form is not None and (why := fault(name, held.value, source.form)):
+                known = self._states.get(name)
+                secret = known.secret if known is not None and _is_same_source(known.source, source) else None
+                fresh = SecretState(source, secret, why, 0, now, mark)
+            elif isinstance(held, Held):
                 former = tuple(Secret(name, value) for value in held.former)
-                fresh = SecretState(source, Secret(name, held.value), "", 0, now, mark, "", former, held.until)
+                secret = Secret(name, held.value)
+                warning = _doubt(source, secret)
+                fresh = SecretState(source, secret, "", 0, now, mark, warning, former, held.until)
             else:
                 known = self._states.get(name)
                 secret = None
@@ -255,4 +264,8 @@ def _same(one: SecretState | None, other: SecretState) -> bool:
 
 
 def _is_same_source(one: SecretSource, other: SecretSource) -> bool:
-    return replace(one, line=0) == replace(other, line=0)
+    return replace(one, line=0, form=None) == replace(other, line=0, form=None)
+
+
+def _doubt(source: SecretSource, secret: Secret | None) -> str:
+    return doubt(source.name, secret.reveal(), source.form) if secret is not None and source.form is not None else ""

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from proxyd.core.settings import SecretSource
+from proxyd.core.settings import SecretForm, SecretSource
 from proxyd.vault import secrets as module
 from proxyd.vault.errors import NoSuchSecret, VaultError
 from proxyd.vault.secrets import RETRY_SECONDS, Secrets
@@ -292,3 +292,17 @@ async def test_commands_wait_their_turn_and_nothing_else_does(vault, tmp_path, a
         await trio.sleep(25)
         nursery.cancel_scope.cancel()
     assert len(turns) == 3
+
+
+async def test_a_value_without_its_form_is_not_used(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("hunter2")
+    path.chmod(0o600)
+    secrets = Secrets(lambda state: None)
+    source = SecretSource("k", file=str(path), form=SecretForm("Key", kind="json"))
+    prepared = await secrets.prepare([source])
+    secrets.commit(prepared)
+    assert secrets.get("k").value is None
+    assert secrets.problems == ["secret k is no Key: not JSON (line 1, column 1); store it anew"]
+    path.write_text("{}")
+    assert (await secrets.prepare([source]))["k"].value == b"{}"
