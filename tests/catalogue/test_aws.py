@@ -1,0 +1,172 @@
+"""boto3 and the AWS CLI with placeholders, through proxyd, to moto, which checks every signature by botocore."""
+
+import io
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.catalogue.lab.proxied import PLACEHOLDER, loopback
+from tests.lab.daemon import wait_until
+
+CLIENTS = ("boto3", "awscli")
+AGAINST = "moto, which verifies signatures"
+REGION = "eu-west-1"
+BUCKET = "lab-bucket"
+HOSTS = (
+    "localhost",
+    f"s3.{REGION}.amazonaws.com",
+    f"{BUCKET}.s3.{REGION}.amazonaws.com",
+    f"dynamodb.{REGION}.amazonaws.com",
+    f"sqs.{REGION}.amazonaws.com",
+    f"sts.{REGION}.amazonaws.com",
+    "sts.amazonaws.com",
+    "iam.amazonaws.com",
+)
+POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+class Moto:
+    """A moto server over TLS, whose authentication is switched on once a user has a key."""
+
+    def __init__(self, pki):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        program = Path(sys.executable).with_name("moto_server")
+        command = [program, "-H", "127.0.0.1", "-p", str(self.port), "-c", pki.certificate, "-k", pki.key]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.url = f"https://localhost:{self.port}"
+        self.roots = str(pki.roots)
+        wait_until(self._answers, "moto's port", 60)
+
+    def _answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def user(self):
+        """Return a user's key; from then on every request must be signed with one."""
+        import boto3
+
+        session = boto3.session.Session("setup", "setup", region_name=REGION)
+        iam = session.client("iam", endpoint_url=self.url, verify=self.roots)
+        iam.create_user(UserName="lab")
+        iam.put_user_policy(UserName="lab", PolicyName="all", PolicyDocument=json.dumps(POLICY))
+        key = iam.create_access_key(UserName="lab")["AccessKey"]
+        context = ssl.create_default_context(cafile=self.roots)
+        fields = {"content-type": "text/plain"}
+        wanted = urllib.request.Request(f"{self.url}/moto-api/reset-auth", b"0", fields, method="POST")
+        urllib.request.urlopen(wanted, context=context).close()
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait()
+
+
+@pytest.fixture
+def aws(pki_of, proxied, stack, monkeypatch):
+    """Start moto and the daemon; return a function that makes clients of boto3 with placeholders."""
+    import boto3
+
+    pki = pki_of(*HOSTS)
+    moto = Moto(pki)
+    stack.callback(moto.close)
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    identity, secret = moto.user()
+
+    def start(secret=secret, **more):
+        service = {"secret": {"access_key_id": "aws/id", "secret_access_key": "aws/key"}, **loopback(moto.port), **more}
+        proxy = proxied(pki, {"aws": service}, {"aws/id": identity, "aws/key": secret})
+        monkeypatch.setenv("AWS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+        session = boto3.session.Session(PLACEHOLDER, PLACEHOLDER, region_name=REGION)
+        return proxy, session.client
+
+    return start
+
+
+def test_buckets_and_objects(aws):
+    _, client = aws()
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for key, data in (("plain.txt", b"hello"), ("odd/ key +=&é~.txt", b"x" * 100_000), ("empty", b"")):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+        assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == data
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="odd/ key")
+    assert [item["Key"] for item in listed["Contents"]] == ["odd/ key +=&é~.txt"]
+    s3.delete_object(Bucket=BUCKET, Key="plain.txt")
+
+
+def test_streams_and_parts(aws):
+    _, client = aws()
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    data = os.urandom(12 * 1024 * 1024)
+    s3.upload_fileobj(io.BytesIO(data), BUCKET, "parts")
+    assert s3.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == data
+
+
+def test_other_services(aws):
+    _, client = aws()
+    assert ":user/lab" in client("sts").get_caller_identity()["Arn"]
+    table = client("dynamodb")
+    table.create_table(
+        TableName="t",
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    table.put_item(TableName="t", Item={"k": {"S": "ü"}})
+    assert table.get_item(TableName="t", Key={"k": {"S": "ü"}})["Item"] == {"k": {"S": "ü"}}
+    queues = client("sqs")
+    url = queues.create_queue(QueueName="q")["QueueUrl"]
+    assert url.endswith("/q")
+
+
+def test_a_wrong_secret_is_refused(aws):
+    from botocore.exceptions import ClientError
+
+    _, client = aws(secret="not-the-secret-of-this-key-at-all-0000000")
+    with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|InvalidSignature"):
+        client("sts").get_caller_identity()
+
+
+def test_a_presigned_url_is_refused_unless_it_is_allowed(aws):
+    import requests
+
+    _, client = aws()
+    url = client("s3").generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "k"})
+    answer = requests.get(url, timeout=20)
+    assert answer.status_code == 403
+    assert "presigned: true" in answer.json()["detail"]
+
+
+def test_the_command_line(aws):
+    proxy, _ = aws()
+    variables = {
+        "AWS_ACCESS_KEY_ID": PLACEHOLDER,
+        "AWS_SECRET_ACCESS_KEY": PLACEHOLDER,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CA_BUNDLE": proxy.roots,
+    }
+    program = str(Path(sys.executable).with_name("aws"))
+
+    def aws_says(*words):
+        return proxy.output(program, *words, variables=variables)
+
+    assert json.loads(aws_says("sts", "get-caller-identity"))["Arn"].endswith(":user/lab")
+    aws_says("s3", "mb", f"s3://{BUCKET}")
+    (proxy.daemon.folder / "file").write_bytes(b"y" * 9_000_000)
+    aws_says("s3", "cp", "file", f"s3://{BUCKET}/some/file")
+    assert "some/file" in aws_says("s3", "ls", "--recursive", f"s3://{BUCKET}")
