@@ -18,11 +18,6 @@ SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
 }
 
 
-SIGNING: Final = frozenset({"sigv4"})
-"""Schemes that send a signature in place of the secret: it holds for one request to one host, and whoever gets it has
-nothing else of it."""
-
-
 def compile(auth: Auth) -> Injector:  # noqa: A001 - what it does, as re.compile
     """Return the injector for ``auth``; ValueError for a scheme that nobody knows."""
     make = SCHEMES.get(auth.scheme)

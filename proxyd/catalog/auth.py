@@ -4,7 +4,7 @@ They stand in a configuration, and below ``apply`` of a definition, where names 
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -118,6 +118,15 @@ class SigV4Auth(SigningAuth):
 
 
 AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth | SigV4Auth, Field(discriminator="scheme")]
+
+SCHEMES: Final[tuple[str, ...]] = tuple(
+    word for section in get_args(get_args(AnyAuth)[0]) for word in get_args(section.model_fields["scheme"].annotation)
+)
+"""Every scheme that a section can name."""
+
+SIGNING: Final = frozenset({"sigv4"})
+"""Schemes that send a signature in place of the secret: it holds for one request to one host, and whoever gets it has
+nothing else of it."""
 
 NAMES_A_SECRET: Final = ("secret", "user_secret")
 """Keys that hold the name of a secret, or of a field in a definition; so do the values of ``secrets``."""

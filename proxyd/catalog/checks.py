@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxyd.auth.registry import SCHEMES, SIGNING
-from proxyd.catalog.auth import secret_fields
+from proxyd.catalog.auth import SCHEMES, SIGNING, secret_fields
 from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
 from proxyd.catalog.shared import shared_suffix

@@ -1,6 +1,8 @@
 # ruff: noqa: E501
 import pytest
 
+from proxyd.auth import registry
+from proxyd.catalog import auth
 from proxyd.catalog.load import load
 from proxyd.reading.problems import ConfigError
 
@@ -81,3 +83,8 @@ def test_a_secret_in_braces_would_be_written_in_clear(problems_of):
     assert problems_of(text) == [
         "9: schemes[0].apply: {token} is no option: fields has none of this name with secret: false"
     ]
+
+
+def test_the_schemes_that_sections_name_are_those_that_workers_know():
+    assert set(auth.SCHEMES) == set(registry.SCHEMES)
+    assert set(registry.SCHEMES) >= auth.SIGNING

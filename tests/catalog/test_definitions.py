@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.auth.registry import SCHEMES, SIGNING
+from proxyd.auth.registry import SCHEMES
 from proxyd.auth.registry import compile as compile_auth
+from proxyd.catalog.auth import SIGNING
 from proxyd.catalog.load import load
 from proxyd.catalog.shared import shared_suffix
 from proxyd.catalog.shelf import SHIPPED
