@@ -2,7 +2,8 @@
 somewhere, and blocks marked ``sh run`` do what they say.
 
 In a guide, ``yaml`` is a configuration or sections of one (what they only name is added); other documents (manifests)
-have an ``apiVersion``. ``sh run`` blocks of a page run in order in one folder; ``sh`` blocks are only parsed.
+have an ``apiVersion``, and ``yaml definition`` is one of the catalogue, or keys for the first one of its page.
+``sh run`` blocks of a page run in order in one folder; ``sh`` blocks are only parsed.
 """
 
 import json
@@ -18,6 +19,7 @@ import pytest
 import trustme
 import yaml
 
+from proxyd.catalog.load import load
 from proxyd.cli.main import build_parser
 from proxyd.config.load import load_text
 from proxyd.config.model import Document
@@ -38,7 +40,8 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
 _BEFORE_A_COMMAND = ("sudo", "env", "exec", "timeout", "time", "nohup", "$")
 _PLACEHOLDERS = ("…", "...", "[", "{")
 
-YAML = all_blocks("yaml")
+YAML = [block for block in all_blocks("yaml") if block.kind != "yaml definition"]
+DEFINITIONS = [block for block in all_blocks("yaml") if block.kind == "yaml definition"]
 SHELL = all_blocks("sh", "bash", "console", "")
 JSON = all_blocks("json")
 PAGES_TO_RUN = [page for page in PAGES if any(block.kind == "sh run" for block in blocks(page))]
@@ -66,10 +69,25 @@ def test_a_configuration_loads(block: Block, tmp_path: Path, monkeypatch: pytest
         write_plugin(block.page, module, name, tmp_path)
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(sys.modules, module, raising=False)
+    for definition in (one for one in DEFINITIONS if one.page == block.page and "name" in yaml.safe_load(one.text)):
+        (tmp_path / f"{yaml.safe_load(definition.text)['name']}.yaml").write_text(definition.text)
     roots = tmp_path / "roots.pem"
     trustme.CA().cert_pem.write_to_path(roots)
     text = re.sub(r"(extra_roots: *)[^},\s]+", rf"\g<1>{roots}", text)
     assert load_text(text, str(block), tmp_path, tmp_path, tmp_path).listeners
+
+
+@pytest.mark.parametrize("block", DEFINITIONS, ids=names)
+def test_a_definition_loads(block: Block, tmp_path: Path) -> None:
+    keys = yaml.safe_load(block.text)
+    whole = yaml.safe_load(next(one.text for one in DEFINITIONS if one.page == block.page))
+    if "token" in keys:  # a scheme's
+        whole["schemes"][0] |= keys | {"apply": [{"scheme": "bearer", "secret": "access_token"}]}
+    else:
+        whole |= keys
+    path = tmp_path / f"{whole['name']}.yaml"
+    path.write_text(yaml.safe_dump(whole))
+    assert load(path).name == whole["name"]
 
 
 def write_plugin(page: Path, module: str, name: str, folder: Path) -> None:
