@@ -77,8 +77,6 @@ class LimitsSection(Section):
     """Texts in such a body, any of which says so."""
     pause: Annotated[float, Seconds(0.0, HOUR)] = 0.0
     """How long to leave the vendor alone where it does not say."""
-    answer: Answers = Answers()
-    """Examples."""
     about: str = ""
     """The limits in words."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from proxyd.catalog.behaviour import (
+    Answers,
     DeprecationSection,
     EnvironmentSection,
     ErrorsSection,
@@ -81,6 +82,8 @@ class Definition(Section):
     """The version of the API that is asked for."""
     limits: LimitsSection = LimitsSection()
     """How it says that a limit is reached."""
+    answers: Answers = Answers()
+    """Examples of its answers, which injected faults give."""
     retry: RetryHint = RetryHint()
     """Statuses worth a retry."""
     idempotency: IdempotencyHint | None = None

@@ -1,7 +1,7 @@
 """A validated document to the core nouns: a pure function."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxyd.catalog.auth import secret_fields
@@ -21,6 +21,7 @@ from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
+from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import DEFAULT_GATEWAY
 from proxyd.reading.names import TOKEN
 from proxyd.reading.problems import Trail
@@ -57,7 +58,8 @@ def compile_document(
         source=tree.file,
         listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
         services=tuple(
-            _service(name, section, found.get(name), around.folder) for name, section in document.services.items()
+            _service(name, section, found.get(name), around.folder, expansion.vendors.get(name))
+            for name, section in document.services.items()
         ),
         secrets=(
             *(_secret(name, section, tree, around, expansion) for name, section in document.secrets.items()),
@@ -139,7 +141,10 @@ def _base(section: ServiceSection) -> BaseUrl:
     return section.base_url or default_base(section.hosts[0])
 
 
-def _service(name: str, section: ServiceSection, discovery: Discovery | None, folder: Path) -> Service:
+def _service(
+    name: str, section: ServiceSection, discovery: Discovery | None, folder: Path, vendor: VendorDefinition | None
+) -> Service:
+    limits = section.vendor_limits.compiled() if section.vendor_limits is not None else None
     return Service(
         name=name,
         hosts=tuple(section.hosts),
@@ -158,7 +163,7 @@ def _service(name: str, section: ServiceSection, discovery: Discovery | None, fo
         fallback=tuple(step.compiled(folder) for step in section.fallback),
         protocol=Version(section.protocol),
         limits=tuple(limit.compiled() for limit in section.limits),
-        vendor_limits=section.vendor_limits.compiled() if section.vendor_limits is not None else None,
+        vendor_limits=replace(limits, definition=vendor) if limits is not None and vendor is not None else limits,
         cache=section.cache.compiled() if section.cache is not None else None,
         idempotency=section.idempotency.compiled() if section.idempotency is not None else None,
     )

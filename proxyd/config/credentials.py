@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from proxyd.core.catalogue import KnownService
 from proxyd.core.settings import SecretForm, TokenSource
+from proxyd.core.vendor import VendorDefinition
 from proxyd.reading import names
 from proxyd.reading.problems import Mistake, kind_of, shown
 from proxyd.reading.readers import Reader
@@ -19,6 +20,8 @@ class Expansion:
     forms: Mapping[str, SecretForm] = field(default_factory=dict)
     """By the name of the secret."""
     known: tuple[KnownService, ...] = ()
+    vendors: Mapping[str, VendorDefinition] = field(default_factory=dict)
+    """By the name of the service."""
 
 
 USES: Final = ("use", "secret", "options", "scheme")

@@ -23,6 +23,7 @@ from proxyd.config.use import Use
 from proxyd.core.resilience import RetryPolicy
 from proxyd.core.service import BaseUrl, HostPattern
 from proxyd.core.settings import SecretForm, TokenSource
+from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import base_url, host_pattern
 from proxyd.reading.names import TOKEN
 from proxyd.reading.problems import ConfigError, Trail, describe
@@ -46,6 +47,7 @@ def expand(tree: Tree, folder: Path) -> Expansion:
         tuple(source for source in tokens if source is not None),
         forms,
         tuple(known(name, use) for name, use in uses.items()),
+        {name: _vendor(use.definition) for name, use in uses.items()},
     )
 
 
@@ -84,6 +86,11 @@ def _forms(use: Use) -> dict[str, SecretForm]:
         for name, secret in secrets.items()
         if (field := definition.fields.get(name)) is not None
     }
+
+
+def _vendor(definition: Definition) -> VendorDefinition:
+    limits = definition.limits
+    return VendorDefinition(definition.name, tuple(limits.statuses), tuple(limits.codes), limits.pause)
 
 
 def _shelf(tree: Tree, folder: Path) -> Shelf:

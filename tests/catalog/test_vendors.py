@@ -28,7 +28,9 @@ def service(name, host):
     ("name", "host", "vendor"),
     [
         ("code", "api.github.com", "github"),
-        ("errors", "o1.ingest.sentry.io", "sentry"),
+        ("errors", "us.sentry.io", "sentry"),
+        ("jira", "acme.atlassian.net", "jira"),
+        ("issues", "acme.atlassian.net", "confluence"),
         ("stripe", "payments.example", "stripe"),
         ("code", "evilsentry.io", "generic"),
         ("code", "api.example", "generic"),

@@ -227,3 +227,27 @@ def test_several_credentials_are_compiled_in_their_order(settings_of):
 def test_a_version_goes_to_one_place(problems_of, version):
     found = problems_of(f"{LISTENERS}services:\n  s: {{hosts: [a.example], version: {version}}}\n")
     assert "exactly one of header and query" in found[0]
+
+
+def test_the_vendors_limits_are_known_by_the_definition(settings_of):
+    text = f"{LISTENERS}services:\n  hub: {{use: github, secret: x, vendor_limits: {{}}}}\n"
+    known = settings_of(text).services[0].vendor_limits.definition
+    assert (known.vendor, known.statuses, known.pause) == ("github", (403,), 60.0)
+
+
+def test_control_is_told_probe_and_fields(settings_of, catalogue):
+    (known,) = settings_of(f"{LISTENERS}services:\n  hub: {{use: github, secret: x}}\n").known
+    assert (known.service, known.definition, known.probe.path, known.probe.scopes) == (
+        "hub",
+        "github",
+        "/rate_limit",
+        "x-oauth-scopes",
+    )
+    assert [(field.name, field.secret) for field in known.fields] == [("token", "x")]
+    assert [known.probe.verdict(status) for status in (200, 401, 403, 503, 302)] == [
+        "",
+        "refused",
+        "scope",
+        "down",
+        "unknown",
+    ]
