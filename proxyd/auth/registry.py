@@ -4,6 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from proxyd.auth import field
+from proxyd.auth.alibaba import Alibaba
+from proxyd.auth.azure import AzureSas, AzureSharedKey
+from proxyd.auth.edgegrid import EdgeGrid
+from proxyd.auth.oracle import Oracle
 from proxyd.auth.query import QueryInjector
 from proxyd.auth.sigv4 import SigV4
 from proxyd.core.exchange import Injector
@@ -15,6 +19,11 @@ SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
     "header": field.header,
     "query": QueryInjector,
     "sigv4": SigV4,
+    "edgegrid": EdgeGrid,
+    "oracle": Oracle,
+    "alibaba": Alibaba,
+    "azure_shared_key": AzureSharedKey,
+    "azure_sas": AzureSas,
 }
 
 

@@ -21,13 +21,11 @@ from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from proxyd.auth.aws_chunked import Chain, Resigned
-from proxyd.auth.clock import Clock
+from proxyd.auth.signer import Signing
 from proxyd.auth.sigv4_host import S3, UNSIGNED, signed_for
-from proxyd.auth.values import long_enough, secrets_of, value_of
 from proxyd.core.exchange import BodyUse, Outgoing
 from proxyd.core.headers import Headers, first
-from proxyd.core.message import Body, Request, Response
-from proxyd.core.messages import WantToken
+from proxyd.core.message import Body, Request
 from proxyd.core.query import parameter_names
 from proxyd.core.service import Auth
 
@@ -48,26 +46,22 @@ _WITHOUT: Final = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithS
 _KEPT_KEYS: Final = 64
 
 
-class SigV4:
+class SigV4(Signing):
     """Signs with ``access_key_id``, ``secret_access_key`` and, where they are temporary, ``session_token``.
 
     Options ``service`` and ``region`` are for hosts that do not tell them, such as S3-compatible ones.
     """
 
-    signs = True
     fields = _FIELDS
-    query_names: tuple[bytes, ...] = ()
+    needed = ("access_key_id", "secret_access_key")
+    further = ("session_token",)
+    masked = ("secret_access_key", "session_token")
 
     def __init__(self, auth: Auth) -> None:
-        secrets, options = secrets_of(auth, "access_key_id", "secret_access_key"), dict(auth.options)
-        self._id = secrets["access_key_id"]
-        self._key = secrets["secret_access_key"]
-        self._token = secrets.get("session_token", "")
-        self.secret_names = tuple(name for name in (self._id, self._key, self._token) if name)
-        self._service = options.get("service", "")
-        self._region = options.get("region", "")
+        super().__init__(auth)
+        self._service = self.options.get("service", "")
+        self._region = self.options.get("region", "")
         self._keys: dict[tuple[bytes, str, str, str], bytes] = {}
-        self._clock = Clock()
 
     # --- what is needed of a request --------------------------------------------------------------
 
@@ -89,41 +83,22 @@ class SigV4:
         """Whether the query carries a signature, of this version or of the second."""
         return b"?" in request.path and bool(parameter_names(request.path) & _PRESIGNED)
 
-    def client_supplied(self, headers: Headers, path: bytes) -> bool:
-        """Whether the client signed."""
-        return any(name == b"authorization" for name, _ in headers)
-
-    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
-        """Never: it signs."""
-        raise NotImplementedError
-
-    def masks(self, values: Mapping[str, bytes]) -> tuple[bytes, ...]:
-        """Return key and token; the key's name is no secret."""
-        return long_enough(*(value_of(name, values) for name in (self._key, self._token) if name))
-
-    def question(self, request: Request, response: Response) -> WantToken | None:
-        """There are no challenges."""
-        return None
-
-    def heard(self, response: Response, now: float) -> bool:
-        """Learn the vendor's clock from a refusal."""
-        return self._clock.learn(response, now)
-
     # --- signing ----------------------------------------------------------------------------------
 
     def sign(self, outgoing: Outgoing, values: Mapping[str, bytes]) -> None:
         """Sign one attempt."""
         host = outgoing.host.partition(b":")[0].decode("ascii")
         service, region = self._scope(outgoing.headers, host)
-        kept = [item for item in outgoing.headers if item[0] not in _FIELDS]
+        kept = self.kept(outgoing.headers)
         body = outgoing.body
         if service in UNSIGNED or (service == "sts" and body is not None and any(call in body for call in _WITHOUT)):
             outgoing.headers = kept
             return
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(outgoing.now + self._clock.skew))
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(outgoing.now + self.clock.skew))
         kept.append((b"x-amz-date", moment.encode("ascii")))
-        if self._token:
-            kept.append((b"x-amz-security-token", value_of(self._token, values)))
+        token = self.value("session_token", values)
+        if token:
+            kept.append((b"x-amz-security-token", token))
         payload = self._payload(outgoing, kept, service)
         chain = Chain(
             self._signing_key(values, moment[:8], region, service), moment, f"{moment[:8]}/{region}/{service}"
@@ -136,7 +111,7 @@ class SigV4:
             (
                 b"authorization",
                 b"%s Credential=%s/%s, SignedHeaders=%s, Signature=%s"
-                % (ALGORITHM, value_of(self._id, values), chain.scope, names, signature),
+                % (ALGORITHM, self.value("access_key_id", values), chain.scope, names, signature),
             )
         )
         if payload.startswith(CHUNKED) and isinstance(outgoing.coded, Resigned):
@@ -171,7 +146,7 @@ class SigV4:
         return service, region
 
     def _signing_key(self, values: Mapping[str, bytes], date: str, region: str, service: str) -> bytes:
-        secret = value_of(self._key, values)
+        secret = self.value("secret_access_key", values)
         place = (secret, date, region, service)
         key = self._keys.get(place)
         if key is None:

@@ -117,14 +117,61 @@ class SigV4Auth(SigningAuth):
     """How the credential is presented."""
 
 
-AnyAuth = Annotated[BearerAuth | BasicAuth | HeaderAuth | QueryAuth | SigV4Auth, Field(discriminator="scheme")]
+class EdgeGridAuth(SigningAuth):
+    """Akamai EdgeGrid. Secrets: `client_token`, `client_secret`, `access_token`."""
+
+    scheme: Literal["edgegrid"]
+    """How the credential is presented."""
+
+
+class OracleAuth(SigningAuth):
+    """Oracle Cloud's signature. Secrets: `private_key`, `passphrase`. Options: `tenancy`, `user`, `fingerprint`."""
+
+    scheme: Literal["oracle"]
+    """How the credential is presented."""
+
+
+class AlibabaAuth(SigningAuth):
+    """Alibaba Cloud's signatures. Secrets: `access_key_id`, `access_key_secret`; `security_token` of temporary ones."""
+
+    scheme: Literal["alibaba"]
+    """How the credential is presented."""
+
+
+class AzureSharedKeyAuth(SigningAuth):
+    """Shared Key of Azure Storage. Secret: `key`. Option: `account`; else the host's first label."""
+
+    scheme: Literal["azure_shared_key"]
+    """How the credential is presented."""
+
+
+class AzureSasAuth(SigningAuth):
+    """A shared access signature of Azure Storage, appended to the query. Secret: `sas`."""
+
+    scheme: Literal["azure_sas"]
+    """How the credential is presented."""
+
+
+AnyAuth = Annotated[
+    BearerAuth
+    | BasicAuth
+    | HeaderAuth
+    | QueryAuth
+    | SigV4Auth
+    | EdgeGridAuth
+    | OracleAuth
+    | AlibabaAuth
+    | AzureSharedKeyAuth
+    | AzureSasAuth,
+    Field(discriminator="scheme"),
+]
 
 SCHEMES: Final[tuple[str, ...]] = tuple(
     word for section in get_args(get_args(AnyAuth)[0]) for word in get_args(section.model_fields["scheme"].annotation)
 )
 """Every scheme that a section can name."""
 
-SIGNING: Final = frozenset({"sigv4"})
+SIGNING: Final = frozenset({"sigv4", "edgegrid", "oracle", "alibaba", "azure_shared_key"})
 """Schemes that send a signature in place of the secret: it holds for one request to one host, and whoever gets it has
 nothing else of it."""
 

@@ -42,9 +42,9 @@ def test_a_mistake_says_what_was_expected(problems_of, text, line):
 @pytest.mark.parametrize(
     ("auth", "line"),
     [
-        ("{scheme: bearr, secret: s}", "4:20: services.a.auth.scheme: not a known word; expected one of basic, bearer, header, query, sigv4; did you mean 'bearer'?"),
-        ("{secret: s}", "4:5: services.a.auth.scheme: the key is missing; expected one of basic, bearer, header, query, sigv4"),
-        ("{scheme: [x], secret: s}", "4:20: services.a.auth.scheme: not a known word; expected one of basic, bearer, header, query, sigv4"),
+        ("{scheme: bearr, secret: s}", "4:20: services.a.auth.scheme: not a known word; expected one of alibaba, azure_sas, azure_shared_key, basic, bearer, edgegrid, header, oracle, query, sigv4; did you mean 'bearer'?"),
+        ("{secret: s}", "4:5: services.a.auth.scheme: the key is missing; expected one of alibaba, azure_sas, azure_shared_key, basic, bearer, edgegrid, header, oracle, query, sigv4"),
+        ("{scheme: [x], secret: s}", "4:20: services.a.auth.scheme: not a known word; expected one of alibaba, azure_sas, azure_shared_key, basic, bearer, edgegrid, header, oracle, query, sigv4"),
         ("{scheme: bearer, secret: s, keep: yes}", "4:45: services.a.auth.keep: text stands here; expected true or false; did you mean 'true'?"),
         ("{scheme: bearer, secret: s, header: x}", "4:39: services.a.auth.header: unknown key 'header'; expected one of keep, hosts, paths, strip, strip_query, presigned, max_body, scheme, secret"),
         ("{scheme: header, secret: s, name: n, header: x}", "4:48: services.a.auth.header: unknown key 'header'; expected one of keep, hosts, paths, strip, strip_query, presigned, max_body, scheme, name, secret, prefix, headers; did you mean 'headers'?"),
