@@ -47,6 +47,8 @@ class FieldSection(Section):
     """An option's value where the user gives none."""
     environment: list[Variable] = []
     """Variables in which official tools look for it, the preferred one first."""
+    environment_files: list[Variable] = []
+    """Variables that name a file with it."""
     about: str = ""
     """What one should know before choosing it."""
 

@@ -34,6 +34,7 @@ _NO_SERVICES: Final = """
 # No credential was found, so no service is proposed. A service looks like this:
 #
 # services:
+#   github: {secret: github/token}                       # one of `proxyd services --catalogue`
 #   tickets:
 #     hosts: [api.tickets.example]
 #     base_url: https://api.tickets.example/v2
@@ -91,6 +92,9 @@ def document(findings: Findings) -> str:
 
 def _service(proposal: Proposal) -> str:
     lines = [_comment(f"From {proposal.found}. {proposal.note}".strip(), "  ").rstrip("\n"), f"  {proposal.service}:"]
+    if proposal.use:
+        lines += _use(proposal)
+        return "\n".join(lines) + "\n"
     lines.append(f"    hosts: [{', '.join(proposal.hosts)}]")
     if proposal.base_url:
         lines.append(f"    base_url: {proposal.base_url}")
@@ -100,12 +104,24 @@ def _service(proposal: Proposal) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _use(proposal: Proposal) -> list[str]:
+    """Return the lines of a service that uses the catalogue."""
+    lines = [f"    use: {proposal.use}"] if proposal.use != proposal.service else []
+    lines += [f"    hosts: [{', '.join(proposal.hosts)}]"] if proposal.own_hosts else []
+    lines.append(f"    secret: {proposal.secret}")
+    if proposal.options:
+        options = ", ".join(f"{name}: {json.dumps(value)}" for name, value in proposal.options)
+        lines.append(f"    options: {{{options}}}")
+    return lines
+
+
 def _sources(proposals: Iterable[Proposal]) -> list[Source]:
     return list({source.secret: source for proposal in proposals for source in proposal.sources}.values())
 
 
 def _secret(source: Source) -> str:
     where = f"env: {source.env}" if source.env else f"command: {_flow(source.command)}"
+    where = f"file: {json.dumps(source.file)}" if source.file else where
     return f"  {source.secret}: {{{where}}}\n"
 
 

@@ -28,18 +28,17 @@ _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NPM_TOKEN: Final = re.compile(r"//([^/]+)/(.*):_authToken")
 
 LATER: Final = (
-    (".aws/credentials", "AWS signs its requests (SigV4), which proxyd cannot do yet; leave its hosts out"),
     (
         ".config/gcloud",
-        "Google's tokens last an hour. If gcloud is installed, a service for the Google hosts that you call can take "
-        "`command: [gcloud, auth, print-access-token]` with `scheme: bearer`",
+        "a login of gcloud is its user's. For a daemon: a service account's key, `google: {secret: NAME}`, or "
+        "`command: [gcloud, auth, print-access-token]` with `scheme: bearer` for hosts of Google that you name",
     ),
     (
         ".azure",
-        "Azure's tokens last an hour. If az is installed, a service for management.azure.com can take `command: "
+        "a login of az is its user's. For a daemon: an application's secret, `use: azure`, or `command: "
         "[az, account, get-access-token, --query, accessToken, --output, tsv]` with `scheme: bearer`",
     ),
-    (".kube/config", "Kubernetes: client certificates and exec plugins are not supported yet"),
+    (".kube/config", "the token of a service account can be used: `use: kubernetes`, with `hosts` and `secret`"),
     (".config/glab-cli/config.yml", "glab's token: put it into GITLAB_TOKEN and run init again"),
     (".config/pip/pip.conf", "an index URL with a password in it belongs into ~/.netrc, which init reads"),
 )
@@ -52,6 +51,7 @@ def search(home: Path, variables: Mapping[str, str], findings: Findings) -> None
     gh = Path(variables.get("GH_CONFIG_DIR") or config / "gh")
     for path, look in (
         (gh / "hosts.yml", _gh),
+        (Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials"), _aws),
         (home / ".npmrc", _npmrc),
         (home / ".pypirc", _pypirc),
         (Path(variables.get("NETRC") or home / ".netrc"), _netrc),
@@ -108,26 +108,48 @@ def _basic(path: Path, kind: str, named: str, whole: bool, findings: Findings) -
 def _gh(path: Path, _: Mapping[str, str], findings: Findings) -> None:
     for host, token in read_gh(path).items():
         found = f"{_shown(path)}, {host}"
-        api = "api.github.com" if host == "github.com" else host_of(host)
-        if not api:
+        own = "" if host == "github.com" else host_of(host)
+        if host != "github.com" and not own:
             continue
-        if any(api in other.hosts for other in findings.proposals):
+        if any((own or "api.github.com") in other.hosts for other in findings.proposals):
             continue  # the variable that gh prefers is proposed already
         if not token:
             why = "gh keeps this token in the keyring, which a daemon cannot open; `gh auth token` prints it"
             findings.remarks.append(Remark(found, why))
             continue
-        name = "github" if host == "github.com" else _name(api)
+        name = _name(own) if own else "github"
         findings.propose(
             Proposal(
                 name,
                 found,
-                (api, "uploads.github.com") if host == "github.com" else (api,),
-                "" if host == "github.com" else f"https://{api}/api/v3",
-                f"{{scheme: bearer, secret: {name}/token}}",
+                (own,) if own else ("api.github.com", "github.com"),
+                "",
+                "",
                 (Source(f"{name}/token", command=(*PROGRAM, "gh", str(path), host)),),
+                use="github",
+                secret=f"{name}/token",
+                own_hosts=bool(own),
             )
         )
+
+
+def _aws(path: Path, variables: Mapping[str, str], findings: Findings) -> None:
+    """Propose the keys of the profile that AWS's tools would take."""
+    if any(other.use == "aws" for other in findings.proposals):
+        return  # variables come before the file, as for AWS's own tools
+    parser, profile = read_ini(path), variables.get("AWS_PROFILE") or "default"
+    found = f"{_shown(path)}, [{profile}]"
+    keys = {"access_key_id": "aws_access_key_id", "secret_access_key": "aws_secret_access_key"}
+    if not all(parser.get(profile, key, fallback="") for key in keys.values()) or not profile.isprintable():
+        findings.remarks.append(Remark(found, "that profile has no access key and secret here"))
+        return
+    keys |= {"session_token": "aws_session_token"} if parser.get(profile, "aws_session_token", fallback="") else {}
+    names = {field: f"aws/{field.replace('_', '-')}" for field in keys}
+    sources = tuple(
+        Source(names[field], command=(*PROGRAM, "ini", str(path), profile, key)) for field, key in keys.items()
+    )
+    secret = "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
+    findings.propose(Proposal("aws", found, ("*.amazonaws.com",), "", "", sources, use="aws", secret=secret))
 
 
 def _npmrc(path: Path, variables: Mapping[str, str], findings: Findings) -> None:
@@ -193,7 +215,7 @@ def _docker(path: Path, _: Mapping[str, str], findings: Findings) -> None:
     except (OSError, ValueError, AttributeError, TypeError):
         raise ExtractError(f"{path}: not a Docker configuration") from None
     if hosts:
-        why = f"registries ({', '.join(hosts)}) hand out tokens for each image, which proxyd cannot do yet"
+        why = f"registries ({', '.join(hosts)}): write a service for each, `use: docker` with its host in `hosts`"
         findings.remarks.append(Remark(_shown(path), why))
 
 

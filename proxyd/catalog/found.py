@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one secret comes from: a variable, or a program and its arguments."""
+    """Where one secret comes from: a variable, a file, or a program and its arguments."""
 
     secret: str
     """Its name in the configuration."""
     env: str = ""
+    file: str = ""
+    file_variable: str = ""
+    """The variable that named the file."""
     command: tuple[str, ...] = ()
 
 
@@ -22,13 +25,21 @@ class Proposal:
     found: str
     """Where its credential was found, for a person."""
     hosts: tuple[str, ...]
+    """Those that it claims."""
     base_url: str
     auth: str
-    """The ``auth`` map in YAML's flow form."""
+    """The ``auth`` map in YAML's flow form; empty where ``use`` says it."""
     sources: tuple[Source, ...]
     encoded_slash: bool = False
     note: str = ""
     """A sentence for whoever reads the file."""
+    use: str = ""
+    """The definition of the catalogue; hosts and the like are written only where they are not its own."""
+    secret: str = ""
+    """The value of ``secret`` in YAML's flow form."""
+    options: tuple[tuple[str, str], ...] = ()
+    own_hosts: bool = False
+    """The hosts are the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +75,6 @@ class Findings:
 
     def settle(self) -> None:
         """Drop remarks on variables that a proposal uses after all: a file said where they belong."""
-        used = {source.env for proposal in self.proposals for source in proposal.sources if source.env}
+        sources = [source for proposal in self.proposals for source in proposal.sources]
+        used = {name for source in sources for name in (source.env, source.file_variable) if name}
         self.remarks = [remark for remark in self.remarks if remark.found not in used]

@@ -81,7 +81,8 @@ def hosts(definition: Mapping[str, Any]) -> list[str]:
 def environment(definition: Mapping[str, Any]) -> list[str]:
     """Return the variables of the official tools."""
     said = definition.get("environment") or {}
-    fields = (name for field in definition["fields"].values() for name in field.get("environment", []))
+    keys = ("environment", "environment_files")
+    fields = (name for field in definition["fields"].values() for key in keys for name in field.get(key, []))
     return _distinct([*fields, *said.get("urls", []), *said.get("others", [])])
 
 

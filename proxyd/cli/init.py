@@ -75,7 +75,7 @@ def _plain(findings: Any) -> dict[str, Any]:
                 "found": proposal.found,
                 "hosts": list(proposal.hosts),
                 "secrets": [
-                    {"name": source.secret, "source": "env" if source.env else "command", "env": source.env or None}
+                    {"name": source.secret, "source": _kind(source), "env": source.env or None}
                     for source in proposal.sources
                 ],
             }
@@ -84,6 +84,10 @@ def _plain(findings: Any) -> dict[str, Any]:
         "not_used": [{"found": remark.found, "why": remark.why} for remark in findings.remarks],
         "unknown_variables": findings.unknown,
     }
+
+
+def _kind(source: Any) -> str:
+    return "env" if source.env else "file" if source.file else "command"
 
 
 def _tell(target: Path, findings: Any) -> None:

@@ -76,7 +76,7 @@ def test_a_token_in_the_keyring_is_a_remark(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [(".aws/credentials", "SigV4"), (".config/gcloud", "gcloud"), (".kube/config", "Kubernetes")]
+    ("name", "word"), [(".config/gcloud", "gcloud"), (".azure", "use: azure"), (".kube/config", "use: kubernetes")]
 )
 def test_what_needs_more_than_a_static_credential_is_a_remark(tmp_path, name, word):
     write(tmp_path, name, SECRET)
@@ -115,3 +115,17 @@ def test_machines_that_are_no_hosts_are_not_proposed(tmp_path, machine):
 
 def test_an_empty_home_holds_nothing(tmp_path):
     assert found(tmp_path) == Findings()
+
+
+def test_the_keys_of_a_profile_of_aws_are_proposed(tmp_path):
+    (tmp_path / ".aws").mkdir()
+    path = tmp_path / ".aws" / "credentials"
+    path.write_text("[default]\naws_access_key_id = AKIA\naws_secret_access_key = x\n[work]\naws_access_key_id = B\n")
+    findings = Findings()
+    search(tmp_path, {}, findings)
+    (proposal,) = findings.proposals
+    assert proposal.secret == "{access_key_id: aws/access-key-id, secret_access_key: aws/secret-access-key}"
+    assert proposal.sources[0].command[-4:] == ("ini", str(path), "default", "aws_access_key_id")
+    other = Findings()
+    search(tmp_path, {"AWS_PROFILE": "work"}, other)
+    assert (other.proposals, other.remarks[0].why) == ([], "that profile has no access key and secret here")

@@ -1,8 +1,8 @@
 import pytest
 
 from proxyd.catalog.found import Findings
-from proxyd.catalog.known import KNOWN, UNUSABLE
-from proxyd.catalog.variables import host_of, search
+from proxyd.catalog.summary import rows
+from proxyd.catalog.variables import UNUSABLE, host_of, search
 
 
 def found(**variables):
@@ -31,9 +31,22 @@ def test_an_empty_variable_is_none():
 
 
 def test_an_optional_second_secret_joins_when_it_is_there():
-    assert "DD-APPLICATION-KEY" not in found(DD_API_KEY="x").proposals[0].auth
-    assert "DD-APPLICATION-KEY" in found(DD_API_KEY="x", DD_APP_KEY="y").proposals[0].auth
+    assert found(DD_API_KEY="x").proposals[0].secret == "datadog/api-key"
+    both = found(DD_API_KEY="x", DD_APP_KEY="y").proposals[0]
+    assert both.secret == "{api_key: datadog/api-key, app_key: datadog/app-key}"
     assert names(found(DD_APP_KEY="y")) == []
+
+
+def test_options_are_taken_from_variables_where_they_are_no_default():
+    assert found(DD_API_KEY="x", DD_SITE="datadoghq.eu").proposals[0].options == (("site", "datadoghq.eu"),)
+    assert found(DD_API_KEY="x", DD_SITE="datadoghq.com").proposals[0].options == ()
+    assert found(DD_API_KEY="x", DD_SITE="evil.example").proposals[0].options == ()
+
+
+def test_a_variable_that_names_a_file_leads_to_it():
+    (proposal,) = found(GOOGLE_APPLICATION_CREDENTIALS="/etc/key.json").proposals
+    assert (proposal.use, proposal.sources[0].file) == ("google", "/etc/key.json")
+    assert names(found(GOOGLE_APPLICATION_CREDENTIALS="key.json")) == []
 
 
 def test_half_a_credential_is_a_remark_that_says_what_is_missing():
@@ -43,16 +56,17 @@ def test_half_a_credential_is_a_remark_that_says_what_is_missing():
 
 
 @pytest.mark.parametrize(
-    ("value", "host", "base_url"),
-    [
-        ("https://git.corp.example", "git.corp.example", "https://git.corp.example/api/v4"),
-        ("git.corp.example:8443", "git.corp.example:8443", "https://git.corp.example:8443/api/v4"),
-        ("gitlab.com", "gitlab.com", "https://gitlab.com/api/v4"),
-    ],
+    ("value", "host"),
+    [("https://git.corp.example", "git.corp.example"), ("git.corp.example:8443", "git.corp.example:8443")],
 )
-def test_another_instance_is_named_by_a_variable(value, host, base_url):
+def test_another_instance_is_named_by_a_variable(value, host):
     (proposal,) = found(GITLAB_TOKEN="x", GITLAB_HOST=value).proposals
-    assert (proposal.hosts, proposal.base_url) == ((host,), base_url)
+    assert (proposal.hosts, proposal.own_hosts) == ((host,), True)
+
+
+def test_the_vendors_own_host_needs_no_mention():
+    (proposal,) = found(GITLAB_TOKEN="x", GITLAB_HOST="gitlab.com").proposals
+    assert (proposal.hosts[0], proposal.own_hosts) == ("gitlab.com", False)
 
 
 @pytest.mark.parametrize("value", ["http://git.corp.example", "https://", "two words", "https://host:notaport"])
@@ -102,8 +116,10 @@ def test_names_that_are_no_variables_of_a_configuration_are_left_out():
     assert found(**{"A\nTOKEN": "x", "BASH_FUNC_token%%": "x"}) == Findings()
 
 
-def test_every_known_service_is_told_once():
-    assert len({known.name for known in KNOWN}) == len(KNOWN)
-    variables = [name for known in KNOWN for field in known.fields for name in field.variables]
-    assert len(set(variables)) == len(variables)
-    assert not set(variables) & UNUSABLE.keys()
+def test_no_variable_is_two_services():
+    seen = {}
+    for one in rows(everything=True):
+        for field in one["fields"]:
+            for variable in field["environment"] if field["secret"] else ():
+                assert seen.setdefault(variable, one["name"]) == one["name"], variable
+    assert not seen.keys() & UNUSABLE.keys()
