@@ -1,6 +1,42 @@
-"""What every section of a configuration file is."""
+"""What every section of a file that people write is."""
+
+import ast
+import functools
+import inspect
+import sys
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put the text below each field of ``model`` into its schema.
+
+    Pydantic can do that itself, at the cost of reading every module's source whenever it is imported.
+    """
+    for name, node in schema.get("properties", {}).items():
+        for base in model.__mro__:
+            text = _texts(base.__module__).get((base.__qualname__, name))
+            if text is not None:
+                node["description"] = text
+                break
+
+
+@functools.cache
+def _texts(module: str) -> dict[tuple[str, str], str]:
+    """Return the texts below annotated names, by class and name."""
+    found: dict[tuple[str, str], str] = {}
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError):  # built in, or without its source
+        return found
+    for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for field, below in zip(kind.body, kind.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                text = below.value.value if isinstance(below.value, ast.Constant) else None
+                if isinstance(text, str):
+                    found[kind.name, field.target.id] = inspect.cleandoc(text)
+    return found
 
 
 class Section(BaseModel):
@@ -12,5 +48,5 @@ class Section(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+        json_schema_extra=_describe,
     )
