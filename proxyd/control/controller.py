@@ -8,7 +8,7 @@ a caller who gives up leaves no half of a configuration behind.
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ import trio
 
 from proxyd.control.briefing import Briefing
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
-from proxyd.control.credentials import credential, log_change, withdrawn
+from proxyd.control.credentials import credential, log_change, withdrawn, withheld
 from proxyd.control.discovery.desk import Discoveries
 from proxyd.control.discovery.memory import Memory
 from proxyd.control.faults import Faults
@@ -35,6 +35,7 @@ from proxyd.control.read import SettingsError
 from proxyd.control.sinks import opened
 from proxyd.control.storage import Storage
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
+from proxyd.control.tokens import Tokens
 from proxyd.control.tools import Tools
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.access import Access
@@ -44,6 +45,7 @@ from proxyd.core.messages import (
     Message,
     Reload,
     Reopen,
+    SetCredentials,
     SetHealth,
     WorkerExited,
     WorkerStarted,
@@ -52,6 +54,8 @@ from proxyd.core.settings import Settings
 from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
+from proxyd.tokens.errors import TokenError
+from proxyd.vault.errors import VaultError
 from proxyd.vault.secrets import Secrets, SecretState
 
 APPLY_SECONDS: Final = 10.0
@@ -80,7 +84,8 @@ class Controller:
         self.leaves = Leaves(tools.authority)
         self.lending = Leases(tools.log, tools.instance.member or tools.instance.pseudonym)
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
-        questions = Questions(self.leaves, self.lending, self.keys, tools.reports)
+        self.tokens = Tokens(tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn)
+        questions = Questions(self.leaves, self.lending, self.keys, self.tokens, tools.reports)
         self.fleet = Fleet(tools, self._greet, questions.take, links)
         self.faults = Faults(self.fleet.put)
         state_dir = tools.reports.services.state_dir
@@ -112,6 +117,7 @@ class Controller:
             nursery.start_soon(self.lending.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.storage.run)
+            nursery.start_soon(self.tokens.run)
             nursery.start_soon(self._follow_discovery)
             task_status.started()
             try:
@@ -219,6 +225,7 @@ class Controller:
             prepared = await self.secrets.prepare(settings.secrets)
             self._configure(settings)
             changed, gone = self.secrets.commit(prepared)
+            changed = [state for state in changed if state.source.name not in withheld(settings)]
         except SettingsError as error:
             self.tools.log.warning("former_generation_ends", detail=str(error), seconds=former.drain_old)
             settings = replace(former, access=Access())
@@ -295,9 +302,11 @@ class Controller:
         self.lending.configure(settings.services)
         self.keys.configure(settings.services)
         self.storage.configure(settings)
+        self.tokens.configure(settings.tokens, settings.extra_roots_pem.decode("ascii", "replace"))
         former, self.sockets = self.sockets, sockets
         self.settings, self.drained = settings, drain
         changed, gone = self.secrets.commit(prepared)
+        changed = self._told_of(changed)
         bound = {name: socket.address for name, socket in sockets.items()}
         self._version = max(self._version + 1, int(time.time() * 1000))  # rises across restarts of control too
         self.discovery.commit(settings.discoveries)
@@ -359,7 +368,8 @@ class Controller:
     async def apply_secret(self, name: str, seconds: float) -> list[WorkerLink]:
         """Have workers use what the vault holds under ``name`` now; return those that have not within ``seconds``."""
         await self.secrets.refresh_vault()
-        serials = {state.source.name: state.serial for state in self.secrets if name in ("", state.source.vault)}
+        told = self._told_of(self.secrets)
+        serials = {state.source.name: state.serial for state in told if name in ("", state.source.vault)}
         return await credentials_settled(list(self.fleet), serials, seconds)
 
     # --- workers ----------------------------------------------------------------------------------
@@ -367,7 +377,9 @@ class Controller:
     def _greet(self, link: WorkerLink) -> None:
         link.put(self.faults.message())  # none as well: a former control may have told it of some
         if self.snapshot is not None:  # else ``_install`` is about to send everything
-            self._briefing.give(link, self.snapshot, self.sockets, self.secrets, self.leaves.ahead())
+            self._briefing.give(link, self.snapshot, self.sockets, self._told_of(self.secrets), self.leaves.ahead())
+            for message in self.tokens.messages:
+                link.put(message)
 
     def tell_overrides(self) -> list[str]:
         """Have workers hold what an operator wants held; return it in words."""
@@ -399,6 +411,7 @@ class Controller:
     def _retire(self) -> None:
         """Serve those workers alone that are there, until they are gone."""
         self.fleet.retire()
+        self.tokens.is_retired = True
         self.faults.clear()  # nobody would see them: status is another generation's now
         self._release_sockets()  # as long as one process holds them the kernel takes connections
 
@@ -416,7 +429,31 @@ class Controller:
 
     def _secret_changed(self, state: SecretState) -> None:
         log_change(self.tools.log, state)
-        self.fleet.put(credential(state))
+        for told in self._told_of([state]):
+            self.fleet.put(credential(told))
+        self.tokens.secret_changed(state.source.name)
+
+    def _publish(self, message: SetCredentials) -> None:
+        self.fleet.put(message)
+
+    def _told_of(self, states: Iterable[SecretState]) -> list[SecretState]:
+        """Return the secrets that workers get: what flows of tokens alone need stays here."""
+        kept = withheld(self.settings) if self.settings is not None else frozenset()
+        return [state for state in states if state.source.name not in kept]
+
+    async def _keep_secret(self, name: str, value: bytes) -> None:
+        """Keep what an issuer has put in a secret's place. TokenError: it cannot be kept."""
+        state, vault = self.secrets.get(name), self.tools.vault
+        if state is None or not state.source.vault or vault is None:
+            raise TokenError(
+                f"the issuer replaced the secret {name}, which must be in the vault for that: proxyd secret set {name}",
+                is_final=True,
+            )
+        try:
+            await trio.to_thread.run_sync(vault.set, state.source.vault, value)
+        except VaultError as error:
+            raise TokenError(f"the secret {name} was replaced by the issuer and cannot be kept: {error}") from error
+        await self.secrets.refresh_vault()
 
     def _release_sockets(self) -> None:
         close_fds([socket.fd for socket in self.sockets.values()])

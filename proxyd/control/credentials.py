@@ -1,6 +1,7 @@
 """Secrets as workers and the log are told of them."""
 
 from proxyd.core.messages import SetCredential
+from proxyd.core.settings import Settings
 from proxyd.telemetry.log import Log
 from proxyd.vault.secrets import SecretState
 
@@ -10,6 +11,13 @@ def credential(state: SecretState) -> SetCredential:
     why = state.why if state.secret is None else ""
     former = [secret.reveal() for secret in state.former]
     return SetCredential(state.source.name, state.value, why, state.serial, former)
+
+
+def withheld(settings: Settings) -> frozenset[str]:
+    """Return the names of secrets that no worker gets: only flows of tokens need them."""
+    used = {name for service in settings.services for auth in service.auths for name in auth.secret_names}
+    used |= {user.secret for listener in settings.listeners for user in listener.users}
+    return frozenset(name for source in settings.tokens for _, name in source.secrets) - used
 
 
 def withdrawn(name: str) -> SetCredential:

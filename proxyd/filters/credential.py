@@ -13,6 +13,10 @@ from proxyd.core.headers import without
 from proxyd.core.message import BytesBody, Request, Response
 from proxyd.core.query import without_parameters
 from proxyd.core.route import Choice, Filter
+from proxyd.core.units import KIB
+
+SHORT: Final = 64 * KIB
+"""Bytes of a body that is held where a token may be refused and the request made again with another one."""
 
 _PRIVATE: Final = frozenset({b"authorization", b"cookie"})
 
@@ -58,8 +62,10 @@ class CredentialFilter(Filter):
         if choice.strips:
             _strip(request, choice)
         exchange.credential = injector
+        if not injector.signs and not choice.has_tokens:
+            return None
         waits = choice.has_tokens and self._tokens.lacks(injector)
-        if not injector.signs and not waits:
+        if not injector.signs and not waits and not _is_short(request):
             return None
         return self._prepare(exchange, choice, waits=waits)
 
@@ -68,6 +74,8 @@ class CredentialFilter(Filter):
         if waits:
             await self._tokens.first(exchange, injector)
         if not injector.signs:
+            if _is_short(exchange.request):
+                await _hold(exchange, SHORT)
             return
         signer = cast(Signer, injector)
         request = exchange.request
@@ -76,6 +84,12 @@ class CredentialFilter(Filter):
             await _hold(exchange, choice.auth.max_body)
         elif use is BodyUse.CODED:
             request.body = signer.wrap(request)
+
+
+def _is_short(request: Request) -> bool:
+    """Whether the body is on its way and short: it is waited for, so that the request can be made again."""
+    body = request.body
+    return not body.replayable and body.length is not None and body.length <= SHORT
 
 
 def _strip(request: Request, choice: Choice) -> None:

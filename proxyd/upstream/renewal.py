@@ -79,6 +79,8 @@ class Renewal:
                 return await self._scoped(exchange, question)
         if response.status != _UNAUTHORIZED:
             return False
+        if not self._has_all(injector):
+            return False
         if self._secrets.masks(injector) != exchange.secrets:
             return True  # it was renewed or rotated while this request was under way
         names = [name for name in injector.secret_names if name.startswith(DERIVED)]
@@ -90,7 +92,12 @@ class Renewal:
             self._ask(CredentialRefused(names, serial))
 
         await self._wait(exchange, lambda: self._serial(names) > serial, BETTER_SECONDS, ask, (names[0], serial))
-        return self._serial(names) > serial and self._secrets.masks(injector) != exchange.secrets
+        if self._serial(names) <= serial or not self._has_all(injector):
+            return False
+        return self._secrets.masks(injector) != exchange.secrets
+
+    def _has_all(self, injector: Injector) -> bool:
+        return all(name in self._secrets.values for name in injector.secret_names)
 
     async def _scoped(self, exchange: Exchange, question: WantToken) -> bool:
         name = question.name

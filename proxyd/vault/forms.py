@@ -15,6 +15,11 @@ from proxyd.core.settings import SecretForm
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s[\s\S]+?\s-----END \1-----")
 
 
+def is_document(value: bytes) -> bool:
+    """Whether a value may have several lines: keys and certificates in PEM, and JSON. No header can carry one."""
+    return value.startswith((b"-----BEGIN ", b"{")) and b"\0" not in value
+
+
 def fault(name: str, value: bytes, form: SecretForm) -> str:
     """Return why the value of the secret ``name`` cannot be used, or the empty string."""
     try:

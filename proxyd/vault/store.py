@@ -23,6 +23,7 @@ from proxyd.vault import cipher, files, image
 from proxyd.vault.anchor import AnchorFile
 from proxyd.vault.cipher import DataKeys
 from proxyd.vault.errors import NoSuchSecret, VaultError
+from proxyd.vault.forms import is_document
 from proxyd.vault.image import Entry, Image, KeyInfo
 from proxyd.vault.keys import Ask, Key, Keyring, NewKey
 
@@ -354,7 +355,7 @@ def _check_value(name: str, value: bytes) -> None:
         raise VaultError(f"the value for {name} is empty; give one on standard input")
     if len(value) > image.MAX_VALUE:
         raise VaultError(f"the value for {name} has more than {image.MAX_VALUE // KIB} KiB; give the value alone")
-    if any(byte in value for byte in b"\r\n\0"):
+    if not is_document(value) and any(byte in value for byte in b"\r\n\0"):
         raise VaultError(
             f"the value for {name} holds a line break or a NUL byte; only one newline at the end is allowed"
         )

@@ -178,9 +178,9 @@ class Worker:
             self._revoker.revoke(secrets.values, message.name, removed)
 
     def set_credentials(self, message: SetCredentials) -> None:
-        """Use these values, which belong together, from the next attempt on."""
+        """Use these values, which belong together, from the next attempt on. One that is over ends nothing."""
         for name, value in message.values.items():
-            self.set_credential(SetCredential(name, value, message.why, message.serial))
+            self._assembly.secrets.set(name, value, message.why, serial=message.serial)
 
     def install_leaf(self, leaf: InstallLeaf) -> None:
         """Take a leaf certificate."""

@@ -1,0 +1,106 @@
+"""Questions to issuers: the only place where httpx is used for them.
+
+Certificates are verified, redirects are not followed, sizes and times are bounded, and a question goes to the hosts
+that its source names and to no others: it carries the credential itself.
+"""
+
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import trio
+
+from proxyd.core.units import KIB
+from proxyd.tokens.errors import TokenError
+
+SECONDS: Final = 20.0
+"""One question may take; issuers may be slow."""
+
+MAX_ANSWER: Final = 256 * KIB
+
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "169.254.169.254", "metadata.google.internal"})
+"""Hosts that may be asked by plain http: this machine, and a cloud's metadata servers."""
+
+Turn = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an issuer said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a map; TokenError for anything else."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise TokenError(f"the issuer answered {self.status} with something that is no JSON object")
+        return value
+
+
+class Client:
+    """Asks issuers."""
+
+    def __init__(self, roots_pem: str = "", turn: Turn | None = None) -> None:
+        """``roots_pem`` are trusted besides the system's roots; ``turn`` is waited for before a question."""
+        self._roots = roots_pem
+        self._turn = turn
+
+    async def ask(
+        self,
+        url: str,
+        hosts: tuple[str, ...],
+        *,
+        method: str = "POST",
+        form: Mapping[str, str] | None = None,
+        document: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the answer, whatever its status. TokenError: there is none."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if host not in {each.lower().partition(":")[0] for each in hosts}:
+            raise TokenError(
+                f"the issuer {host} is not among the hosts that its credential may be sent to", is_final=True
+            )
+        if parts.scheme != "https" and host not in LOCAL:
+            raise TokenError(f"the issuer {host} would be asked over plain http; use https", is_final=True)
+        if self._turn is not None:
+            await self._turn()
+        import httpx  # heavy, and most configurations need none of it
+
+        context = ssl.create_default_context()
+        if self._roots:
+            context.load_verify_locations(cadata=self._roots)
+        said = {"user-agent": "proxyd", "accept": "application/json", **(headers or {})}
+        try:
+            with trio.fail_after(SECONDS):
+                async with (
+                    httpx.AsyncClient(
+                        verify=context, follow_redirects=False, trust_env=False, timeout=SECONDS
+                    ) as client,
+                    client.stream(method, url, data=form, json=document, headers=said) as response,
+                ):
+                    body = bytearray()
+                    async for piece in response.aiter_bytes():
+                        body += piece
+                        if len(body) > MAX_ANSWER:
+                            raise TokenError(f"{host} answers with more than {MAX_ANSWER // KIB} KiB")
+                    return Answer(response.status_code, dict(response.headers), bytes(body))
+        except trio.TooSlowError:
+            raise TokenError(f"{host} has not answered within {SECONDS:g} s") from None
+        except httpx.HTTPError as error:
+            raise TokenError(f"{host} cannot be asked: {type(error).__name__}: {_plain(str(error))}") from None
+
+
+def _plain(text: str) -> str:
+    """Return the words of a foreign error, cut: they tell of connections and certificates, never of a body."""
+    return text.replace("\n", " ")[:200]
