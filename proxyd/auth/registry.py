@@ -6,6 +6,7 @@ from typing import Final
 from proxyd.auth import field
 from proxyd.auth.alibaba import Alibaba
 from proxyd.auth.azure import AzureSas, AzureSharedKey
+from proxyd.auth.body import FormField, JsonField
 from proxyd.auth.edgegrid import EdgeGrid
 from proxyd.auth.oracle import Oracle
 from proxyd.auth.query import QueryInjector
@@ -18,6 +19,8 @@ SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
     "basic": field.basic,
     "header": field.header,
     "query": QueryInjector,
+    "json": JsonField,
+    "form": FormField,
     "sigv4": SigV4,
     "edgegrid": EdgeGrid,
     "oracle": Oracle,

@@ -97,8 +97,33 @@ class QueryAuth(AuthSection):
     """Name of the secret."""
 
 
+class BodyAuth(AuthSection):
+    """What both schemes have that put a secret into the body."""
+
+    name: Annotated[str, Text(names.query_name, "parameter")]
+    """The field, such as `routing_key`; one that the client sent is replaced."""
+    secret: AnySecretName
+    """Name of the secret."""
+    prefix: Prefix = ""
+    """Text before the secret."""
+
+
+class JsonAuth(BodyAuth):
+    """A member of the JSON object that the body is, or of each object in its list."""
+
+    scheme: Literal["json"]
+    """How the credential is presented."""
+
+
+class FormAuth(BodyAuth):
+    """A field of a form (`application/x-www-form-urlencoded`)."""
+
+    scheme: Literal["form"]
+    """How the credential is presented."""
+
+
 class SigningAuth(AuthSection):
-    """What every scheme has that signs a request or puts a secret into its body."""
+    """What every scheme has that signs a request."""
 
     secrets: dict[FieldName, AnySecretName]
     """Names of secrets by field of the scheme."""
@@ -157,6 +182,8 @@ AnyAuth = Annotated[
     | BasicAuth
     | HeaderAuth
     | QueryAuth
+    | JsonAuth
+    | FormAuth
     | SigV4Auth
     | EdgeGridAuth
     | OracleAuth

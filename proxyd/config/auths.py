@@ -4,7 +4,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from proxyd.catalog.auth import AnyAuth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth, SigningAuth, secret_fields
+from proxyd.catalog.auth import (
+    AnyAuth,
+    BasicAuth,
+    BearerAuth,
+    BodyAuth,
+    HeaderAuth,
+    QueryAuth,
+    SigningAuth,
+    secret_fields,
+)
 from proxyd.core.service import Auth, AuthPart, HostPattern
 from proxyd.reading.addresses import host_pattern
 from proxyd.reading.names import TOKEN, header_name
@@ -82,12 +91,14 @@ def compiled(section: AnyAuth) -> Auth:
     return Auth(section.scheme, **_parts(section), **where)  # type: ignore[arg-type]
 
 
-def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth) -> dict[str, Any]:
+def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth | BodyAuth) -> dict[str, Any]:
     if isinstance(section, HeaderAuth):
         parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
         return {"parts": parts or (AuthPart(section.name, section.secret, section.prefix),)}
     if isinstance(section, QueryAuth):
         return {"parts": (AuthPart(section.name, section.secret),)}
+    if isinstance(section, BodyAuth):
+        return {"parts": (AuthPart(section.name, section.secret, section.prefix),)}
     part = AuthPart("authorization", section.secret)
     if isinstance(section, BasicAuth):
         if section.word != "Basic":
