@@ -39,6 +39,10 @@ class Signing:
         name = self.secrets.get(field, "")
         return value_of(name, values) if name else b""
 
+    def is_due(self, request: Request) -> bool:
+        """Whether the request takes the credential: all do."""
+        return True
+
     def use_of_body(self, request: Request) -> BodyUse:
         """Nothing is needed of it."""
         return BodyUse.NONE

@@ -1,13 +1,17 @@
 """AWS Signature Version 4: a request of an SDK that holds placeholders is signed anew, as botocore would.
 
 What the client signed is removed. Service and region come from the options, else from the client's own credential
-scope, else from the host. Signed are Host, Content-Type, Content-MD5 and every x-amz-* field: others may change on the
-way.
+scope, else from the host. Where customers choose the host's name the host alone says the service: nobody who answers
+there gets a signature that is meant for another one. Signed are Host, Content-Type, Content-MD5 and every x-amz-*
+field: others may change on the way.
 
 A hash of the body that the client states (x-amz-content-sha256) is kept: AWS compares it with the body, so a false one
 harms nobody but its sender. The same goes for UNSIGNED-PAYLOAD. Chunks that the client signed one by one are signed
 anew (``aws_chunked``), since each signature covers the one before. Where nothing is stated, S3 over TLS is sent
 UNSIGNED-PAYLOAD; for all else the body is read first.
+
+Hosts below AWS's names that are machines, websites or registries take no signature, nor do calls that prove themselves
+otherwise: these go as they come.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -20,19 +24,19 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from proxyd.auth.aws_chunked import Chain, Resigned
+from proxyd.auth.aws_chunked import Chain, Resigned, resigned
 from proxyd.auth.signer import Signing
-from proxyd.auth.sigv4_host import S3, UNSIGNED, signed_for
+from proxyd.auth.sigv4_host import NAMED_BY_CUSTOMERS, S3, Takes, signed_for, takes
 from proxyd.core.exchange import BodyUse, Outgoing
 from proxyd.core.headers import Headers, first
-from proxyd.core.message import Body, Request
+from proxyd.core.message import Body, BytesBody, Request
 from proxyd.core.query import parameter_names
 from proxyd.core.service import Auth
 
 ALGORITHM: Final = b"AWS4-HMAC-SHA256"
 EMPTY: Final = sha256(b"").hexdigest().encode()
 UNSIGNED_PAYLOAD: Final = b"UNSIGNED-PAYLOAD"
-CHUNKED: Final = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+CHUNKED: Final = frozenset({b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
 
 _HASH: Final = b"x-amz-content-sha256"
 _SIGNED_TOO: Final = frozenset({b"content-type", b"content-md5"})
@@ -40,8 +44,12 @@ _FIELDS: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-to
 _SPACES: Final = re.compile(rb"[ \t]+")
 _SCOPE: Final = re.compile(rb"Credential=[^/,\s]*/[0-9]{8}/([a-z0-9-]{1,40})/([A-Za-z0-9-]{1,40})/aws4_request")
 _PRESIGNED: Final = frozenset({b"X-Amz-Signature", b"AWSAccessKeyId"})
-_WITHOUT: Final = (b"Action=AssumeRoleWithWebIdentity", b"Action=AssumeRoleWithSAML")
-"""Calls of STS that prove themselves otherwise and are refused when they are signed."""
+_UNCHANGED: Final = frozenset({UNSIGNED_PAYLOAD, b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
+_HEX: Final = re.compile(rb"[0-9a-fA-F]{64}").fullmatch
+_WITHOUT: Final = re.compile(rb"(?:^|[?&])Action=AssumeRoleWith(?:WebIdentity|SAML)(?:&|$)").search
+"""Calls of STS that prove themselves otherwise (noAuth in its model)."""
+_STATED: Final = S3 | {"aoss", "glacier"}
+"""Signing names that want the hash of the body in a field, too."""
 
 _KEPT_KEYS: Final = 64
 
@@ -65,11 +73,18 @@ class SigV4(Signing):
 
     # --- what is needed of a request --------------------------------------------------------------
 
+    def is_due(self, request: Request) -> bool:
+        """Whether the host takes a signature: no machine, website or registry does, sign-in only where one was made."""
+        if self._service:
+            return True
+        taken = takes(request.authority.host)
+        return taken is Takes.SIGNATURE or (taken is Takes.EITHER and _own_scope(request.headers) is not None)
+
     def use_of_body(self, request: Request) -> BodyUse:
         """Say what is needed of the body, by the hash that the client states."""
         stated = first(request.headers, _HASH)
         if stated is not None:
-            return BodyUse.CODED if stated.startswith(CHUNKED) else BodyUse.NONE
+            return BodyUse.CODED if stated in CHUNKED else BodyUse.NONE
         if request.body.length == 0:
             return BodyUse.NONE
         service, _ = self._scope(request.headers, request.authority.host)
@@ -90,10 +105,14 @@ class SigV4(Signing):
         host = outgoing.host.partition(b":")[0].decode("ascii")
         service, region = self._scope(outgoing.headers, host)
         kept = self.kept(outgoing.headers)
-        body = outgoing.body
-        if service in UNSIGNED or (service == "sts" and body is not None and any(call in body for call in _WITHOUT)):
+        if service == "sts" and (_WITHOUT(outgoing.path) or (outgoing.body and _WITHOUT(outgoing.body))):
             outgoing.headers = kept
             return
+        if b"?" in outgoing.path and b"+" in outgoing.path:
+            # A server may read a plus as itself or as a space, and signs what it read; %20 is only the latter, which
+            # whoever writes a plus here means (forms).
+            path, _, query = outgoing.path.partition(b"?")
+            outgoing.path = path + b"?" + query.replace(b"+", b"%20")
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(outgoing.now + self.clock.skew))
         kept.append((b"x-amz-date", moment.encode("ascii")))
         token = self.value("session_token", values)
@@ -114,32 +133,35 @@ class SigV4(Signing):
                 % (ALGORITHM, self.value("access_key_id", values), chain.scope, names, signature),
             )
         )
-        if payload.startswith(CHUNKED) and isinstance(outgoing.coded, Resigned):
-            outgoing.coded.follow(chain)
         outgoing.headers = kept
+        if payload in CHUNKED:
+            _sign_chunks(outgoing, chain)
 
     def _payload(self, outgoing: Outgoing, headers: Headers, service: str) -> bytes:
         """Return the line for the body; S3 wants it in a field, too."""
         stated = first(headers, _HASH)
         if stated is not None:
+            if not (_HEX(stated) or stated in _UNCHANGED or stated in CHUNKED):
+                raise ValueError(
+                    f"the client signs its body in a way that proxyd cannot sign anew ({stated[:64].decode('latin-1')})"
+                )
             return stated
         if outgoing.body is not None:
             payload = sha256(outgoing.body).hexdigest().encode()
         else:
             payload = EMPTY if outgoing.length == 0 else UNSIGNED_PAYLOAD
-        if service in S3:
+        if service in _STATED:
             headers.append((_HASH, payload))
         return payload
 
     def _scope(self, headers: Headers, host: str) -> tuple[str, str]:
         if self._service and self._region:
             return self._service, self._region
-        own = first(headers, b"authorization")
-        match = _SCOPE.search(own) if own is not None else None
-        if match is not None:
-            service, region = match[2].decode(), match[1].decode()
-        else:
-            service, region = signed_for(host) or ("", "")
+        derived = signed_for(host)
+        own = _own_scope(headers)
+        service, region = own or derived or ("", "")
+        if derived is not None and derived[0] in NAMED_BY_CUSTOMERS:
+            service = derived[0]
         service, region = self._service or service, self._region or region
         if not service or not region:
             raise ValueError(f"neither the client nor the host {host} says for which service and region to sign")
@@ -157,6 +179,22 @@ class SigV4(Signing):
                 self._keys.clear()
             self._keys[place] = key
         return key
+
+
+def _own_scope(headers: Headers) -> tuple[str, str] | None:
+    """Return service and region for which the client signed."""
+    own = first(headers, b"authorization")
+    match = _SCOPE.search(own) if own is not None else None
+    return (match[2].decode("ascii"), match[1].decode("ascii")) if match is not None else None
+
+
+def _sign_chunks(outgoing: Outgoing, chain: Chain) -> None:
+    if isinstance(outgoing.coded, Resigned):
+        outgoing.coded.follow(chain)
+    elif isinstance(outgoing.coded, BytesBody):  # something took all of it into memory meanwhile
+        outgoing.body = resigned(outgoing.coded.peek(), chain)
+    else:
+        raise ValueError("the body's chunks were signed by the client, and something on the way has changed them")
 
 
 def canonical_request(

@@ -101,6 +101,11 @@ def denied(detail: str, status: int = 403) -> ProxyError:
     return ProxyError(status, Flag.DENIED, "http_request_denied", detail)
 
 
+def misconfigured(detail: str) -> ProxyError:
+    """A request for which the configuration, or a secret that it names, is not fit."""
+    return ProxyError(500, Flag.CONFIGURATION, "proxy_configuration_error", detail)
+
+
 def too_long() -> ProxyError:
     """A response body or an upgraded connection that lasted longer than it may."""
     detail = "the response lasted longer than `stream`"

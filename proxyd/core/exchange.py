@@ -135,6 +135,10 @@ class Outgoing:
 class Signer(Injector, Protocol):
     """A scheme that needs more of a request than its fields. Errors of ``sign`` are those of ``apply``."""
 
+    def is_due(self, request: Request) -> bool:
+        """Whether the request takes the credential at all; one that does not goes as it comes."""
+        ...
+
     def use_of_body(self, request: Request) -> BodyUse:
         """Say what is needed of this request's body."""
         ...

@@ -7,7 +7,7 @@ first value is waited for.
 from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol, cast
 
-from proxyd.core.errors import ProxyError, bad_request, denied
+from proxyd.core.errors import ProxyError, bad_request, denied, misconfigured
 from proxyd.core.exchange import BodyUse, Exchange, Injector, Signer
 from proxyd.core.headers import without
 from proxyd.core.message import BytesBody, Request, Response
@@ -55,6 +55,8 @@ class CredentialFilter(Filter):
             return None
         if choice.auth.keep and injector.client_supplied(request.headers, request.path):
             return None
+        if injector.signs and not cast(Signer, injector).is_due(request):
+            return None
         if injector.signs and cast(Signer, injector).is_presigned(request):
             if choice.auth.presigned:
                 return None
@@ -79,7 +81,10 @@ class CredentialFilter(Filter):
             return
         signer = cast(Signer, injector)
         request = exchange.request
-        use = signer.use_of_body(request)
+        try:
+            use = signer.use_of_body(request)
+        except ValueError as error:
+            raise misconfigured(str(error)) from None
         if use is BodyUse.WHOLE:
             await _hold(exchange, choice.auth.max_body)
         elif use is BodyUse.CODED:

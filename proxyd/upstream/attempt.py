@@ -8,7 +8,7 @@ from trio import current_time
 from trio.lowlevel import spawn_system_task
 
 from proxyd.core.authority import Authority
-from proxyd.core.errors import Flag, ProxyError
+from proxyd.core.errors import Flag, ProxyError, misconfigured
 from proxyd.core.exchange import Exchange, Outgoing, Signer
 from proxyd.core.headers import Headers, is_grpc, without
 from proxyd.core.limits import Limits
@@ -109,7 +109,7 @@ class Attempts:
         injector = exchange.credential
         if injector is not None:
             if not secure and not (service is not None and service.insecure):
-                raise _misconfigured("a credential never goes over plain http unless the service says `insecure: true`")
+                raise misconfigured("a credential never goes over plain http unless the service says `insecure: true`")
             try:
                 if injector.signs:
                     headers, path = self._sign(exchange, cast(Signer, injector), host)
@@ -119,7 +119,7 @@ class Attempts:
             except KeyError as error:
                 raise self._missing(str(error.args[0])) from None
             except ValueError as error:
-                raise _misconfigured(str(error)) from None
+                raise misconfigured(str(error)) from None
         return pool, host, headers, path
 
     def _sign(self, exchange: Exchange, signer: Signer, host: bytes) -> tuple[Headers, bytes]:
@@ -229,7 +229,7 @@ class Attempts:
 
     def _missing(self, name: str) -> ProxyError:
         why = self._secrets.problems.get(name, "it has no value yet")
-        return _misconfigured(f"the secret {name} cannot be used: {why}")
+        return misconfigured(f"the secret {name} cannot be used: {why}")
 
 
 def _protocol(request: Request, protocol: str) -> str:
@@ -241,10 +241,6 @@ def _protocol(request: Request, protocol: str) -> str:
     if protocol == Version.AUTO.value and request.scheme != b"https":
         return _HTTP1
     return protocol
-
-
-def _misconfigured(detail: str) -> ProxyError:
-    return ProxyError(500, Flag.CONFIGURATION, "proxy_configuration_error", detail)
 
 
 def _within(exchange: Exchange, seconds: float) -> float:

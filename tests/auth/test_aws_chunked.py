@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyd.auth import aws_chunked
-from proxyd.auth.aws_chunked import Chain, Resigned
+from proxyd.auth.aws_chunked import Chain, Resigned, resigned
 from proxyd.auth.sigv4 import canonical_request
 from proxyd.core.errors import ProxyError
+from proxyd.core.message import BytesBody
 
 KEY = bytes.fromhex("dbb893acc010964918f1fd433add87c70e8b0db6be30c1fbeafefa5ec6ba8378")
 """AWS4 + wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY, 20130524, us-east-1, s3."""
@@ -59,25 +60,49 @@ def framed(*chunks, trailers=()):
     return data + b"\r\n"
 
 
-async def resigned(data, size=10_000):
+async def passed(data, size=10_000):
     made = Resigned(Pieces(data, size))
+    made.follow(begun())
+    return await everything(made)
+
+
+def begun():
     signatures = chain()
     signatures.begin(CANONICAL)
-    made.follow(signatures)
+    return signatures
+
+
+async def everything(body):
     found = b""
-    while piece := await made.read():
+    while piece := await body.read():
         found += piece
     return found
 
 
 async def test_the_published_example():
     assert chain().begin(CANONICAL) == b"4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
-    found = await resigned(framed(b"a" * 65536, b"a" * 1024))
+    found = await passed(framed(b"a" * 65536, b"a" * 1024))
     assert re.findall(rb"chunk-signature=([0-9a-f]+)", found) == [
         b"ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
         b"0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
         b"b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
     ]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"], ids=["as documented", "as minio-go"])
+def test_the_published_example_with_trailers(ending):
+    signatures = chain()
+    signatures._previous = b"106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"
+    trailer = (b"x-amz-checksum-crc32c", b"sOO8/Q==" + ending)
+    data = framed(b"a" * 65536, b"a" * 1024, trailers=[trailer])
+    found = resigned(data, signatures)
+    assert re.findall(rb"signature[=:]([0-9a-f]+)", found) == [
+        b"b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+        b"1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+        b"2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+        b"d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435",
+    ]
+    assert len(found) == len(data)
 
 
 @settings(max_examples=100, deadline=None)
@@ -88,36 +113,76 @@ async def test_the_published_example():
 )
 async def test_frames_keep_their_sizes_whatever_pieces_they_come_in(chunks, size, trailers):
     data = framed(*chunks, trailers=trailers)
-    found = await resigned(data, size)
+    found = await passed(data, size)
     assert len(found) == len(data)
     blank = re.sub(rb"signature[=:][0-9a-f]{64}", b"", data)
     assert re.sub(rb"signature[=:][0-9a-f]{64}", b"", found) == blank
-    assert found == await resigned(data, 10_000)
+    assert found == await passed(data, 10_000)
+
+
+SIGNED = b"x-amz-trailer-signature:" + b"0" * 64 + b"\r\n"
+LAST = b"0;chunk-signature=" + b"0" * 64 + b"\r\n"
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "why"),
     [
-        b"",
-        b"5\r\nabcde\r\n0\r\n\r\n",
-        framed(b"abc")[:-20],
-        framed(b"abc") + b"more",
-        framed(b"abc").replace(b"3;", b"2;"),
-        b"x" * 100_000,
-        b"0;chunk-signature=" + b"0" * 64 + b"\r\nno trailer\r\n\r\n",
+        (b"", "should follow"),
+        (b"5\r\nabcde\r\n0\r\n\r\n", "no size and signature"),
+        (framed(b"abc")[:-20], "should follow"),
+        (framed(b"abc")[:-2], "should follow"),
+        (framed(b"abc") + b"more", "follows the last chunk"),
+        (framed(b"abc").replace(b"3;", b"2;"), "end where it should"),
+        (b"x" * 100_000, "a line is longer"),
+        (LAST + b"no trailer\r\n" + SIGNED + b"\r\n", "a trailer is malformed"),
+        (LAST + b"x-a:1\r\n\r\n", "not signed"),
+        (LAST + SIGNED + b"\r\n", "where there is none"),
+        (LAST + (b"x-a:" + b"1" * 500 + b"\r\n") * 9 + SIGNED + b"\r\n", "longer than 4096"),
     ],
-    ids=["empty", "unsigned", "cut", "surplus", "wrong size", "no line", "bad trailer"],
+    ids=[
+        "empty",
+        "unsigned",
+        "cut",
+        "no last line",
+        "surplus",
+        "wrong size",
+        "no line",
+        "bad trailer",
+        "unsigned trailer",
+        "no trailer",
+        "long trailers",
+    ],
 )
-async def test_what_is_no_such_body_is_refused(data):
-    with pytest.raises(ProxyError) as caught:
-        await resigned(data)
+async def test_what_is_no_such_body_is_refused(data, why):
+    with pytest.raises(ProxyError, match=why) as caught:
+        await passed(data)
     assert caught.value.status == 400
+
+
+async def test_a_body_in_memory_is_signed_again_for_each_attempt():
+    data = framed(b"abc", b"de")
+    made = Resigned(BytesBody(data))
+    assert made.replayable
+    made.follow(begun())
+    first = made.take_ready()
+    made.rewind()
+    made.follow(begun())
+    assert await everything(made) == first == resigned(data, begun())
+
+
+async def test_a_stream_is_sent_once():
+    assert not Resigned(Pieces(framed(b"abc"), 10)).replayable
+
+
+async def test_what_reads_it_before_it_is_signed_gets_what_the_client_sent():
+    data = framed(b"abc")
+    assert await everything(Resigned(Pieces(data, 10))) == data
 
 
 async def test_a_chunk_has_a_bound(monkeypatch):
     monkeypatch.setattr(aws_chunked, "MAX_CHUNK", 100)
     with pytest.raises(ProxyError) as caught:
-        await resigned(framed(b"x" * 101))
+        await passed(framed(b"x" * 101))
     assert caught.value.status == 413
 
 

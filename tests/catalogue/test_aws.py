@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.auth.test_sigv4_botocore import test_signatures_are_botocores  # noqa: F401 - here botocore is there
 from tests.catalogue.lab.proxied import PLACEHOLDER, loopback
 from tests.lab.daemon import wait_until
 

@@ -75,6 +75,37 @@ async def test_trace_carries_no_credential_of_anybody():
     assert made.request.headers == [(b"accept", b"*/*")]
 
 
+# --- schemes that sign ----------------------------------------------------------------------------
+
+
+def signed(host, headers=(), method=b"GET", body=b""):
+    how = Auth("sigv4", secrets=(("access_key_id", "aws/id"), ("secret_access_key", "aws/key")))
+    made = exchange(headers)
+    made.request = Request(method, b"https", Authority(host, 443, False), b"/", list(headers), BytesBody(body))
+    made.route.choices = (Choice(compile_auth(how), how),)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen"),
+    [("sqs.eu-west-1.amazonaws.com", True), ("1.dkr.ecr.eu-west-1.amazonaws.com", False)],
+)
+async def test_a_request_that_takes_no_signature_goes_as_it_comes(host, chosen):
+    made = signed(host, [OWN])
+    prepared = chosen_for(made)
+    assert (prepared is not None) is chosen
+    if prepared is not None:
+        await prepared
+    assert (made.credential is not None) is chosen
+    assert made.request.headers == [OWN]
+
+
+async def test_a_scheme_that_cannot_tell_for_what_to_sign_says_so():
+    with pytest.raises(ProxyError, match="for which service and region") as caught:
+        await chosen_for(signed("storage.example.com", method=b"POST", body=b"x"))
+    assert caught.value.error == "proxy_configuration_error"
+
+
 # --- several credentials, and what is removed -----------------------------------------------------
 
 
