@@ -214,11 +214,20 @@ def canonical_request(
     return canonical, names
 
 
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9/._~-]*").fullmatch
+"""What needs no encoding."""
+
+_TRIPLET: Final = rb"%(?:[01][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F])"
+_CANONICAL: Final = re.compile(rb"(?:[A-Za-z0-9._~-]|" + _TRIPLET + rb")*").fullmatch
+_CANONICAL_PATH: Final = re.compile(rb"(?:[A-Za-z0-9/._~-]|" + _TRIPLET + rb")+").fullmatch
+"""What is encoded as AWS does: upper case, and nothing that needs none."""
+
+
 def _path(path: bytes, *, is_s3: bool) -> bytes:
     if is_s3:
-        if _PLAIN(path):
-            return path or b"/"
-        return b"/".join(_encoded(unquote_to_bytes(part)) for part in path.split(b"/")) or b"/"
+        if _CANONICAL_PATH(path):
+            return path
+        return b"/".join([_encoded(part) for part in path.split(b"/")]) or b"/"
     parts: list[bytes] = []
     for part in path.split(b"/"):
         if part == b"..":
@@ -231,18 +240,18 @@ def _path(path: bytes, *, is_s3: bool) -> bytes:
     return quote_from_bytes(normal, safe="/~").encode("ascii") if not _PLAIN(normal) else normal
 
 
-_PLAIN: Final = re.compile(rb"[A-Za-z0-9/._~-]*").fullmatch
-"""What needs no encoding."""
-
-
 def _query(query: bytes) -> bytes:
     """Sort by the encoded names and values."""
     pairs = []
     for item in query.split(b"&"):
         name, _, value = item.partition(b"=")
-        pairs.append((_encoded(unquote_to_bytes(name)), _encoded(unquote_to_bytes(value))))
-    return b"&".join([name + b"=" + value for name, value in sorted(pairs)])
+        pairs.append((_encoded(name), _encoded(value)))
+    pairs.sort()
+    return b"&".join([name + b"=" + value for name, value in pairs])
 
 
-def _encoded(value: bytes) -> bytes:
-    return value if _PLAIN(value) and b"/" not in value else quote_from_bytes(value, safe="-_.~").encode("ascii")
+def _encoded(part: bytes) -> bytes:
+    """Return ``part`` in the one form that AWS signs, however it is encoded on the wire."""
+    if _CANONICAL(part):
+        return part
+    return quote_from_bytes(unquote_to_bytes(part), safe="-_.~").encode("ascii")
