@@ -21,8 +21,18 @@ SECONDS: Final = 20.0
 
 MAX_ANSWER: Final = 256 * KIB
 
-LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "169.254.169.254", "metadata.google.internal"})
-"""Hosts that may be asked by plain http: this machine, and a cloud's metadata servers."""
+LOCAL: Final = frozenset(
+    {
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "169.254.169.254",
+        "metadata.google.internal",
+        "169.254.170.2",
+        "169.254.170.23",
+    }
+)
+"""Hosts that may be asked by plain http: this machine, and a cloud's metadata servers (the last two: ECS, EKS)."""
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -62,9 +72,10 @@ class Client:
         method: str = "POST",
         form: Mapping[str, str] | None = None,
         document: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Return the answer, whatever its status. TokenError: there is none."""
+        """Return the answer, whatever its status; ``content`` is a body as it is. TokenError: there is none."""
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         if host not in {each.lower().partition(":")[0] for each in hosts}:
@@ -87,7 +98,7 @@ class Client:
                     httpx.AsyncClient(
                         verify=context, follow_redirects=False, trust_env=False, timeout=SECONDS
                     ) as client,
-                    client.stream(method, url, data=form, json=document, headers=said) as response,
+                    client.stream(method, url, data=form, json=document, content=content, headers=said) as response,
                 ):
                     body = bytearray()
                     async for piece in response.aiter_bytes():

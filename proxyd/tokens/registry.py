@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from proxyd.tokens import oauth, vendors
+from proxyd.tokens import aws, oauth, vendors
 from proxyd.tokens.flow import Ask, Issued
 
 FLOWS: Final[dict[str, Callable[[Ask], Awaitable[Issued]]]] = {
@@ -20,4 +20,8 @@ FLOWS: Final[dict[str, Callable[[Ask], Awaitable[Issued]]]] = {
     "ibm_iam": vendors.ibm_iam,
     "platform_sh": vendors.platform_sh,
     "docker_hub_login": vendors.docker_hub_login,
+    "aws_assume_role": aws.assume_role,
+    "aws_web_identity": aws.web_identity,
+    "aws_instance": aws.instance,
+    "aws_container": aws.container,
 }

@@ -30,6 +30,7 @@ def sample(field):
     candidates += ["0123456789abcdef0123456789abcdef", "00000000-0000-0000-0000-000000000000", "me@example.com", "us1"]
     candidates += ["ocid1.tenancy.oc1..a", "ocid1.user.oc1..a", ":".join(["0a"] * 16), "eu-frankfurt-1", "cn-hangzhou"]
     candidates += ["dt0s02.CLIENT", "urn:dtaccount:00000000-0000-0000-0000-000000000000"]
+    candidates += ["arn:aws:iam::123456789012:role/lab", "http://169.254.170.2/v2/credentials"]
     candidates += [*field.pattern.replace("\\", "").strip("()?:").split("|")]
     return next(one for one in candidates if one and (not field.pattern or re.fullmatch(field.pattern, one)))
 
