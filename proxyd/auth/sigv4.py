@@ -108,11 +108,7 @@ class SigV4(Signing):
         if service == "sts" and (_WITHOUT(outgoing.path) or (outgoing.body and _WITHOUT(outgoing.body))):
             outgoing.headers = kept
             return
-        if b"?" in outgoing.path and b"+" in outgoing.path:
-            # A server may read a plus as itself or as a space, and signs what it read; %20 is only the latter, which
-            # whoever writes a plus here means (forms).
-            path, _, query = outgoing.path.partition(b"?")
-            outgoing.path = path + b"?" + query.replace(b"+", b"%20")
+        outgoing.path = settled(outgoing.path, is_s3=service in S3)
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(outgoing.now + self.clock.skew))
         kept.append((b"x-amz-date", moment.encode("ascii")))
         token = self.value("session_token", values)
@@ -197,10 +193,25 @@ def _sign_chunks(outgoing: Outgoing, chain: Chain) -> None:
         raise ValueError("the body's chunks were signed by the client, and something on the way has changed them")
 
 
+def settled(target: bytes, *, is_s3: bool) -> bytes:
+    """Return path and query in the one encoding that AWS signs: what its servers make of others is not documented.
+
+    A plus in a query is a space, which is what those mean who write it (forms). The path is encoded once more where it
+    is signed, except by S3; there it may be any bytes.
+    """
+    if _SETTLED(target):
+        return target
+    path, mark, query = target.partition(b"?")
+    if is_s3:
+        path = b"/".join([_encoded(part) for part in path.split(b"/")])
+    items = [item.split(b"=", 1) for item in query.replace(b"+", b"%20").split(b"&")]
+    return path + mark + b"&".join([b"=".join([_encoded(part) for part in item]) for item in items])
+
+
 def canonical_request(
     method: bytes, target: bytes, host: bytes, headers: Headers, payload: bytes, *, is_s3: bool
 ) -> tuple[bytes, bytes]:
-    """Return the canonical request and the names of the fields that are signed."""
+    """Return the canonical request of a settled target, and the names of the fields that are signed."""
     path, _, query = target.partition(b"?")
     fields: dict[bytes, bytes] = {b"host": host}
     for name, value in headers:
@@ -210,24 +221,22 @@ def canonical_request(
     ordered = sorted(fields)
     names = b";".join(ordered)
     lines = b"".join([name + b":" + fields[name] + b"\n" for name in ordered])
-    canonical = b"\n".join((method, _path(path, is_s3=is_s3), _query(query) if query else b"", lines, names, payload))
+    where = (path or b"/") if is_s3 else _normal(path)
+    canonical = b"\n".join((method, where, _sorted(query) if query else b"", lines, names, payload))
     return canonical, names
 
 
-_PLAIN: Final = re.compile(rb"[A-Za-z0-9/._~-]*").fullmatch
-"""What needs no encoding."""
-
 _TRIPLET: Final = rb"%(?:[01][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F])"
+"""A character that needs to be encoded."""
+_SETTLED: Final = re.compile(
+    rb"(?:[A-Za-z0-9/._~-]|" + _TRIPLET + rb")*(?:\?(?:[A-Za-z0-9._~&-]|=(?![^&=]*=)|" + _TRIPLET + rb")*)?"
+).fullmatch
 _CANONICAL: Final = re.compile(rb"(?:[A-Za-z0-9._~-]|" + _TRIPLET + rb")*").fullmatch
-_CANONICAL_PATH: Final = re.compile(rb"(?:[A-Za-z0-9/._~-]|" + _TRIPLET + rb")+").fullmatch
-"""What is encoded as AWS does: upper case, and nothing that needs none."""
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9/._~-]*").fullmatch
 
 
-def _path(path: bytes, *, is_s3: bool) -> bytes:
-    if is_s3:
-        if _CANONICAL_PATH(path):
-            return path
-        return b"/".join([_encoded(part) for part in path.split(b"/")]) or b"/"
+def _normal(path: bytes) -> bytes:
+    """Return the path without dots and empty segments, encoded once more."""
     parts: list[bytes] = []
     for part in path.split(b"/"):
         if part == b"..":
@@ -240,18 +249,13 @@ def _path(path: bytes, *, is_s3: bool) -> bytes:
     return quote_from_bytes(normal, safe="/~").encode("ascii") if not _PLAIN(normal) else normal
 
 
-def _query(query: bytes) -> bytes:
-    """Sort by the encoded names and values."""
-    pairs = []
-    for item in query.split(b"&"):
-        name, _, value = item.partition(b"=")
-        pairs.append((_encoded(name), _encoded(value)))
+def _sorted(query: bytes) -> bytes:
+    pairs = [item.partition(b"=")[::2] for item in query.split(b"&")]
     pairs.sort()
     return b"&".join([name + b"=" + value for name, value in pairs])
 
 
 def _encoded(part: bytes) -> bytes:
-    """Return ``part`` in the one form that AWS signs, however it is encoded on the wire."""
     if _CANONICAL(part):
         return part
     return quote_from_bytes(unquote_to_bytes(part), safe="-_.~").encode("ascii")

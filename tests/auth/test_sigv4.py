@@ -88,20 +88,23 @@ def signature_of(path, **more):
 @pytest.mark.parametrize(
     ("sent", "canonical"),
     [
-        (b"/b/a%c3%a9!(1)", b"/b/a%C3%A9%21%281%29"),
-        (b"/b?prefix=a/b&x", b"/b?prefix=a%2Fb&x="),
-        (b"/b?prefix=%7eme", b"/b?prefix=~me"),
+        (b"/b/a%c3%a9!(1)+", b"/b/a%C3%A9%21%281%29%2B"),
+        (b"/b/%7Eme//a%2Fb/../c", b"/b/~me//a%2Fb/../c"),
+        (b"/b?prefix=a/b&x&y=", b"/b?prefix=a%2Fb&x&y="),
+        (b"/b?prefix=%7eme&a=b=c", b"/b?prefix=~me&a=b%3Dc"),
+        (b"/b?q=a+b&r=1%2B1", b"/b?q=a%20b&r=1%2B1"),
     ],
-    ids=["lower case and not encoded", "not encoded in a query", "encoded needlessly"],
+    ids=["lower case and not encoded", "encoded needlessly", "a slash in a query", "equals signs", "a plus in a query"],
 )
-def test_however_it_is_encoded_the_canonical_form_is_signed_and_nothing_changed(sent, canonical):
-    assert signature_of(sent) == (signature_of(canonical)[0], sent)
+def test_what_is_encoded_otherwise_is_sent_as_it_is_signed(sent, canonical):
+    assert signature_of(sent) == signature_of(canonical)
+    assert signature_of(sent)[1] == canonical
 
 
-def test_a_plus_in_a_query_goes_as_the_space_that_it_means():
-    authorization, path = signature_of(b"/b+c?q=a+b&r=1%2B1")
-    assert path == b"/b+c?q=a%20b&r=1%2B1"
-    assert authorization == signature_of(b"/b+c?q=a%20b&r=1%2B1")[0]
+def test_a_path_that_is_encoded_once_more_stays_as_it_was_sent():
+    made = outgoing(b"GET", b"lambda.eu-west-1.amazonaws.com", b"/functions/arn%3aaws!/x?a=%7e")
+    signer().sign(made, VALUES)
+    assert made.path == b"/functions/arn%3aaws!/x?a=~"
 
 
 def test_what_the_client_signed_goes_and_says_for_what_to_sign():

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.catalog.shelf import SHIPPED
 from tests.auth.test_sigv4_botocore import test_signatures_are_botocores  # noqa: F401 - here botocore is there
 from tests.catalogue.lab.proxied import PLACEHOLDER, loopback
 from tests.lab.daemon import wait_until
 
-CLIENTS = ("boto3", "awscli")
+CLIENTS = ("boto3", "awscli", "minio", "rclone")
 AGAINST = "moto, which verifies signatures"
 REGION = "eu-west-1"
 BUCKET = "lab-bucket"
@@ -29,7 +31,12 @@ HOSTS = (
     f"sts.{REGION}.amazonaws.com",
     "sts.amazonaws.com",
     "iam.amazonaws.com",
+    "store",
 )
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+}
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
@@ -55,7 +62,7 @@ class Moto:
         return True
 
     def user(self):
-        """Return a user's key; from then on every request must be signed with one."""
+        """Return a user's key; from then on every request must be signed with one. There is a role, too."""
         import boto3
 
         session = boto3.session.Session("setup", "setup", region_name=REGION)
@@ -63,11 +70,17 @@ class Moto:
         iam.create_user(UserName="lab")
         iam.put_user_policy(UserName="lab", PolicyName="all", PolicyDocument=json.dumps(POLICY))
         key = iam.create_access_key(UserName="lab")["AccessKey"]
+        self.role = iam.create_role(RoleName="lab-role", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+        iam.put_role_policy(RoleName="lab-role", PolicyName="all", PolicyDocument=json.dumps(POLICY))
+        self.demand_signatures()
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def demand_signatures(self, after=0):
+        """Take so many requests more without one."""
         context = ssl.create_default_context(cafile=self.roots)
         fields = {"content-type": "text/plain"}
-        wanted = urllib.request.Request(f"{self.url}/moto-api/reset-auth", b"0", fields, method="POST")
+        wanted = urllib.request.Request(f"{self.url}/moto-api/reset-auth", b"%d" % after, fields, method="POST")
         urllib.request.urlopen(wanted, context=context).close()
-        return key["AccessKeyId"], key["SecretAccessKey"]
 
     def close(self):
         self._process.terminate()
@@ -75,7 +88,7 @@ class Moto:
 
 
 @pytest.fixture
-def aws(pki_of, proxied, stack, monkeypatch):
+def aws(pki_of, proxied, stack, monkeypatch, tmp_path):
     """Start moto and the daemon; return a function that makes clients of boto3 with placeholders."""
     import boto3
 
@@ -87,14 +100,29 @@ def aws(pki_of, proxied, stack, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     identity, secret = moto.user()
 
-    def start(secret=secret, **more):
+    def start(key=secret, **more):
         service = {"secret": {"access_key_id": "aws/id", "secret_access_key": "aws/key"}, **loopback(moto.port), **more}
-        proxy = proxied(pki, {"aws": service}, {"aws/id": identity, "aws/key": secret})
+        values = {"aws/id": identity, "aws/key": key, "aws/web": "a-token-of-an-identity-provider"}
+        used = {name: value for name, value in values.items() if name in service["secret"].values()}
+        top = {"catalogue": [_asking(moto, tmp_path)]} if "role_arn" in service.get("options", {}) else {}
+        proxy = proxied(pki, {"aws": service}, used, **top)
         monkeypatch.setenv("AWS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
         session = boto3.session.Session(PLACEHOLDER, PLACEHOLDER, region_name=REGION)
         return proxy, session.client
 
+    start.moto = moto
     return start
+
+
+def _asking(moto, folder):
+    """Write the definition with moto in the place of the STS that control asks; return its path."""
+    text = (SHIPPED / "aws.yaml").read_text()
+    ours = f"url: {moto.url}/\n      hosts: [localhost]"
+    text, count = re.subn(r"hosts: \[sts\.amazonaws\.com, .*\]", ours, text)
+    assert count == 2
+    path = folder / "aws.yaml"
+    path.write_text(text)
+    return str(path)
 
 
 def test_buckets_and_objects(aws):
@@ -135,10 +163,78 @@ def test_other_services(aws):
     assert url.endswith("/q")
 
 
+def test_programs_that_sign_nothing(aws):
+    import requests
+
+    _, client = aws()
+    client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    bucket = f"https://s3.{REGION}.amazonaws.com/{BUCKET}"
+    assert requests.put(f"{bucket}/a+b/c", data=b"data", timeout=20).status_code == 200
+    listed = requests.get(bucket, {"list-type": "2", "prefix": "a+b/"}, timeout=20)
+    assert "<Key>a+b/c</Key>" in listed.text
+    form = {"Action": "ListQueues", "Version": "2012-11-05"}
+    answer = requests.post(f"https://sqs.{REGION}.amazonaws.com/", form, timeout=20)
+    assert (answer.status_code, "ListQueuesResponse" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("secret", "scheme"),
+    [
+        ({"access_key_id": "aws/id", "secret_access_key": "aws/key"}, "assume_role"),
+        ({"web_identity_token": "aws/web"}, "web_identity"),
+    ],
+    ids=["by a key", "by a web identity"],
+)
+def test_a_role_is_assumed_and_its_keys_sign(aws, secret, scheme):
+    options = {"role_arn": aws.moto.role, "session_name": "lab-session"}
+    if scheme == "web_identity":
+        aws.moto.demand_signatures(after=1)  # proxyd's own question, which moto does not know to be free
+    _, client = aws(options=options, scheme=scheme, secret=secret)
+    assert client("sts").get_caller_identity()["Arn"].endswith(":assumed-role/lab-role/lab-session")
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"of the role")
+    assert s3.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"of the role"
+
+
+STORE = {"hosts": ["store"], "options": {"service": "s3", "region": "us-east-1"}}
+
+
+def test_a_compatible_store_by_its_own_client(aws):
+    import urllib3
+    from minio import Minio
+
+    proxy, _ = aws(**STORE)
+    http = urllib3.ProxyManager(proxy.url, ca_certs=proxy.roots, timeout=20, retries=False)
+    client = Minio("store", access_key=PLACEHOLDER, secret_key=PLACEHOLDER, region="us-east-1", http_client=http)
+    client.make_bucket(BUCKET)
+    data = os.urandom(7 * 1024 * 1024)
+    client.put_object(BUCKET, "parts and + more", io.BytesIO(data), -1, part_size=5 * 1024 * 1024)
+    assert client.get_object(BUCKET, "parts and + more").read() == data
+    assert [item.object_name for item in client.list_objects(BUCKET, "parts and")] == ["parts and + more"]
+
+
+def test_a_compatible_store_by_rclone(aws):
+    proxy, _ = aws(**STORE)
+    variables = {
+        "RCLONE_CONFIG_LAB_TYPE": "s3",
+        "RCLONE_CONFIG_LAB_PROVIDER": "Other",
+        "RCLONE_CONFIG_LAB_ENDPOINT": "https://store",
+        "RCLONE_CONFIG_LAB_REGION": "us-east-1",
+        "RCLONE_CONFIG_LAB_ACCESS_KEY_ID": PLACEHOLDER,
+        "RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY": PLACEHOLDER,
+        "AWS_CA_BUNDLE": "",  # rclone ends over it; SSL_CERT_FILE is there
+    }
+    (proxy.daemon.folder / "file").write_bytes(b"z" * 9_000_000)
+    proxy.output("rclone", "mkdir", f"lab:{BUCKET}", variables=variables)
+    proxy.output("rclone", "copyto", "file", f"lab:{BUCKET}/some/file", variables=variables)
+    assert "9000000 some/file" in proxy.output("rclone", "ls", f"lab:{BUCKET}", variables=variables)
+
+
 def test_a_wrong_secret_is_refused(aws):
     from botocore.exceptions import ClientError
 
-    _, client = aws(secret="not-the-secret-of-this-key-at-all-0000000")
+    _, client = aws(key="not-the-secret-of-this-key-at-all-0000000")
     with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|InvalidSignature"):
         client("sts").get_caller_identity()
 
