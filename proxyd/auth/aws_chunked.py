@@ -20,6 +20,9 @@ from proxyd.core.units import KIB, MIB
 MAX_CHUNK: Final = 8 * MIB
 """Bytes of one chunk; SDKs send 64 KiB to 1 MiB."""
 
+JOINED: Final = 256 * KIB
+"""Bytes that are worth a copy to be written at once."""
+
 MAX_LINE: Final = 1 * KIB
 MAX_TRAILERS: Final = 4 * KIB
 
@@ -83,15 +86,15 @@ class Frames:
         """Its size, as the client wrote it."""
         self._lines: list[bytes] = []
 
-    def feed(self, piece: bytes) -> bytes:
+    def feed(self, piece: bytes) -> list[bytes]:
         """Return what can be sent by now, possibly nothing. ProxyError 400 for what is no such body, 413."""
         self._buffer += piece
-        if self._awaits is _Awaits.DATA and len(self._buffer) < self._size + 2:
-            return b""
         made: list[bytes] = []
+        if self._awaits is _Awaits.DATA and len(self._buffer) < self._size + 2:
+            return made
         while self._step(made):
             pass
-        return b"".join(made)
+        return made
 
     def finish(self) -> None:
         """Say that there is no more. ProxyError 400 if there should be."""
@@ -187,7 +190,7 @@ def resigned(data: bytes, chain: Chain) -> bytes:
     frames = Frames(chain)
     made = frames.feed(data)
     frames.finish()
-    return made
+    return b"".join(made)
 
 
 class Resigned:
@@ -199,6 +202,8 @@ class Resigned:
     def __init__(self, body: Body) -> None:
         self._body = body
         self._frames: Frames | None = None
+        self._made: list[bytes] = []
+        """What was read and signed, and not taken yet."""
         self.length = body.length
         self.trailers: Headers = body.trailers
 
@@ -210,34 +215,37 @@ class Resigned:
     def follow(self, chain: Chain) -> None:
         """Sign after this head."""
         self._frames = Frames(chain)
+        self._made = []
 
     async def read(self) -> bytes:
         """Return the next chunks with their frames. ProxyError 400 for what is no such body, 413."""
-        while piece := await self._body.read():
-            made = self._frames.feed(piece) if self._frames is not None else piece
-            if made:
-                return made
-        if self._frames is not None:
-            self._frames.finish()
-        return b""
+        while not self._made:
+            piece = await self._body.read()
+            if not piece:
+                if self._frames is not None:
+                    self._frames.finish()
+                return b""
+            self._take(piece)
+        return self._made.pop(0)
 
     def take_ready(self) -> bytes | None:
         """Return all of it where the client's body is in memory."""
         data = self._body.take_ready()
-        if data is None:
-            return None
-        if self._frames is None:
+        if data is None or self._frames is None:
             return data
         made = self._frames.feed(data)
         self._frames.finish()
-        return made
+        return b"".join(made)
 
     def take_pending(self) -> bytes:
-        """Return what the bytes at hand make."""
-        piece = self._body.take_pending()
-        if not piece or self._frames is None:
-            return piece
-        return self._frames.feed(piece)
+        """Return what was signed already, or what the bytes at hand make."""
+        if not self._made and (piece := self._body.take_pending()):
+            self._take(piece)
+        return self._made.pop(0) if self._made else b""
+
+    def _take(self, piece: bytes) -> None:
+        made = self._frames.feed(piece) if self._frames is not None else [piece]
+        self._made = [b"".join(made)] if made and sum(map(len, made)) <= JOINED else made
 
     def abandon(self) -> None:
         """Pass it on."""
@@ -246,6 +254,7 @@ class Resigned:
     def rewind(self) -> None:
         """Start again, as the client sent it; the next attempt signs anew."""
         self._frames = None
+        self._made = []
         self._body.rewind()
 
 

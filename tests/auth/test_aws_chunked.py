@@ -179,6 +179,26 @@ async def test_what_reads_it_before_it_is_signed_gets_what_the_client_sent():
     assert await everything(Resigned(Pieces(data, 10))) == data
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.lists(
+        st.sampled_from([framed(b"abc")[:-2], LAST, SIGNED, b"x-a:1\r\n", b"\r\n", b"\n", b"8;chunk-signature="])
+        | st.binary(max_size=90),
+        max_size=6,
+    ),
+    size=st.integers(1, 100),
+)
+async def test_no_bytes_do_more_than_be_refused(parts, size):
+    data = found = b"".join(parts)
+    status = 200
+    try:
+        found = await passed(data, size)
+    except ProxyError as error:
+        status = error.status
+    assert status in (200, 400, 413)
+    assert len(found) == len(data)
+
+
 async def test_a_chunk_has_a_bound(monkeypatch):
     monkeypatch.setattr(aws_chunked, "MAX_CHUNK", 100)
     with pytest.raises(ProxyError) as caught:

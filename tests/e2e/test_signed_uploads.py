@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.auth.aws_chunked import MAX_CHUNK
 from tests.lab.daemon import Configuration, Daemon, PeakMemory
 from tests.lab.pki import create_pki
 from tests.lab.s3 import Store
@@ -59,36 +60,36 @@ def proxy(tmp_path: Path, store: Store) -> Iterator[Daemon]:
         yield daemon
 
 
-def frames(count: int, trailer: bytes) -> Iterator[bytes]:
+def frames(count: int, trailer: bytes, chunk: bytes = CHUNK) -> Iterator[bytes]:
     """Yield the body as the client sends it."""
     for _ in range(count):
-        yield b"%x;chunk-signature=%s\r\n%s\r\n" % (len(CHUNK), PLACEHOLDER, CHUNK)
+        yield b"%x;chunk-signature=%s\r\n%s\r\n" % (len(chunk), PLACEHOLDER, chunk)
     yield b"0;chunk-signature=%s\r\n" % PLACEHOLDER
     if trailer:
         yield trailer + b"\r\nx-amz-trailer-signature:" + PLACEHOLDER + b"\r\n"
     yield b"\r\n"
 
 
-def put(proxy: Daemon, count: int, trailer: bytes = b"") -> int:
+def put(proxy: Daemon, count: int, trailer: bytes = b"", chunk: bytes = CHUNK) -> int:
     """Upload so many chunks; return the status."""
     kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailer else "")
     host, port = proxy.address("apps")
     connection = http.client.HTTPConnection(host, port, timeout=60)
     connection.putrequest("PUT", f"http://{HOST}/bucket/key", skip_host=True, skip_accept_encoding=True)
-    length = sum(map(len, frames(0, trailer))) + count * len(next(frames(1, b"")))
+    length = sum(map(len, frames(0, trailer))) + count * len(next(frames(1, b"", chunk)))
     scope = "PLACEHOLDER/20200101/eu-west-1/s3/aws4_request"
     for name, value in {
         "Host": HOST,
         "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}",
         "X-Amz-Date": "20200101T000000Z",
         "X-Amz-Content-Sha256": kind,
-        "X-Amz-Decoded-Content-Length": str(count * len(CHUNK)),
+        "X-Amz-Decoded-Content-Length": str(count * len(chunk)),
         "Content-Encoding": "aws-chunked",
         "Content-Length": str(length),
     }.items():
         connection.putheader(name, value)
     connection.endheaders()
-    for piece in frames(count, trailer):
+    for piece in frames(count, trailer, chunk):
         connection.send(piece)
     answer = connection.getresponse()
     answer.read()
@@ -96,11 +97,21 @@ def put(proxy: Daemon, count: int, trailer: bytes = b"") -> int:
     return answer.status
 
 
-@pytest.mark.parametrize("size", [96 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.slow)], ids=["96 MiB", "1 GiB"])
-def test_a_long_upload_is_signed_chunk_by_chunk_and_memory_flat(proxy: Daemon, store: Store, size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "chunk"),
+    [
+        (96 * MIB, CHUNK),
+        (96 * MIB, CHUNK * (MAX_CHUNK // len(CHUNK))),
+        pytest.param(1024 * MIB, CHUNK, marks=pytest.mark.slow),
+    ],
+    ids=["96 MiB", "96 MiB in the longest chunks", "1 GiB"],
+)
+def test_a_long_upload_is_signed_chunk_by_chunk_and_memory_flat(
+    proxy: Daemon, store: Store, size: int, chunk: bytes
+) -> None:
     assert put(proxy, 1) == 200, store.problems
     with PeakMemory(proxy.processes()) as memory:
-        status = put(proxy, size // len(CHUNK))
+        status = put(proxy, size // len(chunk), chunk=chunk)
     assert (status, store.problems) == (200, [])
     assert store.uploads[-1].size == size
     assert max(memory.growth) < FLAT, memory.growth
