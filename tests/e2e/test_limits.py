@@ -307,7 +307,14 @@ def test_a_reload_and_an_upgrade_forget_nothing_of_a_quota(various: Daemon, vend
     assert len(vendor.paths) == 5
 
 
-def test_a_thousand_misses_of_one_thing_at_a_time_are_one_request(various: Daemon, vendor: Vendor) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thousand_misses_of_one_thing_at_a_time_are_one_request_of_each_worker(
+    various: Daemon, vendor: Vendor, workers: int
+) -> None:
+    if workers > 1:
+        various.write(various.config | {"workers": workers})
+        various.reload()
+        wait_until(lambda: is_whole(various), "a second worker")
     address = various.address()
     request = b"GET http://cached.example/one?age=60 HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n"
     vendor.hold.clear()
@@ -315,14 +322,14 @@ def test_a_thousand_misses_of_one_thing_at_a_time_are_one_request(various: Daemo
         clients = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(1000)]
         for client in clients:
             client.sendall(request)
-        wait_until(lambda: len(vendor.paths) == 1 and under_way(various) >= 1000, "all requests to be under way")
+        wait_until(lambda: len(vendor.paths) == workers and under_way(various) >= 1000, "all requests to be under way")
         vendor.hold.set()
         for client in clients:
             answer = b""
             while piece := client.recv(4096):
                 answer += piece
             assert answer.startswith(b"HTTP/1.1 200 ")
-    assert len(vendor.paths) == 1
+    assert len(vendor.paths) == workers
 
 
 def under_way(daemon: Daemon) -> int:
