@@ -89,7 +89,7 @@ def _propose(definition: dict[str, Any], variables: Mapping[str, str], present: 
     given = _given(definition, variables, present)
     if not given.sources:
         return
-    scheme = next((one for one in definition["schemes"] if not _missing(one, given)), None)
+    scheme = next((one for one in definition["schemes"] if _fits(one, given)), None)
     if scheme is None:
         _report_missing(definition, given, findings)
         return
@@ -133,6 +133,12 @@ def _given(definition: dict[str, Any], variables: Mapping[str, str], present: se
         elif pointer and variables[pointer].startswith("/"):
             given.sources[name] = Source(secret, file=variables[pointer], file_variable=pointer)
     return given
+
+
+def _fits(scheme: dict[str, Any], given: _Given) -> bool:
+    """Whether what was found is all that ``scheme`` needs; one that uses nothing of it was not asked for."""
+    named = {*scheme.get("fields", ()), *(scheme.get("optional") or ())}
+    return not _missing(scheme, given) and not named.isdisjoint(given.sources)
 
 
 def _missing(scheme: dict[str, Any], given: _Given) -> list[str]:

@@ -55,6 +55,20 @@ def test_half_a_credential_is_a_remark_that_says_what_is_missing():
     assert "TWILIO_ACCOUNT_SID is needed" in findings.remarks[0].why
 
 
+def test_a_scheme_that_needs_no_secret_is_not_proposed_for_half_of_anothers():
+    findings = found(AWS_SECRET_ACCESS_KEY="x")
+    assert names(findings) == []
+    assert "AWS_ACCESS_KEY_ID is needed" in findings.remarks[0].why
+
+
+def test_a_containers_token_goes_with_the_address_that_takes_it():
+    where = "http://169.254.170.23/v1/credentials"
+    found_here = found(AWS_CONTAINER_AUTHORIZATION_TOKEN="x", AWS_CONTAINER_CREDENTIALS_FULL_URI=where)
+    (proposal,) = found_here.proposals
+    assert proposal.secret == "{container_token: aws/container-token}"
+    assert proposal.options == (("credentials_uri", where),)
+
+
 @pytest.mark.parametrize(
     ("value", "host"),
     [("https://git.corp.example", "git.corp.example"), ("git.corp.example:8443", "git.corp.example:8443")],
