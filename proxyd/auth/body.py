@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from proxyd.auth.signer import Defaults
 from proxyd.auth.values import long_enough, value_of
 from proxyd.core.exchange import BodyUse, Outgoing
 from proxyd.core.headers import Headers
-from proxyd.core.message import Body, Request, Response
-from proxyd.core.messages import WantToken
+from proxyd.core.message import Request
 from proxyd.core.service import Auth
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")  # RFC 8259 §2
@@ -23,12 +23,8 @@ _MAX_BATCH: Final = 1000
 """Objects of one list that get the field: a batch of JSON-RPC."""
 
 
-class _Placement:
+class _Placement(Defaults):
     """What both have in common."""
-
-    signs = True
-    fields: frozenset[bytes] = frozenset()
-    query_names: tuple[bytes, ...] = ()
 
     def __init__(self, auth: Auth) -> None:
         (part,) = auth.parts
@@ -41,28 +37,8 @@ class _Placement:
         """All of it, where there is one."""
         return BodyUse.NONE if request.body.length == 0 else BodyUse.WHOLE
 
-    def wrap(self, request: Request) -> Body:
-        """Never: no body is asked for piece by piece."""
-        raise AssertionError("the scheme wraps no body")
-
-    def is_presigned(self, request: Request) -> bool:
-        """No URL carries it."""
-        return False
-
     def client_supplied(self, headers: Headers, path: bytes) -> bool:
         """Whether the client sends its own is in the body, which is not looked at for that."""
-        return False
-
-    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
-        """Never: it changes more than the head."""
-        raise AssertionError("the scheme changes the body")
-
-    def question(self, request: Request, response: Response) -> WantToken | None:
-        """There are no challenges."""
-        return None
-
-    def heard(self, response: Response, now: float) -> bool:
-        """No clock takes part."""
         return False
 
     def sign(self, outgoing: Outgoing, values: Mapping[str, bytes]) -> None:

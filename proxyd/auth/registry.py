@@ -11,14 +11,18 @@ from proxyd.auth.edgegrid import EdgeGrid
 from proxyd.auth.oracle import Oracle
 from proxyd.auth.query import QueryInjector
 from proxyd.auth.sigv4 import SigV4
-from proxyd.core.exchange import Injector
+from proxyd.core.exchange import Injector, Signer
 from proxyd.core.service import Auth
 
-SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
+FIELDS: Final[dict[str, Callable[[Auth], Injector]]] = {
     "bearer": field.bearer,
     "basic": field.basic,
     "header": field.header,
     "query": QueryInjector,
+}
+"""Those that change the head alone."""
+
+SIGNERS: Final[dict[str, Callable[[Auth], Signer]]] = {
     "json": JsonField,
     "form": FormField,
     "sigv4": SigV4,
@@ -28,6 +32,8 @@ SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {
     "azure_shared_key": AzureSharedKey,
     "azure_sas": AzureSas,
 }
+
+SCHEMES: Final[dict[str, Callable[[Auth], Injector]]] = {**FIELDS, **SIGNERS}
 
 
 def compile(auth: Auth) -> Injector:  # noqa: A001 - what it does, as re.compile

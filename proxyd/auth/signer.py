@@ -11,12 +11,46 @@ from proxyd.core.messages import WantToken
 from proxyd.core.service import Auth
 
 
-class Signing:
-    """A base of schemes that sign (core.exchange.Signer); they add ``sign``."""
+class Defaults:
+    """What schemes that need more of a request than its fields (core.exchange.Signer) mostly answer."""
 
     signs = True
-    fields: frozenset[bytes] = frozenset({b"authorization"})
+    fields: frozenset[bytes] = frozenset()
     query_names: tuple[bytes, ...] = ()
+
+    def is_due(self, request: Request) -> bool:
+        """Whether the request takes the credential: all do."""
+        return True
+
+    def use_of_body(self, request: Request) -> BodyUse:
+        """Nothing is needed of it."""
+        return BodyUse.NONE
+
+    def wrap(self, request: Request) -> Body:
+        """Never: no body is asked for."""
+        raise AssertionError("the scheme wraps no body")
+
+    def is_presigned(self, request: Request) -> bool:
+        """Whether the URL carries a signature of its own."""
+        return False
+
+    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
+        """Never: more is changed than the head."""
+        raise AssertionError("the scheme signs")
+
+    def question(self, request: Request, response: Response) -> WantToken | None:
+        """There are no challenges."""
+        return None
+
+    def heard(self, response: Response, now: float) -> bool:
+        """No clock takes part."""
+        return False
+
+
+class Signing(Defaults):
+    """A base of schemes that sign; they add ``sign``."""
+
+    fields: frozenset[bytes] = frozenset({b"authorization"})
     needed: tuple[str, ...] = ()
     """Fields whose secrets must be named."""
     further: tuple[str, ...] = ()
@@ -39,37 +73,13 @@ class Signing:
         name = self.secrets.get(field, "")
         return value_of(name, values) if name else b""
 
-    def is_due(self, request: Request) -> bool:
-        """Whether the request takes the credential: all do."""
-        return True
-
-    def use_of_body(self, request: Request) -> BodyUse:
-        """Nothing is needed of it."""
-        return BodyUse.NONE
-
-    def wrap(self, request: Request) -> Body:
-        """Never: no body is asked for."""
-        raise AssertionError("the scheme wraps no body")
-
-    def is_presigned(self, request: Request) -> bool:
-        """Whether the URL carries a signature of its own."""
-        return False
-
     def client_supplied(self, headers: Headers, path: bytes) -> bool:
         """Whether the client signed."""
         return any(name in self.fields for name, _ in headers)
 
-    def apply(self, headers: Headers, path: bytes, values: Mapping[str, bytes]) -> tuple[Headers, bytes]:
-        """Never: it signs."""
-        raise AssertionError("the scheme signs")
-
     def masks(self, values: Mapping[str, bytes]) -> tuple[bytes, ...]:
         """Return what would give the secrets away."""
         return long_enough(*(values[self.secrets[field]] for field in self.masked if self.secrets.get(field)))
-
-    def question(self, request: Request, response: Response) -> WantToken | None:
-        """There are no challenges."""
-        return None
 
     def heard(self, response: Response, now: float) -> bool:
         """Learn the vendor's clock from a refusal."""

@@ -106,6 +106,17 @@ async def test_a_scheme_that_cannot_tell_for_what_to_sign_says_so():
     assert caught.value.error == "proxy_configuration_error"
 
 
+@pytest.mark.parametrize("scheme", ["json", "form"])
+async def test_a_body_that_takes_the_credential_is_held(scheme):
+    how = Auth(scheme, (AuthPart("key", "api/token"),))
+    made = exchange(method=b"POST")
+    made.request.body = BytesBody(b"{}")
+    made.route.choices = (Choice(compile_auth(how), how),)
+    await chosen_for(made)
+    assert made.credential is made.route.choices[0].injector
+    assert made.payload == b"{}"
+
+
 # --- several credentials, and what is removed -----------------------------------------------------
 
 
