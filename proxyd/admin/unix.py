@@ -7,7 +7,6 @@ import math
 import os
 import socket
 import struct
-import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +17,7 @@ from proxyd.admin.role import Role
 from proxyd.admin.rpc import Call, Decoder, ProtocolError, answer, failure
 from proxyd.admin.service import Service
 from proxyd.admin.session import Session
+from proxyd.core.place import place_of
 from proxyd.core.refusal import Refusal
 
 CONNECTIONS: Final = 64
@@ -167,9 +167,7 @@ class _Connection:
         except Refusal as error:
             return failure(call, error)
         except Exception as error:  # noqa: BLE001 - one call's bug must not end the admin socket
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{frame.filename}:{frame.lineno}"
-            self._report("admin_call_failed", f"{call.method}: {type(error).__name__} at {place}")
+            self._report("admin_call_failed", f"{call.method}: {place_of(error)}")
             return failure(
                 call, Refusal("internal", f"{call.method} failed inside proxyd; the daemon's log says where")
             )

@@ -28,6 +28,7 @@ from proxyd.core.messages import (
     SetLease,
     SetOverrides,
 )
+from proxyd.core.place import place_of
 from proxyd.core.snapshot import GATEWAY_TOKEN, Listener, ListenerMode, Snapshot
 from proxyd.core.view import View
 from proxyd.downstream.connection import Connection
@@ -375,7 +376,7 @@ class Worker:
                 connection = successor
                 self._connections.add(connection)
         except Exception as error:  # a supervising loop: one connection's fault must not end the worker
-            self._events.notice("error", "connection_failed", f"{type(error).__name__} in a connection; it was closed")
+            self._events.notice("error", "connection_failed", f"{place_of(error)}, in a connection; it was closed")
             if os.environ.get("PROXYD_DEBUG") == "1":
                 raise
         finally:
@@ -396,7 +397,7 @@ class Worker:
         try:
             await run()
         except Exception as error:  # a supervising loop: one connection's fault must not end the worker
-            words = f"{type(error).__name__} in an upstream connection; it was closed"
+            words = f"{place_of(error)}, in an upstream connection; it was closed"
             self._events.notice("error", "connection_failed", words)
             if os.environ.get("PROXYD_DEBUG") == "1":
                 raise
