@@ -86,15 +86,18 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def vendor(stack: ExitStack) -> Callable[..., Vendor]:
-    """Start a double: ``vendor(pki, check, answers)``."""
+def vendor(stack: ExitStack) -> Iterator[Callable[..., Vendor]]:
+    """Start a double: ``vendor(pki, check, answers)``. A rule that lets in whoever asks proves nothing, and fails."""
+    doubles = []
 
     def start(
         pki: Pki, check: Check, answers: Answers, refuse: Callable[[str], Answer] = unauthorised, *, tls: bool = True
     ) -> Vendor:
-        return stack.enter_context(Vendor(pki, check, answers, refuse, tls=tls))
+        doubles.append(stack.enter_context(Vendor(pki, check, answers, refuse, tls=tls)))
+        return doubles[-1]
 
-    return start
+    yield start
+    assert all(double.discerns() for double in doubles), "this double lets in whoever asks"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tests.lab.pki import Pki
 
 MAX_BODY = 64 * 1024 * 1024
+
+IMPERSONAL = {"accept", "accept-encoding", "content-length", "content-type", "host", "transfer-encoding", "user-agent"}
+"""Fields of a request that say nothing of who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Vendor:
         """Every request, the latest last."""
         self.refused: list[str] = []
         """Why credentials were refused."""
+        self._accepted: list[Asked] = []
         self._check = check
         self._answers = answers
         self._refuse = refuse
@@ -157,11 +161,29 @@ class Vendor:
         try:
             why = self._check(asked)
             answer = self._refuse(why) if why else self._answers(asked)
-            self.refused += [why] if why else []
+            if why:
+                self.refused.append(why)
+            else:
+                self._accepted.append(asked)
         except Exception as error:  # whatever a double trips over is the test's to see
             self.refused.append(f"{type(error).__name__}: {error}")
             answer = Answer(500, {"message": f"the double failed: {error}"})
         _send(handler, asked, answer)
+
+    def discerns(self) -> bool:
+        """Whether one of the requests that were let in is refused when it does not say who asks."""
+        return not self._accepted or any(self._refuses(asked) for asked in self._accepted)
+
+    def _refuses(self, asked: Asked) -> bool:
+        nobody = replace(asked, headers=[(name, value) for name, value in asked.headers if name in IMPERSONAL])
+        bare = replace(nobody, target=urlsplit(asked.target).path, body=b"")
+        for stripped in (nobody, bare):
+            try:
+                if self._check(stripped):
+                    return True
+            except Exception:  # a rule that cannot even be followed lets nobody in
+                return True
+        return False
 
     def __enter__(self) -> Self:
         self._thread.start()
