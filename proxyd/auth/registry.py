@@ -7,9 +7,12 @@ from proxyd.auth import field
 from proxyd.auth.alibaba import Alibaba
 from proxyd.auth.azure import AzureSas, AzureSharedKey
 from proxyd.auth.body import FormField, JsonField
+from proxyd.auth.cookie import CookieInjector
 from proxyd.auth.edgegrid import EdgeGrid
+from proxyd.auth.message_mac import MessageMac
 from proxyd.auth.oracle import Oracle
 from proxyd.auth.query import QueryInjector
+from proxyd.auth.sentry import Sentry
 from proxyd.auth.sigv4 import SigV4
 from proxyd.core.exchange import Injector, Signer
 from proxyd.core.service import Auth
@@ -19,12 +22,15 @@ FIELDS: Final[dict[str, Callable[[Auth], Injector]]] = {
     "basic": field.basic,
     "header": field.header,
     "query": QueryInjector,
+    "cookie": CookieInjector,
 }
 """Those that change the head alone."""
 
 SIGNERS: Final[dict[str, Callable[[Auth], Signer]]] = {
     "json": JsonField,
     "form": FormField,
+    "sentry": Sentry,
+    "hmac": MessageMac,
     "sigv4": SigV4,
     "edgegrid": EdgeGrid,
     "oracle": Oracle,

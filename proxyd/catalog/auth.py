@@ -97,6 +97,19 @@ class QueryAuth(AuthSection):
     """Name of the secret."""
 
 
+class CookieAuth(AuthSection):
+    """A cookie; the client's others stay."""
+
+    scheme: Literal["cookie"]
+    """How the credential is presented."""
+    name: HeaderName
+    """The cookie, such as `session`."""
+    secret: AnySecretName
+    """Name of the secret."""
+    prefix: Prefix = ""
+    """Text before the secret."""
+
+
 class BodyAuth(AuthSection):
     """What both schemes have that put a secret into the body."""
 
@@ -163,6 +176,38 @@ class AlibabaAuth(SigningAuth):
     """How the credential is presented."""
 
 
+class SentryAuth(SigningAuth):
+    """The key of a Sentry DSN, in the field, query or envelope where SDKs put it. Secret: `dsn`, a DSN or its key."""
+
+    scheme: Literal["sentry"]
+    """How the credential is presented."""
+
+
+class HmacAuth(AuthSection):
+    """A message made of the request's parts, signed with a key (RFC 2104), and header fields that carry the signature.
+
+    Texts name parts after a dollar sign: `$method`, `$scheme`, `$host`, `$target` (path and query), `$path`, `$query`,
+    `$content_type`, `$body`, `$body_sha256_hex`, `$body_sha256_base64`, `$body_md5_base64`, `$timestamp` (seconds),
+    `$milliseconds`, `$date` (as in Date), `$iso_date`, `$nonce`, secrets by their field, and in headers `$signature`.
+    `$$` is a dollar sign.
+    """
+
+    scheme: Literal["hmac"]
+    """How the credential is presented."""
+    secrets: dict[FieldName, AnySecretName]
+    """Names of secrets by field: `key`, and others that the texts name."""
+    key: Literal["text", "base64", "hex"] = "text"
+    """How the key is written."""
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    """The hash function."""
+    encoding: Literal["hex", "base64"] = "hex"
+    """How the signature is written."""
+    message: Annotated[str, Field(min_length=1, max_length=4096)]
+    """What is signed, such as `"$timestamp $method $target $body"`."""
+    headers: Annotated[dict[HeaderName, Annotated[str, Field(max_length=4096)]], Field(min_length=1)]
+    """The fields that are set, such as `{X-Signature: "v1=$signature", X-Timestamp: $timestamp}`."""
+
+
 class AzureSharedKeyAuth(SigningAuth):
     """Shared Key of Azure Storage. Secret: `key`. Option: `account`; else the host's first label."""
 
@@ -182,8 +227,11 @@ AnyAuth = Annotated[
     | BasicAuth
     | HeaderAuth
     | QueryAuth
+    | CookieAuth
     | JsonAuth
     | FormAuth
+    | SentryAuth
+    | HmacAuth
     | SigV4Auth
     | EdgeGridAuth
     | OracleAuth
@@ -198,7 +246,7 @@ SCHEMES: Final[tuple[str, ...]] = tuple(
 )
 """Every scheme that a section can name."""
 
-SIGNING: Final = frozenset({"sigv4", "edgegrid", "oracle", "alibaba", "azure_shared_key"})
+SIGNING: Final = frozenset({"sigv4", "hmac", "edgegrid", "oracle", "alibaba", "azure_shared_key"})
 """Schemes that send a signature in place of the secret: it holds for one request to one host, and whoever gets it has
 nothing else of it."""
 

@@ -9,7 +9,9 @@ from proxyd.catalog.auth import (
     BasicAuth,
     BearerAuth,
     BodyAuth,
+    CookieAuth,
     HeaderAuth,
+    HmacAuth,
     QueryAuth,
     SigningAuth,
     secret_fields,
@@ -64,6 +66,10 @@ def credential_fields(service: dict[str, Any]) -> set[object]:
         scheme = auth.get("scheme")
         if scheme in ("bearer", "basic"):
             found.add("authorization")
+        elif scheme == "cookie":
+            found.add("cookie")
+        elif scheme == "hmac":
+            found |= {parsed(header_name, name) for name in child(auth, "headers") or ()}
         elif scheme == "header":
             parts = (part.get("name") for _, part in maps(child(auth, "headers"), ()))
             found |= {parsed(header_name, name) for name in (auth.get("name"), *parts)}
@@ -88,16 +94,25 @@ def compiled(section: AnyAuth) -> Auth:
             options=tuple(section.options.items()),
             **where,  # type: ignore[arg-type]
         )
+    if isinstance(section, HmacAuth):
+        told = {"key": section.key, "algorithm": section.algorithm, "encoding": section.encoding}
+        return Auth(
+            section.scheme,
+            tuple(AuthPart(name, "", text) for name, text in section.headers.items()),
+            secrets=tuple(section.secrets.items()),
+            options=(*told.items(), ("message", section.message)),
+            **where,  # type: ignore[arg-type]
+        )
     return Auth(section.scheme, **_parts(section), **where)  # type: ignore[arg-type]
 
 
-def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth | BodyAuth) -> dict[str, Any]:
+def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth | CookieAuth | BodyAuth) -> dict[str, Any]:
     if isinstance(section, HeaderAuth):
         parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
         return {"parts": parts or (AuthPart(section.name, section.secret, section.prefix),)}
     if isinstance(section, QueryAuth):
         return {"parts": (AuthPart(section.name, section.secret),)}
-    if isinstance(section, BodyAuth):
+    if isinstance(section, BodyAuth | CookieAuth):
         return {"parts": (AuthPart(section.name, section.secret, section.prefix),)}
     part = AuthPart("authorization", section.secret)
     if isinstance(section, BasicAuth):
@@ -123,6 +138,29 @@ def _check_scheme(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:
             tree.add(trail, describe(found, "exactly one of user and user_secret"), at_key=True)
     elif scheme == "header":
         _check_headers(tree, trail, auth)
+    elif isinstance(auth.get("secrets"), dict):
+        _check_secrets(tree, trail, auth)
+
+
+def _check_secrets(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:
+    """Report what a scheme says of the secrets, options and texts that it is given."""
+    from proxyd.auth.registry import compile as compile_auth  # most configurations have none of these schemes
+
+    told = {key: auth[key] for key in ("key", "algorithm", "encoding", "message") if isinstance(auth.get(key), str)}
+    options, headers = auth.get("options"), auth.get("headers")
+    parts = headers.items() if isinstance(headers, dict) else ()
+    noun = Auth(
+        str(auth.get("scheme")),
+        tuple(AuthPart(str(name), "", str(text)) for name, text in parts),
+        secrets=tuple((str(field), str(name)) for field, name in auth["secrets"].items()),
+        options=tuple((options if isinstance(options, dict) else told).items()),
+    )
+    try:
+        compile_auth(noun)
+    except ValueError as error:
+        tree.add(trail, str(error))
+    except KeyError:
+        pass  # a key is missing, which is said of the section
 
 
 def _check_headers(tree: Tree, trail: Trail, auth: dict[str, Any]) -> None:

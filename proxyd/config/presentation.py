@@ -66,7 +66,8 @@ def _made(value: Any, names: Names, key: str = "") -> Any:
     inner = "secret" if key == "secrets" else ""
     items_made = {name: _made(item, names, inner or name) for name, item in value.items() if name != "hosts"}
     if key in ("secrets", "options"):
-        return {name: item for name, item in items_made.items() if item is not _NOTHING}
+        kept = {name: item for name, item in items_made.items() if item is not _NOTHING}
+        return kept if kept or key == "options" else _NOTHING
     return _NOTHING if any(item is _NOTHING for item in items_made.values()) else items_made
 
 

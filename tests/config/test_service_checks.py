@@ -53,6 +53,20 @@ def services(*lines):
             "expected the larger number as max_limit",
         ),
         (
+            ["a: {hosts: [x.example], auth: {scheme: sigv4, secrets: {access_key_id: s}}}"],
+            "3:33: services.a.auth: the scheme sigv4 needs the secret secret_access_key",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: hmac, secrets: {key: s}, message: $key, headers: {X-S: x}}}"],
+            "3:33: services.a.auth: the scheme hmac knows no $key; it knows body, body_md5_base64, "
+            "body_sha256_base64, body_sha256_hex, content_type, date, host, iso_date, method, milliseconds, nonce, path, "
+            "query, scheme, signature, target, timestamp",
+        ),
+        (
+            ["a: {hosts: [x.example], auth: {scheme: hmac, secrets: {key: s}, message: 5$, headers: {X-S: x}}}"],
+            "3:33: services.a.auth: a dollar sign stands before 'the end'; write $$ for the sign itself",
+        ),
+        (
             ["a: {hosts: [x.example], auth: {scheme: basic, secret: s}}"],
             "3:27: services.a.auth: the user is missing; expected exactly one of user and user_secret",
         ),
