@@ -117,7 +117,7 @@ class Controller:
             nursery.start_soon(self.lending.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.storage.run)
-            nursery.start_soon(self.tokens.run)
+            nursery.start_soon(self._keep_tokens)
             nursery.start_soon(self._follow_discovery)
             task_status.started()
             try:
@@ -143,6 +143,12 @@ class Controller:
         self.tools.log.info("ready", version=self._version, source=settings.source, listeners=listeners)
         self._tell_secrets()
         await self.supervisor.notify(f"READY=1\nSTATUS=serving {settings.source}")
+
+    async def _keep_tokens(self) -> None:
+        """Ask issuers once a worker serves: what that loads would delay the start of those that need no token."""
+        while not any(link.is_open and link.applied for link in self.fleet):
+            await self.fleet.changed.wait()
+        await self.tokens.run()
 
     async def leave(self, seconds: float) -> None:
         """Take what workers say last: return when all links have ended, after ``seconds`` at the latest."""

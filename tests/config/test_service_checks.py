@@ -59,8 +59,8 @@ def services(*lines):
         (
             ["a: {hosts: [x.example], auth: {scheme: hmac, secrets: {key: s}, message: $key, headers: {X-S: x}}}"],
             "3:33: services.a.auth: the scheme hmac knows no $key; it knows body, body_md5_base64, "
-            "body_sha256_base64, body_sha256_hex, content_type, date, host, iso_date, method, milliseconds, nonce, path, "
-            "query, scheme, signature, target, timestamp",
+            "body_sha256_base64, body_sha256_hex, content_type, date, host, iso_date, method, milliseconds, nonce, "
+            "path, query, scheme, signature, target, timestamp",
         ),
         (
             ["a: {hosts: [x.example], auth: {scheme: hmac, secrets: {key: s}, message: 5$, headers: {X-S: x}}}"],
