@@ -129,6 +129,10 @@ class Service(Protocol):
         """Upstream pools of all workers."""
         ...
 
+    async def probes(self) -> list[Any]:
+        """How each service is asked whether it takes its credential."""
+        ...
+
     async def endpoints(self) -> list[Any]:
         """Endpoints of all services as every worker sees them."""
         ...

@@ -118,6 +118,10 @@ _TABLE: Final = (
            "estimate, attempts that wait; `admitted` is the share that a breaker admits, `concurrency_limit` and "
            "`min_rtt_ms` are those of `adaptive_concurrency`",
            lambda session: session.service.endpoints()),
+    Method("probes", "how each service is asked whether it takes its credential",
+           "a list: one entry per service: request (`method`, `url`, `headers`, `body`), how its answer is read, and "
+           "where the vendor shows the credential; `proxyd test` sends them",
+           lambda session: session.service.probes()),
     Method("breaker", "hold a breaker open or closed, or let its policy decide again",
            f"{_HELD}; a breaker that is held open answers 503",
            lambda session, **values: session.service.hold_breaker(**values),

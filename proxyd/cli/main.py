@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.secret",
+    "proxyd.cli.commands.probe",
     "proxyd.cli.commands.fault",
     "proxyd.cli.commands.accounts",
     "proxyd.cli.commands.views",
@@ -41,6 +42,7 @@ exit codes:
   2  the command line or the configuration is wrong
   3  no daemon answers on the admin socket, or it ended while it was listened to
   130  interrupted (Ctrl-C)
+  test returns 1 when a service fails
   doctor returns 1 when something fails, and 0 with warnings
   exec returns the command's own code, 128+N for signal N, 126 and 127 as shells do
 

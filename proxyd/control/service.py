@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import proxyd
-from proxyd.control import certificates, processes, services
+from proxyd.control import certificates, probes, processes, services
 from proxyd.control.accounts import AccountDesk
 from proxyd.control.controller import Controller
 from proxyd.control.inject import FaultDesk
@@ -99,6 +99,10 @@ class ControlService:
             nearest = next(iter(difflib.get_close_matches(name, known, 1)), None)
             raise Refusal("not_found", f"there is no service {name!r}; `services` lists them", nearest)
         return await services.service(self._controller, known[name])
+
+    async def probes(self) -> list[Any]:
+        """Return how each service is asked whether it takes its credential."""
+        return list(probes.probes(self._controller))
 
     async def pools(self) -> list[Any]:
         """Return the upstream pools of every worker that answers."""

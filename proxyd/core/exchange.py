@@ -183,6 +183,7 @@ class Exchange:
         "attempts",
         "claim",
         "connect_seconds",
+        "connect_steps",
         "credential",
         "deadline",
         "ended",
@@ -267,6 +268,8 @@ class Exchange:
         self.response_bytes = 0
         self.queue_seconds: float | None = None
         self.connect_seconds: float | None = None
+        self.connect_steps: tuple[float, float | None] | None = None
+        """Seconds of the name's resolution and of TLS, as far as the latest dial came; None: nothing was dialled."""
         self.first_byte_seconds: float | None = None
         self.nursery: Any = None
         """Where a streaming request body is sent from; None for bodies that are in memory."""

@@ -166,7 +166,7 @@ class Attempts:
             return None
         assert isinstance(found, CONNECTIONS)
         exchange.reused = True
-        exchange.queue_seconds = exchange.connect_seconds = None
+        exchange.queue_seconds = exchange.connect_seconds = exchange.connect_steps = None
         return found
 
     async def _take(self, exchange: Exchange, pool: Pool) -> Connection:

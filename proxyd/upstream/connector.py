@@ -72,7 +72,7 @@ class Connector:
             if exchange is not None:
                 exchange.scope = scope
             try:
-                return await self._connect(key, seconds, tls_seconds)
+                return await self._connect(key, exchange, seconds, tls_seconds)
             finally:
                 if exchange is not None:
                     exchange.scope = None
@@ -89,8 +89,14 @@ class Connector:
             retry=Retry.ALWAYS,
         )
 
-    async def _connect(self, key: PoolKey, seconds: float, tls_seconds: float) -> tuple[Stream, str]:
+    async def _connect(
+        self, key: PoolKey, exchange: Exchange | None, seconds: float, tls_seconds: float
+    ) -> tuple[Stream, str]:
+        begin = trio.current_time()
         addresses = await self.addresses(key.address, key.port, configured=key.configured)
+        dns = trio.current_time() - begin
+        if exchange is not None:
+            exchange.connect_steps = (dns, None)
         sock = await dial(addresses, seconds or 3600.0)
         peer = sock.getpeername()
         text = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
@@ -98,7 +104,10 @@ class Connector:
         self._reaper.add(stream)
         try:
             if isinstance(stream, TlsStream):
+                begin = trio.current_time()
                 await self._handshake(stream, key, tls_seconds)
+                if exchange is not None:
+                    exchange.connect_steps = (dns, trio.current_time() - begin)
         except BaseException:
             stream.close()
             raise

@@ -302,6 +302,7 @@ def _adopt(exchange: Exchange, twin: Exchange, before: Try) -> None:
 
 _TAKEN_OVER: Final = (
     "connect_seconds",
+    "connect_steps",
     "credential",
     "endpoint",
     "first_byte_seconds",

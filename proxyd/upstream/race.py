@@ -18,6 +18,7 @@ HEDGED: Final = "hedged"
 _BAD: Final = 500
 _TAKEN_OVER: Final = (
     "connect_seconds",
+    "connect_steps",
     "deadline",
     "endpoint",
     "first_byte_seconds",

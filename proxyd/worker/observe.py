@@ -22,6 +22,8 @@ MAX_EVENTS = 20_000
 EVENTS_PER_FRAME = 200
 """About 64 KiB of access records."""
 
+_NO_STEPS = (None, None)
+
 _VERSIONS = {10: "1.0", 11: "1.1", 20: "2"}
 
 DROPPED_STATUS = 499
@@ -158,6 +160,7 @@ class Observer(Filter):
         first = exchange.first_byte_seconds
         connect = exchange.connect_seconds
         queue = exchange.queue_seconds
+        dns, tls = exchange.connect_steps or _NO_STEPS
         return [
             ACCESS,
             exchange.started + self._offset,
@@ -194,6 +197,8 @@ class Observer(Filter):
             ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
             _fallback(exchange) if exchange.flags else None,
             _VERSIONS[request.version],
+            dns * 1000 if dns is not None else None,
+            tls * 1000 if tls is not None else None,
         ]
 
 

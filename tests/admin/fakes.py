@@ -54,6 +54,9 @@ class FakeService:
     async def pools(self):
         return []
 
+    async def probes(self):
+        return []
+
     async def endpoints(self):
         return []
 

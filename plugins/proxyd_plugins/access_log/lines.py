@@ -39,6 +39,7 @@ class Encoder:
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
             response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries, fallback, version,
+            dns, tls,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -83,6 +84,10 @@ class Encoder:
                     fields["fallback"] = fallback
                 if version is not None and version != "1.1":
                     fields["version"] = version
+                if dns is not None:
+                    fields["dns_ms"] = round(dns, 3)
+                if tls is not None:
+                    fields["tls_ms"] = round(tls, 3)
                 line = dumps(fields, option=options)
                 if not line.isascii():
                     line = _ascii(fields)

@@ -36,8 +36,11 @@ def test_a_line_says_which_process_called_on_a_unix_socket_which_attempts_failed
             tries="a 503",
             fallback="other",
             version="2",
+            dns_ms=0.25,
+            tls_ms=12.34567,
         )
     )
+    assert line["tls_ms"] == 12.346
     assert tuple(line) == ACCESS_FIELDS
     assert (line["gid"], line["pid"], line["executable_hint"]) == (100, 4711, "/usr/bin/curl\n")
 
