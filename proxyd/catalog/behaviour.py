@@ -135,7 +135,7 @@ class PaginationSection(Section):
 class DeprecationSection(Section):
     """How answers announce the end of an endpoint."""
 
-    headers: list[AnyHeader] = ["deprecation", "sunset"]
+    headers: list[Literal["deprecation", "npm-notice", "sunset", "warning"]] = ["deprecation", "sunset"]
     """Header fields (RFC 9745, RFC 8594, or the vendor's own)."""
 
 

@@ -20,6 +20,7 @@ from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, u
 from proxyd.control.credentials import credential, log_change, withdrawn, withheld
 from proxyd.control.discovery.desk import Discoveries
 from proxyd.control.discovery.memory import Memory
+from proxyd.control.endings import Endings
 from proxyd.control.faults import Faults
 from proxyd.control.fleet import Fleet
 from proxyd.control.generations import Generations
@@ -85,7 +86,8 @@ class Controller:
         self.lending = Leases(tools.log, tools.instance.member or tools.instance.pseudonym)
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         self.tokens = Tokens(tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn)
-        questions = Questions(self.leaves, self.lending, self.keys, self.tokens, tools.reports)
+        self.endings = Endings(tools.reports.notice)
+        questions = Questions(self.leaves, self.lending, self.keys, self.tokens, self.endings, tools.reports)
         self.fleet = Fleet(tools, self._greet, questions.take, links)
         self.faults = Faults(self.fleet.put)
         state_dir = tools.reports.services.state_dir
@@ -307,6 +309,7 @@ class Controller:
         self.tools.reports.commit(settings, sinks)
         self.lending.configure(settings.services)
         self.keys.configure(settings.services)
+        self.endings.configure(settings.known, frozenset(service.name for service in settings.services))
         self.storage.configure(settings)
         self.tokens.configure(settings.tokens, settings.extra_roots_pem.decode("ascii", "replace"))
         former, self.sockets = self.sockets, sockets

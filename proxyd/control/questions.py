@@ -2,13 +2,23 @@
 
 from typing import Final
 
+from proxyd.control.endings import Endings
 from proxyd.control.idempotency import Idempotency
 from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
 from proxyd.control.reports import Reports
 from proxyd.control.tokens import Tokens
 from proxyd.control.workers import WorkerLink
-from proxyd.core.messages import CredentialRefused, KeySettled, Message, WantKey, WantLeaf, WantLease, WantToken
+from proxyd.core.messages import (
+    Announced,
+    CredentialRefused,
+    KeySettled,
+    Message,
+    WantKey,
+    WantLeaf,
+    WantLease,
+    WantToken,
+)
 
 MAX_WAITING: Final = 8192
 """Messages that a worker may leave untaken while it asks for more."""
@@ -19,11 +29,20 @@ CALLER_CHARACTERS: Final = 64
 class Questions:
     """Passes each question on to whoever answers it."""
 
-    def __init__(self, leaves: Leaves, lending: Leases, keys: Idempotency, tokens: Tokens, reports: Reports) -> None:
+    def __init__(
+        self,
+        leaves: Leaves,
+        lending: Leases,
+        keys: Idempotency,
+        tokens: Tokens,
+        endings: Endings,
+        reports: Reports,
+    ) -> None:
         self._leaves = leaves
         self._lending = lending
         self._keys = keys
         self._tokens = tokens
+        self._endings = endings
         self._reports = reports
 
     def take(self, link: WorkerLink, message: Message) -> None:
@@ -43,6 +62,9 @@ class Questions:
             return
         if isinstance(message, CredentialRefused):
             self._tokens.refused(message)
+            return
+        if isinstance(message, Announced):
+            self._endings.take(message)
             return
         if isinstance(message, WantToken):
             self._tokens.want(message)

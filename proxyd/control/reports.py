@@ -1,5 +1,6 @@
 """What workers report: events to taps, sinks and the daemon's log, statistics to the sums."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ from proxyd.telemetry.recent import Recent
 
 Tap = Callable[[Batch], None]
 """Looks at every batch of valid records, in control's loop: it must not wait, and it changes nothing in a record."""
+
+CONTROL: Final = -1
+"""Stands for control where reports name a worker."""
 
 NOTICES_PER_SECOND: Final = 50
 """Of all workers together; what is over is dropped and counted."""
@@ -71,6 +75,10 @@ class Reports:
             case other:
                 raise ValueError(f"{type(other).__name__} is no report")
 
+    def notice(self, level: str, name: str, detail: str) -> None:
+        """Report something of control's own, as workers report theirs."""
+        self._take_events(CONTROL, [[NOTICE, time.time(), level, name, detail]])
+
     def forget(self, worker: int) -> None:
         """Drop what counts only while the worker lives."""
         self.aggregate.forget(worker)
@@ -102,4 +110,4 @@ class Reports:
         if self._notices > NOTICES_PER_SECOND:
             self._dropped.value += 1
         else:
-            self._log.notice(f"worker-{worker}", record)
+            self._log.notice("control" if worker == CONTROL else f"worker-{worker}", record)

@@ -294,6 +294,7 @@ class ControlService:
         yield from control.faults.problems(now)
         yield from control.storage.problems
         yield from control.tokens.problems
+        yield from control.endings.problems
         yield from control.discovery.problems
         yield from processes.overloaded(control)
         version = control.snapshot.version if control.snapshot else 0

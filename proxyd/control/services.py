@@ -47,6 +47,7 @@ async def service(control: Controller, found: Service) -> dict[str, Any]:
         "by_flag": dict(sorted(tally(control, metrics.ERRORS, 1, (0, found.name)).items())),
         "latency": latency(control, found.name),
         "pools": [row for row in await pools(control) if _is_of(row, names)],
+        "deprecations": control.endings.rows(found.name),
         "latest_errors": await recent.find(Filter(service=found.name, errors=True), LATEST_ERRORS),
     }
 

@@ -1,6 +1,13 @@
 """What the catalogue knows of a service that is configured: for control, which tests it and explains its answers."""
 
 from dataclasses import dataclass
+from typing import Final
+
+ANNOUNCING: Final = frozenset({"deprecation", "npm-notice", "sunset", "warning"})
+"""Response fields by which vendors announce the end of an endpoint: RFC 9745, RFC 8594, RFC 9111 §5.5 and npm's own."""
+
+USUAL: Final = ("deprecation", "sunset")
+"""Those that mean it wherever they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,8 @@ class KnownService:
     probe: Probe
     scheme: str = ""
     fields: tuple[KnownField, ...] = ()
-    deprecation: tuple[str, ...] = ()
-    """Header fields that announce the end of an endpoint."""
+    deprecation: tuple[str, ...] = USUAL
+    """Header fields that announce the end of an endpoint, of ANNOUNCING."""
     error_code: str = ""
     """Path in the body of an error, with dots."""
     error_message: str = ""

@@ -160,7 +160,7 @@ class Lines(NamedTuple):
 class Response:
     """One response; ``headers`` hold no hop-by-hop field, and are replaced and never changed in place."""
 
-    __slots__ = ("body", "headers", "lines", "origin", "raw_head", "reason", "status", "version")
+    __slots__ = ("announces", "body", "headers", "lines", "origin", "raw_head", "reason", "status", "version")
 
     def __init__(
         self,
@@ -177,6 +177,8 @@ class Response:
         self.reason = reason
         self.version = version
         self.origin = origin
+        self.announces = False
+        """Whether one of the fields may say that the endpoint ends (core.catalogue.ANNOUNCING)."""
         self.raw_head = b""
         """The head as it was received, for searches; empty where there was none."""
         self.lines: Lines | None = None

@@ -202,6 +202,18 @@ class WantToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """A response said that an endpoint ends (core.catalogue.ANNOUNCING); once per endpoint and what is said."""
+
+    service: str
+    method: str
+    path: str
+    """Without a query, identifiers replaced."""
+    fields: list[list[str]]
+    """Name and value of each field."""
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialApplied:
     """The credential is in use from the next attempt on."""
 
@@ -455,8 +467,8 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 Message = (
     ApplySnapshot | SetListener | SetCredential | SetCredentials | InstallLeaf | SetHealth | SetFaults | SetOverrides
     | SetLease | SetKey | Drain | Query
-    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Events | Stats | WantLeaf
-    | WantLease | WantKey | KeySettled | Answer
+    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Announced | Events | Stats
+    | WantLeaf | WantLease | WantKey | KeySettled | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt

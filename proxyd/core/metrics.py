@@ -72,6 +72,9 @@ MASKED: Final = Metric("proxyd_masked_secrets", Kind.COUNTER, "Reflected secrets
 RENEWALS: Final = Metric(
     "proxyd_credential_replays", Kind.COUNTER, "Requests repeated since their credential was refused.", ("service",)
 )
+ANNOUNCED: Final = Metric(
+    "proxyd_deprecated_requests", Kind.COUNTER, "Requests whose response said that their endpoint ends.", ("service",)
+)
 FAULTS: Final = Metric("proxyd_faults_injected", Kind.COUNTER, "Faults injected on purpose.", ("service", "fault"))
 LEAVES: Final = Metric("proxyd_leaf_requests", Kind.COUNTER, "Leaf certificates asked for.")
 
@@ -81,7 +84,7 @@ METRICS: Final = {
         REQUESTS, DURATION, ERRORS, TUNNELS, DOWNSTREAM_BYTES, DOWNSTREAM_CONNECTIONS, DOWNSTREAM_ACTIVE,
         REFUSED_CONNECTIONS, UPSTREAM_DIALS, UPSTREAM_ACTIVE, UPSTREAM_IDLE, RETRIES, ACCEPT_ERRORS, EVENTS_DROPPED,
         MASKED, FAULTS, LEAVES, OVERFLOWS, SHED, LOOP_LAG, SHED_CLASSES, FALLBACKS,
-        RENEWALS,
+        RENEWALS, ANNOUNCED,
     )
 }  # fmt: skip
 """Families that workers keep, by name; counters gain ``_total`` when they are exposed."""

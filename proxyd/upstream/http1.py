@@ -179,7 +179,9 @@ class Connection:
             streaming = ResponseBody(self, exchange, decoder, head.length, head.keep_alive)
             streaming.start(data)
             body = streaming
-        return Response(head.status, head.headers, body, head.reason, head.version)
+        response = Response(head.status, head.headers, body, head.reason, head.version)
+        response.announces = head.announces
+        return response
 
     def _upgraded(self, exchange: Exchange, head: ResponseHead) -> Response:
         """RFC 9110 §7.8: only what was asked for, and only on an echo of it."""

@@ -232,7 +232,9 @@ class Call(Lane):
                 ends = now + exchange.route.timeouts.stream
                 exchange.deadline = min(exchange.deadline, ends) if exchange.deadline else ends
             body = ResponseBody(self, length)
-        return Response(head.status, head.headers, body, head.reason, head.version)
+        response = Response(head.status, head.headers, body, head.reason, head.version)
+        response.announces = head.announces
+        return response
 
     def take_all(self) -> bytes:
         """Return what has come of the body and was not taken."""

@@ -8,6 +8,7 @@ What HTTP/1.1 says by field lines of one hop (RFC 9110 §7.6.1), HTTP/2 says by 
 from typing import Final, NoReturn
 
 from proxyd.core.authority import DEFAULT_PORTS, parse_authority
+from proxyd.core.catalogue import ANNOUNCING
 from proxyd.core.errors import bad_request, bad_response
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import DROPPED_TRAILERS, FORBIDDEN_TRAILERS, Framing, is_length
@@ -35,7 +36,7 @@ _SPACE: Final = (b" ", b"\t")
 # What happens to a field. Those that are not here go on.
 _METHOD_IS, _SCHEME, _AUTHORITY, _PATH, _STATUS = range(5)
 _LAST_PSEUDO: Final = _STATUS
-_HOST, _LENGTH, _COOKIE, _TE, _EXPECT, _VIA, _PROXY_AUTH, _END_HERE, _BARRED, _NAMELESS = range(5, 15)
+_HOST, _LENGTH, _COOKIE, _TE, _EXPECT, _VIA, _PROXY_AUTH, _END_HERE, _BARRED, _NAMELESS, _ANNOUNCES = range(5, 16)
 _EITHER: Final = {
     b"": _NAMELESS,
     b"content-length": _LENGTH,
@@ -59,7 +60,10 @@ _REQUEST: Final = _EITHER | {
     b"via": _VIA,
     b"proxy-authorization": _PROXY_AUTH,
 }
-_RESPONSE: Final = _EITHER | {b":status": _STATUS}
+_RESPONSE: Final = _EITHER | {
+    b":status": _STATUS,
+    **dict.fromkeys((name.encode("ascii") for name in ANNOUNCING), _ANNOUNCES),
+}
 _NEVER: Final = (_BARRED, _NAMELESS)
 _CODES: Final = {b"%d" % code: code for code in range(100, 600)}
 _BODILESS: Final = frozenset({204, 304})
@@ -184,6 +188,7 @@ def response_head(fields: Headers, method: bytes, *, ended: bool, limit: int, ma
         raise bad_response(f"the response head has more than {max_fields} fields", "http_response_header_section_size")
     status: int | None = None
     length: bytes | None = None
+    announces = False
     keep: Headers = []
     for field in fields:
         name, value = field
@@ -201,12 +206,16 @@ def response_head(fields: Headers, method: bytes, *, ended: bool, limit: int, ma
             if (length is not None and length != value) or not is_length(value):
                 raise MalformedError("content-length is repeated or not a number")
             length = value
+        elif kind == _ANNOUNCES:
+            announces = True
+            keep.append(field)
         elif kind in _NEVER:
             _refuse(name)
     if status is None:
         raise MalformedError(":status is missing")
     head = ResponseHead(status, b"", VERSION)
     head.headers = keep
+    head.announces = announces
     head.keep_alive = True
     _response_framing(head, method, length, ended=ended)
     return head

@@ -52,6 +52,7 @@ WORKER_TO_CONTROL: Final = frozenset(
         messages.CredentialApplied,
         messages.CredentialRefused,
         messages.WantToken,
+        messages.Announced,
         messages.Events,
         messages.Stats,
         messages.WantLeaf,

@@ -4,6 +4,7 @@ repeated Content-Length fields are collapsed.
 
 from typing import Final
 
+from proxyd.core.catalogue import ANNOUNCING
 from proxyd.core.errors import bad_response
 from proxyd.core.headers import Headers, tokens
 from proxyd.wire.fields import OPTIONS, SPACE, Framing, is_length, tokenise
@@ -18,13 +19,14 @@ _BODILESS: Final = frozenset({204, 304})
 class ResponseHead:
     """One response head. ``headers`` hold what goes on; ``keep_alive`` is the upstream connection's."""
 
-    __slots__ = ("framing", "headers", "keep_alive", "length", "reason", "status", "upgrade", "version")
+    __slots__ = ("announces", "framing", "headers", "keep_alive", "length", "reason", "status", "upgrade", "version")
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status
         self.reason = reason
         self.version = version
         self.headers: Headers = []
+        self.announces = False
         self.framing = Framing.CLOSE
         self.length: int | None = None
         self.keep_alive = version == 11
@@ -32,7 +34,7 @@ class ResponseHead:
 
 
 # What happens to a field at this hop. Fields that are not here go on.
-_END_HERE, _CONNECTION, _LENGTH_FIELD, _CODING, _UPGRADE = range(5)
+_END_HERE, _CONNECTION, _LENGTH_FIELD, _CODING, _UPGRADE, _ANNOUNCES = range(6)
 _RESPONSE_FIELDS: Final = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH_FIELD,
@@ -42,6 +44,7 @@ _RESPONSE_FIELDS: Final = {
     b"proxy-connection": _END_HERE,
     b"proxy-authenticate": _END_HERE,
     b"te": _END_HERE,
+    **dict.fromkeys((name.encode("ascii") for name in ANNOUNCING), _ANNOUNCES),  # it goes on, and is looked at later
 }
 
 
@@ -116,6 +119,9 @@ def _sort_response(head: ResponseHead, fields: Headers, method: bytes) -> None:
             connection = [*(connection or ()), value]
         elif kind == _UPGRADE:
             upgrade = value
+        elif kind == _ANNOUNCES:
+            head.announces = True
+            keep.append((field[0], value))
     if connection is not None:
         _response_connection(head, connection)
     head.upgrade = upgrade.lower() if upgrade is not None else None

@@ -14,6 +14,7 @@ import trio
 
 from proxyd.core.messages import (
     Adopt,
+    Announced,
     Answer,
     Applied,
     ApplySnapshot,
@@ -69,7 +70,7 @@ MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
 
 
-Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken
+Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken | Announced
 
 
 class Subject(Protocol):
@@ -160,6 +161,14 @@ class Links:
         """Ask control for another token; where there is no room it is asked again."""
         with contextlib.suppress(trio.WouldBlock):
             self._wants_out.send_nowait(message)
+
+    def announce(self, message: Announced) -> bool:
+        """Tell control what a vendor announced; False: there was no room."""
+        try:
+            self._wants_out.send_nowait(message)
+        except trio.WouldBlock:
+            return False
+        return True
 
     async def flush(self) -> None:
         """Send what waits, before the worker ends."""

@@ -44,6 +44,7 @@ from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
 from proxyd.worker.background import Background
 from proxyd.worker.buffers import Buffers
+from proxyd.worker.endings import Endings
 from proxyd.worker.keys import Keys
 from proxyd.worker.leaves import Leaves
 from proxyd.worker.limits import Limits
@@ -104,9 +105,9 @@ class Worker:
     async def run(self, control: socket.socket, supervisor: socket.socket) -> int:
         """Serve until drained or orphaned."""
         self.now = trio.lowlevel.current_clock().current_time
-        self._observer = Observer(self._meter, self._events)
-        self._shedder = Shedder(self._meter, self._events.notice)
         links = Links(self, self._meter, self._events, control)
+        self._observer = Observer(self._meter, self._events, Endings(links.announce))
+        self._shedder = Shedder(self._meter, self._events.notice)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
         self._meter.gauge(metrics.UPSTREAM_ACTIVE, lambda: self._assembly.pools.totals()[0])

@@ -14,6 +14,7 @@ from proxyd.core.exchange import Exchange
 from proxyd.core.fallback import STALE, STATIC
 from proxyd.core.message import Origin
 from proxyd.core.route import Filter, Route
+from proxyd.worker.endings import Endings
 from proxyd.worker.meter import Counter, Histogram, Meter
 
 MAX_EVENTS = 20_000
@@ -85,9 +86,10 @@ class _Cells:
 class Observer(Filter):
     """Counts and reports every exchange when it is done."""
 
-    def __init__(self, meter: Meter, events: Events) -> None:
+    def __init__(self, meter: Meter, events: Events, endings: Endings) -> None:
         self._meter = meter
         self._events = events
+        self._endings = endings
         self._received = meter.counter(metrics.DOWNSTREAM_BYTES, "received")
         self._sent = meter.counter(metrics.DOWNSTREAM_BYTES, "sent")
         self.set_clock()
@@ -117,6 +119,9 @@ class Observer(Filter):
             self._count_retries(exchange)
         if exchange.error is not None:
             self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
+        if response is not None and response.announces:
+            self._meter.counter(metrics.ANNOUNCED, exchange.route.name).value += 1
+            self._endings.saw(exchange, response)
         if exchange.snapshot.access_log:
             origin = response.origin._value_ if response is not None else "proxyd"
             self._events.add(self._record(exchange, "http", exchange.mode, status, origin, seconds))

@@ -13,6 +13,7 @@ from tests.lab.pki import create_pki
 pytestmark = pytest.mark.e2e
 
 SECRET = "right-secret-000000"
+SUNSET = "Sat, 31 Dec 2033 23:59:59 GMT"
 HOSTS = ("api.github.com", "gitlab.com", "api.digitalocean.com", "api.fastly.com", "own.example", "api.vercel.com")
 
 
@@ -23,7 +24,7 @@ def check(asked):
 def answers(asked):
     match asked.host:
         case "api.github.com":
-            return Answer(200, {"rate": {}}, {"x-oauth-scopes": "repo, gist"})
+            return Answer(200, {"rate": {}}, {"x-oauth-scopes": "repo, gist", "sunset": SUNSET})
         case "api.vercel.com":
             return Answer(429, {"error": {"code": "rate_limited", "message": "Slow down"}}, {"retry-after": "7"})
         case "own.example":
@@ -60,8 +61,9 @@ def report(tmp_path_factory):
             done = daemon.run("test", "--all", "--json")
             text = daemon.run("test", "github", "gitlab")
             nobody = daemon.run("test", "gitlap")
+            deprecations = daemon.admin.call("service", "github")["deprecations"]
     assert done.stderr == ""
-    return {one["service"]: one for one in json.loads(done.stdout)}, done, text, nobody
+    return {one["service"]: one for one in json.loads(done.stdout)}, done, text, nobody, deprecations
 
 
 def test_a_service_that_answers_is_well_and_every_step_has_its_time(report):
@@ -104,7 +106,7 @@ def test_without_a_definition_an_answer_is_all_that_is_known(report):
 
 
 def test_failures_show_in_the_exit_code_and_no_secret_is_printed(report):
-    _, done, text, nobody = report
+    _, done, text, nobody, _ = report
     assert (done.returncode, text.returncode, nobody.returncode) == (1, 1, 2)
     assert "did you mean gitlab?" in nobody.stderr
     assert "github  ok      200 the credential is accepted" in text.stdout
@@ -112,3 +114,8 @@ def test_failures_show_in_the_exit_code_and_no_secret_is_printed(report):
     assert "scopes: repo, gist" in text.stdout
     assert SECRET not in done.stdout + text.stdout
     assert "another-secret" not in done.stdout + text.stdout
+
+
+def test_an_endpoint_whose_end_was_announced_is_listed(report):
+    (row,) = report[4]
+    assert (row["endpoint"], row["ends"]) == ("GET /rate_limit", "2033-12-31")

@@ -337,3 +337,10 @@ def test_a_response_says_its_length_once() -> None:
     headers = [(b"content-length", b"9"), (b"connection", b"close")]
     assert response_fields(200, headers)[1:] == [(b"content-length", b"9", False)]
     assert response_fields(200, headers, length=4)[1:] == [(b"content-length", b"4", False)]
+
+
+def test_a_field_that_may_announce_an_end_is_marked_and_goes_on() -> None:
+    head = _response([(b":status", b"200"), (b"sunset", b"soon")])
+    assert head.announces
+    assert head.headers == [(b"sunset", b"soon")]
+    assert not _response([(b":status", b"200"), (b"x-sunset", b"soon")]).announces

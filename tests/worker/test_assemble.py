@@ -20,6 +20,7 @@ from proxyd.filters.rewrite import RewriteFilter
 from proxyd.net.reaper import Reaper
 from proxyd.upstream.pool import PoolKey
 from proxyd.worker.assemble import Assembly
+from proxyd.worker.endings import Endings
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
 
@@ -42,7 +43,7 @@ def snapshot(*services, **changes):
 @pytest.fixture
 async def assembly():
     meter = Meter()
-    return Assembly(Reaper(), Observer(meter, Events(meter)), meter)
+    return Assembly(Reaper(), Observer(meter, Events(meter), Endings(lambda _: True)), meter)
 
 
 def request_filters(route):

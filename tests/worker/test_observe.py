@@ -13,6 +13,7 @@ from proxyd.core.service import BaseUrl, HostPattern, Service, Timeouts
 from proxyd.core.snapshot import Snapshot
 from proxyd.filters.access import OpenJudge
 from proxyd.worker import observe
+from proxyd.worker.endings import Endings
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import DROPPED_STATUS, Events, Observer
 from tests.worker.packed import records
@@ -26,7 +27,8 @@ class Watched:
     def __init__(self):
         self.meter = Meter()
         self.events = Events(self.meter)
-        self.observer = Observer(self.meter, self.events)
+        self.announced = []
+        self.observer = Observer(self.meter, self.events, Endings(lambda said: not self.announced.append(said)))
 
     def counters(self):
         return {(name, *labels): count for name, labels, count in self.meter.collect().counters}
@@ -79,6 +81,16 @@ async def test_bytes_retries_and_errors_are_counted(watched):
     assert counted[metrics.DOWNSTREAM_BYTES.name, "sent"] == 20
     assert counted[metrics.RETRIES.name, "api"] == 2
     assert counted[metrics.ERRORS.name, "api", "UF"] == 1
+
+
+async def test_what_announces_an_end_is_counted_each_time_and_told_once(watched):
+    for _ in range(2):
+        made = exchange()
+        made.response.headers = [(b"sunset", b"Sat, 31 Dec 2033 23:59:59 GMT")]
+        made.response.announces = True
+        watched.observer.done(made)
+    assert watched.counters()[metrics.ANNOUNCED.name, "api"] == 2
+    assert [(said.service, said.method, said.path) for said in watched.announced] == [("api", "GET", "/v1")]
 
 
 async def test_a_client_that_left_before_a_response_is_499(watched):

@@ -10,6 +10,7 @@ from proxyd.core.service import BaseUrl, HostPattern, Service
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, Snapshot, UnknownHosts
 from proxyd.net.reaper import Reaper
 from proxyd.worker.assemble import Assembly
+from proxyd.worker.endings import Endings
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
 from proxyd.worker.revoke import is_forbidden
@@ -42,7 +43,7 @@ def listener(unknown=UnknownHosts.TUNNEL):
 @pytest.fixture
 async def assembly():
     meter = Meter()
-    return Assembly(Reaper(), Observer(meter, Events(meter)), meter)
+    return Assembly(Reaper(), Observer(meter, Events(meter), Endings(lambda _: True)), meter)
 
 
 @pytest.fixture
