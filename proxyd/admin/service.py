@@ -129,6 +129,10 @@ class Service(Protocol):
         """Upstream pools of all workers."""
         ...
 
+    async def unknown_hosts(self) -> list[Any]:
+        """Hosts that are no service and were asked for."""
+        ...
+
     async def probes(self) -> list[Any]:
         """How each service is asked whether it takes its credential."""
         ...

@@ -122,6 +122,10 @@ _TABLE: Final = (
            "a list: one entry per service: request (`method`, `url`, `headers`, `body`), how its answer is read, and "
            "where the vendor shows the credential; `proxyd test` sends them",
            lambda session: session.service.probes()),
+    Method("unknown_hosts", "hosts that are no service and were asked for",
+           "a list, the most asked for first: host, requests, tunnels, when it was first and last seen, and the fields "
+           "in which clients sent credentials of their own; `proxyd discover` looks them up in the catalogue",
+           lambda session: session.service.unknown_hosts()),
     Method("breaker", "hold a breaker open or closed, or let its policy decide again",
            f"{_HELD}; a breaker that is held open answers 503",
            lambda session, **values: session.service.hold_breaker(**values),

@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.secret",
     "proxyd.cli.commands.probe",
+    "proxyd.cli.commands.discover",
     "proxyd.cli.commands.fault",
     "proxyd.cli.commands.accounts",
     "proxyd.cli.commands.views",

@@ -21,6 +21,7 @@ from proxyd.telemetry.cells import Cells
 from proxyd.telemetry.families import Families, Processes
 from proxyd.telemetry.log import Log
 from proxyd.telemetry.recent import Recent
+from proxyd.telemetry.unknown import UnknownHosts
 
 Tap = Callable[[Batch], None]
 """Looks at every batch of valid records, in control's loop: it must not wait, and it changes nothing in a record."""
@@ -45,7 +46,9 @@ class Reports:
     ) -> None:
         self.aggregate = Aggregate()
         self.recent = Recent()
-        self.taps: list[Tap] = [self.recent.take]
+        self.unknown = UnknownHosts()
+        """Hosts that are no service."""
+        self.taps: list[Tap] = [self.recent.take, self.unknown.take]
         """Called with each batch, in order, before sinks get it."""
         self.cells = Cells()
         self.services = Services(log, self.cells, Families(self.aggregate, self.cells, processes), state_dir)

@@ -100,6 +100,10 @@ class ControlService:
             raise Refusal("not_found", f"there is no service {name!r}; `services` lists them", nearest)
         return await services.service(self._controller, known[name])
 
+    async def unknown_hosts(self) -> list[Any]:
+        """Return the hosts that are no service and were asked for."""
+        return list(self._controller.tools.reports.unknown.rows())
+
     async def probes(self) -> list[Any]:
         """Return how each service is asked whether it takes its credential."""
         return list(probes.probes(self._controller))

@@ -145,6 +145,8 @@ ACCESS_SCHEMA: Final = Schema(
               "static one, or `(stale)`: the cache's.", _CONFIGURATION, optional=True, since=4),
         Field("version", Type.TEXT, "Which HTTP the client spoke: `1.0`, `1.1` or `2`. The access log leaves `1.1` "
               "out.", optional=True, since=5),
+        Field("own_credential", Type.TEXT, "The field in which the client sent a credential of its own to a host that "
+              "is no service, and its scheme: `authorization: Bearer`.", _CLIENT, optional=True, since=6),
         Field("dns_ms", Type.NUMBER, "Resolution of the name, where the last attempt dialled; part of `connect_ms`.",
               unit="milliseconds", optional=True, since=6),
         Field("tls_ms", Type.NUMBER, "TLS handshake, where the last attempt dialled; part of `connect_ms`.",

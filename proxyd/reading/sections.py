@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import inspect
 import sys
 from typing import Any
@@ -27,7 +28,7 @@ def _texts(module: str) -> dict[tuple[str, str], str]:
     """Return the texts below annotated names, by class and name."""
     found: dict[tuple[str, str], str] = {}
     try:
-        tree = ast.parse(inspect.getsource(sys.modules[module]))
+        tree = _parsed(inspect.getsource(sys.modules[module]))
     except (OSError, TypeError, KeyError):  # built in, or without its source
         return found
     for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
@@ -50,3 +51,17 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         json_schema_extra=_describe,
     )
+
+
+def _parsed(source: str) -> ast.Module:
+    """Parse without the collector: what it finalises may parse, too, which CPython before 3.11.5 does not survive.
+
+    https://github.com/python/cpython/issues/106905.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if was_on:
+            gc.enable()

@@ -16,6 +16,7 @@ from proxyd.core.message import Origin
 from proxyd.core.route import Filter, Route
 from proxyd.worker.endings import Endings
 from proxyd.worker.meter import Counter, Histogram, Meter
+from proxyd.worker.own_credential import own_credential
 
 MAX_EVENTS = 20_000
 """Events that wait for control; past that they are dropped and counted."""
@@ -202,6 +203,7 @@ class Observer(Filter):
             ", ".join(f"{one.endpoint} {one.outcome}" for one in exchange.tries) if exchange.tries else None,
             _fallback(exchange) if exchange.flags else None,
             _VERSIONS[request.version],
+            own_credential(request) if not exchange.route.name else None,
             dns * 1000 if dns is not None else None,
             tls * 1000 if tls is not None else None,
         ]

@@ -16,7 +16,7 @@ VALUES = {
     "endpoint": "127.0.0.1:8443", "attempts": 1, "reused": True, "request_bytes": 0, "response_bytes": 1024,
     "queue_ms": 0.01234, "connect_ms": None, "first_byte_ms": 1.23456, "total_ms": 2,
     "gid": None, "pid": None, "executable_hint": None, "tries": None, "fallback": None,
-        "version": None, "dns_ms": None, "tls_ms": None,
+        "version": None, "own_credential": None, "dns_ms": None, "tls_ms": None,
 }  # fmt: skip
 BEGUN = [NOTICE, 1.0, "info", "begun", "all is well"]
 

@@ -1,5 +1,6 @@
 """``proxyd test`` against vendors that fail in one way each."""
 
+import http.client
 import json
 import socket
 
@@ -61,9 +62,16 @@ def report(tmp_path_factory):
             done = daemon.run("test", "--all", "--json")
             text = daemon.run("test", "github", "gitlab")
             nobody = daemon.run("test", "gitlap")
+            proxy = http.client.HTTPConnection(*daemon.address(), timeout=30)
+            proxy.request("GET", "https://api.pagerduty.com/users", headers={"Authorization": "Token token=mine"})
+            with proxy.getresponse() as answer:
+                assert answer.status == 403
+            proxy.close()
+            daemon.wait_for_log(11)
+            discovered = daemon.run("discover", "--json")
             deprecations = daemon.admin.call("service", "github")["deprecations"]
     assert done.stderr == ""
-    return {one["service"]: one for one in json.loads(done.stdout)}, done, text, nobody, deprecations
+    return {one["service"]: one for one in json.loads(done.stdout)}, done, text, nobody, deprecations, discovered
 
 
 def test_a_service_that_answers_is_well_and_every_step_has_its_time(report):
@@ -106,7 +114,7 @@ def test_without_a_definition_an_answer_is_all_that_is_known(report):
 
 
 def test_failures_show_in_the_exit_code_and_no_secret_is_printed(report):
-    _, done, text, nobody, _ = report
+    _, done, text, nobody, *_ = report
     assert (done.returncode, text.returncode, nobody.returncode) == (1, 1, 2)
     assert "did you mean gitlab?" in nobody.stderr
     assert "github  ok      200 the credential is accepted" in text.stdout
@@ -119,3 +127,10 @@ def test_failures_show_in_the_exit_code_and_no_secret_is_printed(report):
 def test_an_endpoint_whose_end_was_announced_is_listed(report):
     (row,) = report[4]
     assert (row["endpoint"], row["ends"]) == ("GET /rate_limit", "2033-12-31")
+
+
+def test_a_host_that_is_no_service_is_recognised_and_who_still_sends_a_key_to_it(report):
+    (found,) = json.loads(report[5].stdout)
+    assert (found["service"], found["hosts"], found["requests"]) == ("pagerduty", ["api.pagerduty.com"], 1)
+    assert found["own_credentials"] == ["authorization: Token"]
+    assert found["configuration"] == "  pagerduty:\n    secret: pagerduty/token\n"

@@ -39,7 +39,7 @@ class Encoder:
             _, moment, number, kind, listener, caller, uid, user, mode, method, scheme, authority, path, service,
             credential, status, flags, error, detail, origin, endpoint, attempts, reused, request_bytes,
             response_bytes, queue, connect, first_byte, total, gid, pid, executable, tries, fallback, version,
-            dns, tls,
+            own, dns, tls,
         ) in records:  # fmt: skip
             try:
                 milliseconds = int(moment * 1000)
@@ -84,6 +84,8 @@ class Encoder:
                     fields["fallback"] = fallback
                 if version is not None and version != "1.1":
                     fields["version"] = version
+                if own is not None:
+                    fields["own_credential"] = own
                 if dns is not None:
                     fields["dns_ms"] = round(dns, 3)
                 if tls is not None:

@@ -76,10 +76,10 @@ class Way:
                 connection.connect()
                 reply.caller = _address(connection.sock)
                 connection.request(probe["method"], target, probe["body"].encode() or None, headers)
-                answer = connection.getresponse()
-                reply.status = answer.status
-                reply.headers = {name.lower(): value for name, value in answer.getheaders()}
-                reply.body = answer.read(BODY_BYTES)
+                with connection.getresponse() as answer:
+                    reply.status = answer.status
+                    reply.headers = {name.lower(): value for name, value in answer.getheaders()}
+                    reply.body = answer.read(BODY_BYTES)
         except TimeoutError:
             reply.problem = f"no answer in {seconds:g} s"
         except (OSError, http.client.HTTPException) as error:

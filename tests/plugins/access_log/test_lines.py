@@ -36,6 +36,7 @@ def test_a_line_says_which_process_called_on_a_unix_socket_which_attempts_failed
             tries="a 503",
             fallback="other",
             version="2",
+            own_credential="x-api-key",
             dns_ms=0.25,
             tls_ms=12.34567,
         )
