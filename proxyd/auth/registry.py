@@ -7,6 +7,7 @@ from proxyd.auth import field
 from proxyd.auth.alibaba import Alibaba
 from proxyd.auth.azure import AzureSas, AzureSharedKey
 from proxyd.auth.body import FormField, JsonField
+from proxyd.auth.challenge import ChallengeInjector
 from proxyd.auth.cookie import CookieInjector
 from proxyd.auth.edgegrid import EdgeGrid
 from proxyd.auth.message_mac import MessageMac
@@ -27,6 +28,7 @@ FIELDS: Final[dict[str, Callable[[Auth], Injector]]] = {
 """Those that change the head alone."""
 
 SIGNERS: Final[dict[str, Callable[[Auth], Signer]]] = {
+    "challenge": ChallengeInjector,
     "json": JsonField,
     "form": FormField,
     "sentry": Sentry,

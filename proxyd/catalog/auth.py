@@ -110,6 +110,15 @@ class CookieAuth(AuthSection):
     """Text before the secret."""
 
 
+class ChallengeAuth(AuthSection):
+    """`Authorization: Bearer …` with a token for the scope that the vendor's own 401 names, as registries have it."""
+
+    scheme: Literal["challenge"]
+    """How the credential is presented."""
+    secret: AnySecretName
+    """What a flow with `realms` yields."""
+
+
 class BodyAuth(AuthSection):
     """What both schemes have that put a secret into the body."""
 
@@ -228,6 +237,7 @@ AnyAuth = Annotated[
     | HeaderAuth
     | QueryAuth
     | CookieAuth
+    | ChallengeAuth
     | JsonAuth
     | FormAuth
     | SentryAuth

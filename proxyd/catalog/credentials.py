@@ -62,6 +62,8 @@ class TokenSection(Section):
     """Where it is asked, where the flow does not know that itself."""
     hosts: list[AnyHost] = []
     """Hosts that the fields may be sent to for it."""
+    realms: list[AnyHost] = []
+    """Hosts that a challenge (scheme `challenge`) may lead to: `user` and `token` go there for a token of its scope."""
     results: Annotated[list[FieldName], Field(min_length=1)] = ["access_token"]
     """Fields that it yields, for `apply`."""
     options: dict[FieldName, str] = {}

@@ -9,6 +9,7 @@ from proxyd.catalog.auth import (
     BasicAuth,
     BearerAuth,
     BodyAuth,
+    ChallengeAuth,
     CookieAuth,
     HeaderAuth,
     HmacAuth,
@@ -64,7 +65,7 @@ def credential_fields(service: dict[str, Any]) -> set[object]:
     found: set[object] = set()
     for _, auth in sections(service, ()):
         scheme = auth.get("scheme")
-        if scheme in ("bearer", "basic"):
+        if scheme in ("bearer", "basic", "challenge"):
             found.add("authorization")
         elif scheme == "cookie":
             found.add("cookie")
@@ -106,7 +107,9 @@ def compiled(section: AnyAuth) -> Auth:
     return Auth(section.scheme, **_parts(section), **where)  # type: ignore[arg-type]
 
 
-def _parts(section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth | CookieAuth | BodyAuth) -> dict[str, Any]:
+def _parts(
+    section: BearerAuth | BasicAuth | HeaderAuth | QueryAuth | CookieAuth | BodyAuth | ChallengeAuth,
+) -> dict[str, Any]:
     if isinstance(section, HeaderAuth):
         parts = tuple(AuthPart(part.name, part.secret, part.prefix) for part in section.headers or ())
         return {"parts": parts or (AuthPart(section.name, section.secret, section.prefix),)}

@@ -58,7 +58,6 @@ def _token_source(name: str, use: Use, line: int) -> TokenSource | None:
     flow = use.scheme.token
     further = {key: fill(value, use.values) for key, value in flow.options.items()}
     options = {**{key: value for key, value in further.items() if not OPTION.search(value)}, **use.given.options}
-    hosts = [fill(host, use.values) for host in varied(flow.hosts, use.definition.vary)]
     return TokenSource(
         name=use.token,
         service=name,
@@ -66,9 +65,16 @@ def _token_source(name: str, use: Use, line: int) -> TokenSource | None:
         url=fill(flow.url or "", use.values),
         secrets=tuple(use.given.of_scheme(use.scheme, use.definition).items()),
         options=tuple(options.items()),
-        hosts=tuple(host for host in hosts if not OPTION.search(host)),
+        hosts=_filled(flow.hosts, use),
+        realms=_filled(flow.realms, use),
         line=line,
     )
+
+
+def _filled(hosts: Sequence[str], use: Use) -> tuple[str, ...]:
+    """Return hosts with options in their places, without those whose option was not given."""
+    filled = (fill(host, use.values) for host in varied(hosts, use.definition.vary))
+    return tuple(dict.fromkeys(host for host in filled if not OPTION.search(host)))
 
 
 def _forms(use: Use) -> dict[str, SecretForm]:

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import trio
 
+from proxyd.control.scopes import Scopes
 from proxyd.core.messages import CredentialRefused, SetCredentials, WantToken
 from proxyd.core.settings import TokenSource
 from proxyd.telemetry.log import Log
+from proxyd.tokens.challenge import FLOW
 from proxyd.tokens.client import Client
 from proxyd.tokens.errors import TokenError
 from proxyd.tokens.flow import Ask, Issued
@@ -68,6 +70,7 @@ class Tokens:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._client = Client(turn=turn)
         self._holders: dict[str, _Holder] = {}
+        self.scopes = Scopes(log, publish, self._ask, self._rng)
         self._nursery: trio.Nursery | None = None
         self.is_retired = False
         """Another control has come in this one's place: it asks issuers, and this one does not."""
@@ -75,8 +78,11 @@ class Tokens:
     def configure(self, sources: Sequence[TokenSource], roots_pem: str = "") -> None:
         """Keep these sources from now on; those that are as they were keep their tokens."""
         self._client = Client(roots_pem, self._turn)
+        self.scopes.configure(sources)
         former, self._holders = self._holders, {}
         for source in sources:
+            if source.flow == FLOW:
+                continue
             holder = former.get(source.name)
             if holder is None or _essence(holder.source) != _essence(source):
                 holder = _Holder(source)
@@ -94,6 +100,7 @@ class Tokens:
         """Keep them for ever."""
         async with trio.open_nursery() as self._nursery:
             self._start()
+            self._nursery.start_soon(self.scopes.run)
             await trio.sleep_forever()
 
     @property
@@ -108,6 +115,7 @@ class Tokens:
             if holder.life.problem:
                 why = holder.life.problem + self._advice(holder)
                 yield f"the token of {holder.source.service} cannot be renewed: {why}"
+        yield from self.scopes.problems
 
     def rows(self) -> list[dict[str, Any]]:
         """Describe every token, for the admin socket."""
@@ -127,6 +135,7 @@ class Tokens:
 
     def secret_changed(self, name: str) -> None:
         """A secret has another value: tokens that are made of it are asked for at once."""
+        self.scopes.secret_changed(name)
         for holder in self._holders.values():
             if name in (secret for _, secret in holder.source.secrets):
                 holder.life.due = trio.current_time()
@@ -153,8 +162,8 @@ class Tokens:
 
     def want(self, message: WantToken) -> None:
         """A worker met a challenge. ValueError: it breaks a rule."""
-        if len(message.name) > MAX_TEXT or max(map(len, (message.scope, message.realm, message.audience))) > MAX_TEXT:
-            raise ValueError("WantToken: a text that is too long")
+        if not self.is_retired:
+            self.scopes.want(message)
 
     # --- one source -------------------------------------------------------------------------------
 
@@ -185,7 +194,7 @@ class Tokens:
             flow = FLOWS.get(source.flow)
             if flow is None:
                 raise TokenError(f"there is no flow {source.flow}; known: {', '.join(FLOWS)}", is_final=True)
-            issued = await flow(Ask(source, self._client, lambda name: self._secret_of(source, name)))
+            issued = await flow(self._ask(source))
             for name, value in issued.rotated.items():
                 await self._save(dict(source.secrets)[name], value)
         except TokenError as error:
@@ -237,6 +246,9 @@ class Tokens:
     def _advice(holder: _Holder) -> str:
         names = ", ".join(secret for _, secret in holder.source.secrets if secret)
         return f"; check the secrets {names} at the vendor, then store them anew" if names else ""
+
+    def _ask(self, source: TokenSource) -> Ask:
+        return Ask(source, self._client, lambda name: self._secret_of(source, name))
 
     def _secret_of(self, source: TokenSource, name: str) -> bytes:
         secret = dict(source.secrets).get(name, "")

@@ -11,6 +11,7 @@ from proxyd.core.fault import Fault
 from proxyd.core.headers import Headers
 from proxyd.core.idempotency import KeyState, Outcome
 from proxyd.core.resilience import Override
+from proxyd.core.service import SCOPE
 from proxyd.core.snapshot import Snapshot
 
 # --- control -> worker ----------------------------------------------------------------------------
@@ -190,15 +191,22 @@ class CredentialRefused:
 
 @dataclass(frozen=True, slots=True)
 class WantToken:
-    """A token for a scope that a challenge names; answered by SetCredentials with the name ``NAME#SCOPE``.
+    """A token for a scope that a challenge names; answered by SetCredentials with the name ``secret``.
 
-    ``realm`` and ``audience`` are what the challenge said; control asks none but the source's own hosts.
+    ``realm`` and ``audience`` are what the challenge said; control asks none but the source's own realms. ``serial`` is
+    that of the value which was refused; 0: there was none.
     """
 
     name: str
     scope: str
     realm: str = ""
     audience: str = ""
+    serial: int = 0
+
+    @property
+    def secret(self) -> str:
+        """The name of the secret that it becomes."""
+        return f"{self.name}{SCOPE}{self.realm} {self.audience} {self.scope}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from proxyd.core.errors import ProxyError
 from proxyd.core.exchange import Exchange, Injector, Peer
 from proxyd.core.limits import PoolLimits
 from proxyd.core.message import Request, Response
-from proxyd.core.service import DERIVED, Auth, Service, Timeouts, Version
+from proxyd.core.service import Auth, Service, Timeouts, Version, is_standing
 
 
 class Judge(Protocol):
@@ -43,7 +43,7 @@ class Choice:
         self.auth = auth
         self.is_everywhere = not auth.hosts and not auth.paths
         """Whether it applies to every request of the service."""
-        self.has_tokens = any(name.startswith(DERIVED) for name in injector.secret_names)
+        self.has_tokens = any(map(is_standing, injector.secret_names))
         self.strip = frozenset(name.lower().encode("ascii") for name in auth.strip)
         self.strip_query = frozenset(name.encode("utf-8") for name in auth.strip_query)
         self.strips = bool(auth.strip or auth.strip_query)

@@ -108,6 +108,14 @@ class PriorityClass(enum.Enum):
 DERIVED: Final = "token:"
 """What the names of secrets begin with that control obtains and renews (core.settings.TokenSource)."""
 
+SCOPE: Final = "#"
+"""Between such a name and what the token is for, where a vendor's challenge says that."""
+
+
+def is_standing(name: str) -> bool:
+    """Whether a secret is a token that control keeps at any time, and not one for a scope."""
+    return name.startswith(DERIVED) and SCOPE not in name
+
 
 @dataclass(frozen=True, slots=True)
 class AuthPart:

@@ -71,6 +71,8 @@ class TokenSource:
     """Hosts of the issuer: the secrets go to these and to no others."""
     line: int = 0
     """Line in the configuration, for messages."""
+    realms: tuple[str, ...] = ()
+    """Hosts that a vendor's challenge may lead to for a token of its scope."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ An exchange that waits is bounded, and where nothing better comes its client get
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, cast
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from proxyd.core.exchange import Exchange, Injector, Signer
 from proxyd.core.message import Response
 from proxyd.core.messages import CredentialRefused, WantToken
-from proxyd.core.service import DERIVED
+from proxyd.core.service import is_standing
 from proxyd.upstream.deadline import left
 from proxyd.upstream.secrets import Secrets
 
@@ -48,7 +49,7 @@ class Renewal:
         """Whether control still works on a token that the injector needs."""
         secrets = self._secrets
         return any(
-            name.startswith(DERIVED) and name not in secrets.values and name not in secrets.problems
+            is_standing(name) and name not in secrets.values and name not in secrets.problems
             for name in injector.secret_names
         )
 
@@ -61,7 +62,10 @@ class Renewal:
     async def better(self, exchange: Exchange, response: Response) -> bool:
         """Whether the exchange's request should be made again with what has changed since it was sent."""
         injector = exchange.credential
-        if injector is None or exchange.is_renewed or not exchange.request.body.replayable:
+        if injector is None or exchange.is_renewed:
+            return False
+        if not exchange.request.body.replayable:
+            self._for_the_next(exchange, injector, response)
             return False
         found = await self._found(exchange, injector, response)
         if found:
@@ -83,7 +87,7 @@ class Renewal:
             return False
         if self._secrets.masks(injector) != exchange.secrets:
             return True  # it was renewed or rotated while this request was under way
-        names = [name for name in injector.secret_names if name.startswith(DERIVED)]
+        names = [name for name in injector.secret_names if is_standing(name)]
         if not names:
             return False
         serial = self._serial(names)
@@ -100,15 +104,25 @@ class Renewal:
         return all(name in self._secrets.values for name in injector.secret_names)
 
     async def _scoped(self, exchange: Exchange, question: WantToken) -> bool:
-        name = question.name
-        secrets = self._secrets
-        before = secrets.serials.get(name, -1)
+        name, secrets = question.secret, self._secrets
+        value = secrets.values.get(name)
+        if value is None or value in exchange.secrets:
+            before = secrets.serials.get(name, 0)
+            asked = replace(question, serial=before)
 
-        def is_there() -> bool:
-            return secrets.serials.get(name, -1) > before
+            def is_there() -> bool:
+                return secrets.serials.get(name, 0) > before
 
-        await self._wait(exchange, is_there, BETTER_SECONDS, lambda: self._ask(question), (name, before))
-        return is_there() and name in secrets.values
+            await self._wait(exchange, is_there, BETTER_SECONDS, lambda: self._ask(asked), (name, before))
+            value = secrets.values.get(name)
+        return value is not None and value not in exchange.secrets
+
+    def _for_the_next(self, exchange: Exchange, injector: Injector, response: Response) -> None:
+        """Have a token fetched that this request can no longer use: whoever asks next does."""
+        question = cast(Signer, injector).question(exchange.request, response) if injector.signs else None
+        if question is not None:
+            before = self._secrets.serials.get(question.secret, 0)
+            self._ask_once(lambda: self._ask(replace(question, serial=before)), (question.secret, before))
 
     def _serial(self, names: list[str]) -> int:
         return max(self._secrets.serials.get(name, 0) for name in names)

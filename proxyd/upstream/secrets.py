@@ -6,9 +6,7 @@ from typing import Final
 import trio
 
 from proxyd.core.exchange import Injector
-
-SCOPE: Final = "#"
-"""Between a token's name and the scope that it is for, where a vendor's challenge names one."""
+from proxyd.core.service import SCOPE
 
 MAX_SCOPES: Final = 1024
 """Tokens for scopes that are kept; the oldest goes first."""

@@ -1,9 +1,11 @@
 """Tokens that are refused, missing or renewed, through a live worker and real sockets; the test is control."""
 
+import dataclasses
+
 import pytest
 import trio
 
-from proxyd.core.messages import CredentialRefused
+from proxyd.core.messages import CredentialRefused, WantToken
 from proxyd.core.resilience import Resilience, RetryPolicy
 from proxyd.core.service import Auth, AuthPart, Service
 from proxyd.upstream import renewal
@@ -140,6 +142,75 @@ async def test_a_token_that_cannot_be_had_is_said_at_once() -> None:
         assert status == 500
         assert b"proxyd connect plain" in body
         assert origin.requests == []
+
+
+def challenging(*accepted: bytes) -> Answer:
+    """Answer as a registry whose token service gives out these."""
+
+    async def answer(origin: Origin, wire: Wire) -> None:
+        while (seen := await read_request(origin, wire)) is not None:
+            good = seen.first(b"authorization") in [b"Bearer " + one for one in accepted]
+            field = b'www-authenticate: Bearer realm="https://auth.example/t",service="r",scope="repository:a:pull"\r\n'
+            head = b"HTTP/1.1 200 OK\r\n" if good else b"HTTP/1.1 401 Unauthorized\r\n" + field
+            await wire.send(head + b"content-length: 4\r\n\r\nbody")
+
+    return answer
+
+
+def registry(port: int) -> tuple[Service, ...]:
+    auth = Auth("challenge", (AuthPart("authorization", NAME),))
+    return (service("plain", HOST, "http", port, auths=(auth,)),)
+
+
+WANTED = WantToken(NAME, "repository:a:pull", "https://auth.example/t", "r")
+
+
+async def test_a_challenge_is_answered_once_and_its_token_serves_at_once_from_then_on() -> None:
+    async with open_origin(challenging(NEW)) as origin, open_plane(services=registry(origin.port)) as plane:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect, plane, (200, b"body"))
+            assert await plane.question() == WANTED
+            await plane.set_tokens(1, {WANTED.secret: NEW})
+        await expect(plane, (200, b"body"))
+        sent = [seen.first(b"authorization") for seen in origin.requests]
+        assert sent == [None, b"Bearer " + NEW, b"Bearer " + NEW]
+        assert plane.questions == []
+
+
+async def test_a_token_for_a_scope_that_is_refused_is_asked_for_anew() -> None:
+    async with open_origin(challenging(NEW)) as origin, open_plane(services=registry(origin.port)) as plane:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect, plane, (401, b"body"))
+            await plane.question()
+            await plane.set_tokens(5, {WANTED.secret: OLD})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect, plane, (200, b"body"))
+            assert await plane.question() == dataclasses.replace(WANTED, serial=5)
+            await plane.set_tokens(6, {WANTED.secret: NEW})
+        assert len(origin.requests) == 4
+
+
+async def test_what_another_request_had_fetched_is_used_without_a_question() -> None:
+    async with open_origin(challenging(NEW)) as origin, open_plane(services=registry(origin.port)) as plane:
+        await plane.set_tokens(1, {WANTED.secret: NEW})
+        await expect(plane, (200, b"body"))
+        assert (len(origin.requests), plane.questions) == (2, [])
+
+
+async def test_a_token_for_a_scope_that_cannot_be_had_leaves_the_vendors_answer() -> None:
+    async with open_origin(challenging(NEW)) as origin, open_plane(services=registry(origin.port)) as plane:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect, plane, (401, b"body"))
+            await plane.question()
+            await plane.set_tokens(1, {WANTED.secret: None}, "the issuer answered 401")
+        assert len(origin.requests) == 1
+
+
+async def test_a_body_that_has_gone_is_not_sent_again_and_the_token_is_there_for_the_next() -> None:
+    async with open_origin(challenging(NEW)) as origin, open_plane(services=registry(origin.port)) as plane:
+        assert await ask(plane, b"x" * 70_000) == (401, b"body")
+        assert await plane.question() == WANTED
+        assert len(origin.requests) == 1
 
 
 @pytest.mark.parametrize("limit", ["FIRST_SECONDS", "BETTER_SECONDS"])
