@@ -14,7 +14,7 @@ from proxyd.reading.tree import Tree
 from proxyd.reading.views import child, entries, items, maps, parsed, table
 
 CONDITIONS: Final = ("services", "hosts", "methods", "paths", "uid", "gid", "user", "cidr")
-SOURCES: Final = ("env", "file", "command", "vault")
+SOURCES: Final = ("env", "file", "command", "vault", "from")
 KEY_SOURCES: Final = ("key_file", "env", "credential", "passphrase_env")
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path: sun_path without its NUL (unix(7))."""
@@ -144,7 +144,7 @@ def _check_secrets(tree: Tree) -> None:
         sources = [key for key in SOURCES if key in secret]
         if len(sources) != 1:
             found = "none is given" if not sources else f"{' and '.join(sources)} are given"
-            tree.add(trail, describe(found, "exactly one of env, file, command and vault"), at_key=True)
+            tree.add(trail, describe(found, "exactly one of env, file, command, vault and from"), at_key=True)
         for key in ("timeout", "ttl"):
             if key in secret and sources and "command" not in sources:
                 tree.add((*trail, key), f"{key} is for commands; a secret from {sources[0]} has none", at_key=True)

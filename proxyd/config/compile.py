@@ -15,6 +15,7 @@ from proxyd.config.secrets import SecretSection, VaultSection
 from proxyd.config.services import ServiceSection
 from proxyd.config.sinks import sink_settings
 from proxyd.config.upstreams import PoolSection, TimeoutsSection
+from proxyd.config.vaults import reference, vault_source
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
@@ -82,6 +83,10 @@ def compile_document(
         recent=document.telemetry.recent,
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
         vault_key=_vault_key(document.vault, around.folder),
+        vaults=tuple(
+            vault_source(name, section, around.folder, tree.line(("vaults", name)))
+            for name, section in document.vaults.items()
+        ),
         sinks=tuple(
             sink_settings(entry, tree.line(trail))
             for trail, entry in maps(child(tree.value, "telemetry", "sinks"), ("telemetry", "sinks"))
@@ -186,6 +191,14 @@ def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings,
         timeout=section.timeout,
         ttl=section.ttl,
         vault=section.vault,
+        outside=reference(
+            section.outside,
+            section.path,
+            section.lease,
+            field=section.field,
+            mount=section.mount,
+            version=section.version,
+        ),
         form=expansion.forms.get(name),
         line=tree.line(("secrets", name)),
     )
@@ -199,6 +212,9 @@ def _secret_references(document: Document, tree: Tree) -> Iterable[tuple[str, Tr
             found.setdefault(user.secret, ("listeners", index, "users", number, "secret"))
     if document.store.password:
         found.setdefault(document.store.password, ("store", "password"))
+    for name, vault in document.vaults.items():
+        if vault.auth.secret:
+            found.setdefault(vault.auth.secret, ("vaults", name, "auth", "secret"))
     for name, service in document.services.items():
         named = service.secret if isinstance(service.secret, dict) else {}
         if isinstance(service.secret, str) and service.secret:

@@ -11,6 +11,7 @@ from proxyd.config.credentials import Expansion, is_use
 from proxyd.config.fallback import check_fallbacks
 from proxyd.config.model import FORM
 from proxyd.config.roots import read_roots
+from proxyd.config.vaults import check_vaults
 from proxyd.core.settings import Settings
 from proxyd.reading.explain import validate
 from proxyd.reading.files import text_of
@@ -40,6 +41,7 @@ def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: 
     document = validate(tree, FORM)
     check(tree)
     check_fallbacks(tree, around.folder)
+    check_vaults(tree, around.folder)
     roots = _extra_roots(tree, around.folder)
     if document is None or tree.problems:
         raise ConfigError(tree.problems)

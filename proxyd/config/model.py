@@ -16,6 +16,7 @@ from proxyd.config.secrets import SecretSection, VaultSection
 from proxyd.config.services import ServiceSection
 from proxyd.config.telemetry import TelemetrySection
 from proxyd.config.upstreams import EgressSection, TlsSection, UnknownSection
+from proxyd.config.vaults import OutsideVaultSection
 from proxyd.reading import addresses
 from proxyd.reading.readers import Several, Text, Whole
 from proxyd.reading.schema import Form
@@ -53,6 +54,8 @@ class Document(Section):
     """Sources of secrets by name; a secret that is named elsewhere and not here comes from the vault."""
     vault: VaultSection = VaultSection()
     """Where the key of the vault is."""
+    vaults: dict[Name, OutsideVaultSection] = {}
+    """Vaults elsewhere, by name: HashiCorp Vault, OpenBao, or what a plugin knows."""
     access: AccessSection | None = None
     """Who may call what. Without it: services are for the daemon's own user, unknown hosts follow the listener."""
     limits: LimitsSection = LimitsSection()

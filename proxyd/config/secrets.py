@@ -4,15 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxyd.config.vaults import VaultPath
 from proxyd.core.units import DAY, MILLISECOND, MINUTE
 from proxyd.reading import names
-from proxyd.reading.readers import Seconds, Text
+from proxyd.reading.readers import Seconds, Text, Whole
 from proxyd.reading.sections import Section
 from proxyd.reading.values import FilePath, Name, SecretName
 
 
 class SecretSection(Section):
-    """Where a value comes from: exactly one of `env`, `file`, `command` and `vault`."""
+    """Where a value comes from: exactly one of `env`, `file`, `command`, `vault` and `from`."""
 
     env: Annotated[str, Text(names.environment_name, "variable", names.ENV_PATTERN)] = ""
     """An environment variable of the daemon; `proxyd exec` takes it away from the program it runs."""
@@ -22,6 +23,18 @@ class SecretSection(Section):
     """A program and its arguments, run without a shell; its output is the value."""
     vault: SecretName = ""
     """A secret in the vault, under the name that `proxyd secret set` was given."""
+    outside: Annotated[Name, Field(alias="from")] = ""
+    """A vault elsewhere, by its name under `vaults`."""
+    path: VaultPath = ""
+    """Path of the secret in that vault, below the mount of its key-value engine; of a plugin's what it says."""
+    lease: VaultPath = ""
+    """Path of a dynamic secret, such as `database/creds/readonly`; it is renewed and replaced as its lease wants."""
+    field: Annotated[str, Text(names.plain_text, "text")] = ""
+    """Which field of it. Without: the only one."""
+    mount: VaultPath = ""
+    """Where the engine is mounted, if not where the vault says."""
+    version: Annotated[int, Whole(0, 2**31)] = 0
+    """Version of the secret; 0: the latest."""
     timeout: Annotated[float, Seconds(10 * MILLISECOND, 10 * MINUTE)] = 10.0
     """How long the command may take."""
     ttl: Annotated[float, Seconds(1.0, 30 * DAY)] = 300.0

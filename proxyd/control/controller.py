@@ -38,6 +38,7 @@ from proxyd.control.storage import Storage
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.tokens import Tokens
 from proxyd.control.tools import Tools
+from proxyd.control.vaults import opener
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.access import Access
 from proxyd.core.messages import (
@@ -55,8 +56,10 @@ from proxyd.core.settings import Settings
 from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
 from proxyd.net.framing import close_fds
+from proxyd.telemetry.log import Level
 from proxyd.tokens.errors import TokenError
 from proxyd.vault.errors import VaultError
+from proxyd.vault.outside.vaults import Vaults
 from proxyd.vault.secrets import Secrets, SecretState
 
 APPLY_SECONDS: Final = 10.0
@@ -73,7 +76,8 @@ class Controller:
         self.sockets: Mapping[str, Socket] = {}
         self._paces = [Pace(*one) for one in (COMMANDS, LOOKUPS, PROBES, OPENINGS)]
         commands, lookups, probes, openings = self._paces
-        self.secrets = Secrets(self._secret_changed, tools.vault, turn=commands.turn)
+        self.vaults = Vaults(opener(self._login_secret), self._log_vault, turn=commands.turn)
+        self.secrets = Secrets(self._secret_changed, tools.vault, turn=commands.turn, vaults=self.vaults)
         self.drained: float | None = None
         """Seconds of a drain: no listener is open, by order; a reload opens them again."""
         self.refusal: list[str] = []
@@ -153,8 +157,12 @@ class Controller:
         await self.tokens.run()
 
     async def leave(self, seconds: float) -> None:
-        """Take what workers say last: return when all links have ended, after ``seconds`` at the latest."""
+        """Take what workers say last: return when all links have ended, after ``seconds`` at the latest.
+
+        What vaults elsewhere have lent is given back then: no worker uses it any more.
+        """
         await self.fleet.leave(seconds)
+        await self.vaults.aclose()
 
     @property
     def links(self) -> dict[int, WorkerLink]:
@@ -230,7 +238,7 @@ class Controller:
         gone: list[str] = []
         try:
             settings = await self.tools.read()
-            prepared = await self.secrets.prepare(settings.secrets)
+            prepared = await self.secrets.prepare(settings.secrets, settings.vaults)
             self._configure(settings)
             changed, gone = self.secrets.commit(prepared)
             changed = [state for state in changed if state.source.name not in withheld(settings)]
@@ -292,7 +300,7 @@ class Controller:
 
         With ``drain`` seconds no listener is opened, and what runs has that long to finish.
         """
-        prepared = await self.secrets.prepare(settings.secrets)
+        prepared = await self.secrets.prepare(settings.secrets, settings.vaults)
         async with opened(self.tools.reports.sinks, settings) as sinks, self._undone_on_failure():
             self._configure(settings)
             await self.discovery.prime(settings.discoveries)
@@ -435,6 +443,12 @@ class Controller:
     def _secret_value(self, name: str) -> bytes | None:
         state = self.secrets.get(name)
         return state.value if state is not None else None
+
+    def _login_secret(self, name: str) -> bytes | None:
+        return self.secrets.login(name)
+
+    def _log_vault(self, level: str, event: str, detail: str) -> None:
+        self.tools.log.write(Level[level.upper()], event, {"detail": detail})
 
     def _secret_changed(self, state: SecretState) -> None:
         log_change(self.tools.log, state)

@@ -14,10 +14,12 @@ def credential(state: SecretState) -> SetCredential:
 
 
 def withheld(settings: Settings) -> frozenset[str]:
-    """Return the names of secrets that no worker gets: only flows of tokens need them."""
+    """Return the names of secrets that no worker gets: only flows of tokens and logins to vaults need them."""
     used = {name for service in settings.services for auth in service.auths for name in auth.secret_names}
     used |= {user.secret for listener in settings.listeners for user in listener.users}
-    return frozenset(name for source in settings.tokens for _, name in source.secrets) - used
+    kept = {name for source in settings.tokens for _, name in source.secrets}
+    kept |= {vault.login.secret for vault in settings.vaults}
+    return frozenset(kept) - used
 
 
 def withdrawn(name: str) -> SetCredential:

@@ -133,7 +133,9 @@ class VaultDesk:
 
 
 def kind(source: SecretSource) -> str:
-    """Return the kind of a secret's source."""
+    """Return the kind of a secret's source, or the name of the vault elsewhere."""
+    if source.outside is not None:
+        return source.outside.vault
     return next(name for name in ("env", "file", "vault", "command") if getattr(source, name))
 
 

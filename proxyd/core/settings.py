@@ -31,8 +31,28 @@ class SecretForm:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """One value in a vault elsewhere."""
+
+    vault: str
+    """The name of a VaultSource."""
+    path: str
+    """Of a secret below the mount; of a lease the whole path below ``/v1/``; of a plugin's vault what it says."""
+    field: str = ""
+    """Which value of the secret; empty: it has one alone."""
+    mount: str = ""
+    """Where the engine is mounted; empty: as the vault says."""
+    version: int = 0
+    """Of the secret; 0: the latest."""
+    is_lease: bool = False
+    """It is made when it is asked for, and ends with its lease."""
+
+
+@dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where one secret's value comes from: exactly one of ``env``, ``file``, ``command`` and ``vault`` is set."""
+    """Where one secret's value comes from: exactly one of ``env``, ``file``, ``command``, ``vault`` and ``outside`` is
+    set.
+    """
 
     name: str
     env: str = ""
@@ -47,6 +67,8 @@ class SecretSource:
     """Seconds after which the command is run again."""
     vault: str = ""
     """A secret's name in the vault."""
+    outside: Reference | None = None
+    """A value in a vault elsewhere."""
     form: SecretForm | None = None
     """What its value must look like, where a definition of the catalogue says so."""
     line: int = 0
@@ -73,6 +95,47 @@ class TokenSource:
     """Line in the configuration, for messages."""
     realms: tuple[str, ...] = ()
     """Hosts that a vendor's challenge may lead to for a token of its scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultLogin:
+    """How proxyd proves to a vault elsewhere who it is."""
+
+    method: str = "token"
+    """``token``, ``approle``, ``kubernetes`` or ``jwt``."""
+    mount: str = ""
+    """Where the method is mounted, below ``auth/``."""
+    secret: str = ""
+    """Name of the secret: the token, the secret id, or the JWT."""
+    role_id: str = ""
+    role: str = ""
+    token_file: str = ""
+    """An absolute path; a JWT that is read at every login."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSource:
+    """A vault elsewhere."""
+
+    name: str
+    kind: str = "hashicorp"
+    """``hashicorp`` (OpenBao too), or a plugin by its name or as ``module:name``."""
+    addresses: tuple[str, ...] = ()
+    """``scheme://host:port/path`` without a slash at the end; the first that answers is asked."""
+    namespace: str = ""
+    mount: str = "secret"
+    """Where the key-value engine is mounted."""
+    kv: int = 2
+    """Version of that engine."""
+    poll: float = 60.0
+    """Seconds after which what has no lease is read again."""
+    login: VaultLogin = field(default_factory=VaultLogin)
+    roots_pem: str = ""
+    """Certificates that are trusted besides the system's."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Plain values that a plugin's options are read from."""
+    line: int = 0
+    """Line in the configuration, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +235,8 @@ class Settings:
     """Exchanges kept in memory for the admin socket; 0: none."""
     access_log: AccessLog | None = None
     vault_key: VaultKey = field(default_factory=VaultKey)
+    vaults: tuple[VaultSource, ...] = ()
+    """Vaults elsewhere."""
     sinks: tuple[SinkSettings, ...] = ()
     store: StoreSettings = field(default_factory=StoreSettings)
     discoveries: tuple[Discovery, ...] = ()

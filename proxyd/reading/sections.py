@@ -15,7 +15,9 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
     Pydantic can do that itself, at the cost of reading every module's source whenever it is imported.
     """
-    for name, node in schema.get("properties", {}).items():
+    named = {field.alias: name for name, field in model.model_fields.items() if field.alias}
+    for key, node in schema.get("properties", {}).items():
+        name = named.get(key, key)
         for base in model.__mro__:
             text = _texts(base.__module__).get((base.__qualname__, name))
             if text is not None:

@@ -49,7 +49,7 @@ class Answer:
         """Return the body as a map; TokenError for anything else."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise TokenError(f"the issuer answered {self.status} with something that is no JSON object")
@@ -78,7 +78,7 @@ class Client:
         """Return the answer, whatever its status; ``content`` is a body as it is. TokenError: there is none."""
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-        if host not in {each.lower().partition(":")[0] for each in hosts}:
+        if host not in {name for each in hosts for name in (each.lower(), each.lower().partition(":")[0])}:
             raise TokenError(
                 f"the issuer {host} is not among the hosts that its credential may be sent to", is_final=True
             )
@@ -109,9 +109,15 @@ class Client:
         except trio.TooSlowError:
             raise TokenError(f"{host} has not answered within {SECONDS:g} s") from None
         except httpx.HTTPError as error:
-            raise TokenError(f"{host} cannot be asked: {type(error).__name__}: {_plain(str(error))}") from None
+            raise TokenError(f"{host} cannot be asked: {type(error).__name__}: {_plain(error)}") from None
 
 
-def _plain(text: str) -> str:
-    """Return the words of a foreign error, cut: they tell of connections and certificates, never of a body."""
-    return text.replace("\n", " ")[:200]
+def _plain(error: BaseException) -> str:
+    """Return the words of a foreign error, cut: they tell of connections and certificates, never of a body.
+
+    Below a failed handshake there are no words but those of the cause.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause or "").replace("\n", " ")[:200]

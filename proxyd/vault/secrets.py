@@ -1,11 +1,13 @@
 """All secrets of one configuration: loaded together, kept current, the last good value held.
 
-Files and the vault are looked at each second, commands run again when their time is over. A refresh that fails changes
-nothing but ``why``; a secret that could never be read has no value, and whoever needs it is told why. One that was
-removed from the vault has none either: that was meant.
+Files and the vault are looked at each second, commands run again when their time is over, vaults elsewhere are asked
+when they say. A refresh that fails changes nothing but ``why``; a secret that could never be read has no value, and
+whoever needs it is told why. One that was removed from a vault has none either: that was meant. Nor has one whose lease
+is over.
 """
 
 import itertools
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +16,10 @@ from typing import Final, Protocol
 import trio
 
 from proxyd.core.secret import Secret
-from proxyd.core.settings import SecretSource
+from proxyd.core.settings import SecretSource, VaultSource
 from proxyd.vault.errors import NoSuchSecret, VaultError
 from proxyd.vault.forms import doubt, fault
+from proxyd.vault.outside.vaults import Reading, Vaults, pause_after
 from proxyd.vault.sources import SecretError, exposure, read, stamp
 from proxyd.vault.store import Held
 
@@ -58,6 +61,16 @@ class SecretState:
     """From the vault: values whose overlap lasts."""
     until: float = 0.0
     """Unix time at which the next overlap ends; 0: none lasts."""
+    version: str = ""
+    """What the vault elsewhere calls it; empty: nothing."""
+    created: float = 0.0
+    """Unix time at which the value was made; 0: unknown."""
+    expires: float = 0.0
+    """Unix time at which the value ends by itself; 0: it does not, or nobody knows."""
+    due: float = 0.0
+    """trio's time at which a vault elsewhere is asked again."""
+    failures: int = 0
+    """Questions to it in a row that have failed."""
 
     @property
     def value(self) -> bytes | None:
@@ -78,9 +91,14 @@ class Secrets:
         shelf: Shelf | None = None,
         clock: Callable[[], float] = time.time,
         turn: Callable[[], Awaitable[None]] | None = None,
+        vaults: Vaults | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        """``turn`` is waited for before a command is run; None: nobody waits."""
+        """``turn`` is waited for before a command is run; None: nobody waits. ``vaults`` are those elsewhere."""
         self._turn = turn
+        self._vaults = vaults
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
+        self._preparing: Mapping[str, SecretState] = {}
         self._on_change = on_change
         self._shelf = shelf
         self._clock = clock
@@ -104,8 +122,18 @@ class Secrets:
         """Sentences for an operator: what cannot be read, what is open to others."""
         return [text for state in self for text in (state.why, state.warning) if text]
 
-    async def prepare(self, sources: Iterable[SecretSource]) -> dict[str, SecretState]:
-        """Read all sources side by side; one that cannot be read does not stop the others."""
+    def login(self, name: str) -> bytes | None:
+        """Return the value by which proxyd logs in to a vault: of the configuration that comes in, if one does."""
+        state = self._preparing.get(name) or self._states.get(name)
+        return state.value if state is not None else None
+
+    async def prepare(
+        self, sources: Iterable[SecretSource], vaults: Iterable[VaultSource] = ()
+    ) -> dict[str, SecretState]:
+        """Read all sources side by side; one that cannot be read does not stop the others.
+
+        Vaults elsewhere come last: proxyd logs in to them by what the others give.
+        """
         found: dict[str, SecretState] = {}
 
         async def one(source: SecretSource) -> None:
@@ -114,14 +142,23 @@ class Secrets:
         ordered = tuple(sources)
         async with trio.open_nursery() as nursery:
             for source in ordered:
-                if not source.vault:
+                if not source.vault and source.outside is None:
                     nursery.start_soon(one, source)
             found |= await self._attempt_vault([source for source in ordered if source.vault])
+        if self._vaults is not None:
+            self._vaults.prepare(vaults)
+            self._preparing = found
+            try:
+                found |= await self._attempt_outside(self._vaults, ordered)
+            finally:
+                self._preparing = {}
         return {source.name: found[source.name] for source in ordered}
 
     def commit(self, prepared: Mapping[str, SecretState]) -> tuple[list[SecretState], list[str]]:
         """Make what was prepared current; return the states that changed and the names that are gone."""
         former, self._states = self._states, dict(prepared)
+        if self._vaults is not None:
+            self._vaults.commit()
         if self._following is not None:
             self._following.cancel()
         changed = [state for name, state in prepared.items() if not _same(former.get(name), state)]
@@ -137,6 +174,10 @@ class Secrets:
                     for state in self:
                         if state.source.command:
                             nursery.start_soon(self._follow_command, state.source)
+                    if self._vaults is not None:
+                        for group in self._vaults.groups(state.source for state in self):
+                            nursery.start_soon(self._follow_outside, self._vaults, group)
+                        await self._vaults.sweep()
                     await trio.sleep_forever()
 
     async def _follow_files(self) -> None:
@@ -174,6 +215,48 @@ class Secrets:
             wait = min(source.ttl, RETRY_SECONDS) if state.why else source.ttl
             await trio.sleep_until(state.checked + wait)
             await self._refresh(source)
+
+    async def _follow_outside(self, vaults: Vaults, group: tuple[SecretSource, ...]) -> None:
+        while all(source.name in self._states for source in group):
+            await trio.sleep_until(min(self._states[source.name].due for source in group))
+            reading = await vaults.read(group)
+            for source in group:
+                self._replace(source.name, self._outside(source, reading))
+
+    async def _attempt_outside(self, vaults: Vaults, sources: Sequence[SecretSource]) -> dict[str, SecretState]:
+        """Read what vaults elsewhere hold, all groups side by side."""
+        found: dict[str, SecretState] = {}
+
+        async def one(group: tuple[SecretSource, ...]) -> None:
+            reading = await vaults.read(group, prepared=True)
+            found.update({source.name: self._outside(source, reading) for source in group})
+
+        async with trio.open_nursery() as nursery:
+            for group in vaults.groups(sources, prepared=True):
+                nursery.start_soon(one, group)
+        return found
+
+    def _outside(self, source: SecretSource, reading: Reading) -> SecretState:
+        """Return what is known after a question; a value that was had before serves until it ends."""
+        now, found, known = trio.current_time(), reading.found[source.name], self._states.get(source.name)
+        secret, why = found.secret, found.why
+        if secret is not None and source.form is not None and (why := fault(source.name, secret.reveal(), source.form)):
+            secret = None
+        if secret is not None:
+            fresh = SecretState(source, secret, "", 0, now, warning=_doubt(source, secret), version=found.version,
+                                created=found.created, expires=found.expires, due=now + reading.again)  # fmt: skip
+            return self._numbered(fresh)
+        failures = 1
+        fresh = SecretState(source, None, why, 0, now)
+        if known is not None and _is_same_source(known.source, source):
+            failures = known.failures + 1
+            wall = self._clock()
+            if not found.is_gone and (not known.expires or wall < known.expires):
+                fresh = replace(known, source=source, why=why, checked=now)
+        pause = pause_after(failures, reading.pause, self._rng.uniform(0.8, 1.2))
+        if fresh.expires:
+            pause = min(pause, max(0.1, fresh.expires - self._clock()))
+        return self._numbered(replace(fresh, due=now + pause, failures=failures))
 
     async def _refresh(self, source: SecretSource) -> None:
         self._replace(source.name, await self._attempt(source))

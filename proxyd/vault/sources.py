@@ -36,13 +36,15 @@ async def read(source: SecretSource) -> bytes:
         raw = await trio.to_thread.run_sync(_file, source, abandon_on_cancel=True)
     else:
         raw = await _command(source)
-    return _checked(source, raw)
+    return checked(source, raw)
 
 
 def place(source: SecretSource) -> str:
     """Say where a secret comes from, for messages; arguments of a command are left out."""
     if source.env:
         return f"environment variable {source.env}"
+    if source.outside is not None:
+        return f"vault {source.outside.vault}"
     return f"file {source.file}" if source.file else f"command {source.command[0]}"
 
 
@@ -157,7 +159,8 @@ async def _kill(process: trio.Process) -> None:
         await process.wait()
 
 
-def _checked(source: SecretSource, raw: bytes) -> bytes:
+def checked(source: SecretSource, raw: bytes) -> bytes:
+    """Return a value as it is used, without a newline at its end. SecretError."""
     if len(raw) > MAX_BYTES:
         raise SecretError(_too_long(source))
     value = raw.removesuffix(b"\n")

@@ -86,8 +86,8 @@ def test_ports_that_the_kernel_chooses_and_other_families_do_not_clash(settings_
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("secrets: {a: {}}", "2:11: secrets.a: none is given; expected exactly one of env, file, command and vault"),
-        ("secrets: {a: {env: A, file: f}}", "2:11: secrets.a: env and file are given; expected exactly one of env, file, command and vault"),
+        ("secrets: {a: {}}", "2:11: secrets.a: none is given; expected exactly one of env, file, command, vault and from"),
+        ("secrets: {a: {env: A, file: f}}", "2:11: secrets.a: env and file are given; expected exactly one of env, file, command, vault and from"),
             ("vault: {key_file: a, env: B}", "2:1: vault: key_file and env are given; expected one place for the key"),
         ("secrets: {a: {env: A, ttl: 5s}}", "2:23: secrets.a.ttl: ttl is for commands; a secret from env has none"),
         ("egress: {ports: ['*', 80]}", "2:17: egress.ports: '*' is every port; write it alone, or list ports without it"),

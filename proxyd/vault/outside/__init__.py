@@ -1,0 +1,1 @@
+"""Vaults elsewhere: secrets that others keep, read by control and followed."""
