@@ -20,6 +20,13 @@ def is_document(value: bytes) -> bool:
     return value.startswith((b"-----BEGIN ", b"{")) and b"\0" not in value
 
 
+def is_cut(value: bytes) -> bool:
+    """Whether a document has no end: its file may be half written. JSON counts where it has several lines."""
+    if not value.startswith(b"{"):
+        return b"-----END " not in value
+    return b"\n" in value and bool(_json(value.decode("utf-8", "replace")))
+
+
 def fault(name: str, value: bytes, form: SecretForm) -> str:
     """Return why the value of the secret ``name`` cannot be used, or the empty string."""
     try:

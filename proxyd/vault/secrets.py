@@ -181,14 +181,19 @@ class Secrets:
                     await trio.sleep_forever()
 
     async def _follow_files(self) -> None:
+        """Look for changes; a file that is written in place is read once it was the same for two looks."""
         files = [state.source for state in self if state.source.file]
+        last: list[tuple[int, ...]] = [()] * len(files)
         while files:
             await trio.sleep(POLL_SECONDS)
             stamps = await trio.to_thread.run_sync(_stamps, files, abandon_on_cancel=True)
-            for source, current in zip(files, stamps, strict=True):
+            for source, current, former in zip(files, stamps, last, strict=True):
                 state = self._states.get(source.name)
                 if state is not None and current != state.stamp:
-                    await self._refresh(source)
+                    is_written = current[:2] == state.stamp[:2] and current != former
+                    if not current or not is_written:
+                        await self._refresh(source)
+            last = stamps
 
     async def refresh_vault(self) -> None:
         """Read again what comes from the vault."""
@@ -276,6 +281,8 @@ class Secrets:
         (mark,) = await trio.to_thread.run_sync(_stamps, [source], abandon_on_cancel=True) if source.file else [()]
         try:
             value: bytes | None = await read(source)
+            if source.file and (await trio.to_thread.run_sync(_stamps, [source], abandon_on_cancel=True))[0] != mark:
+                raise SecretError(f"secret {source.name}: file {source.file} is being written; it is read again soon")
             why = fault(source.name, value, source.form) if value is not None and source.form is not None else ""
             value = None if why else value
         except SecretError as error:
@@ -286,7 +293,15 @@ class Secrets:
             secret = Secret(source.name, value) if value is not None else None
         warning = await trio.to_thread.run_sync(exposure, source, abandon_on_cancel=True) if source.file else ""
         warning = warning or _doubt(source, secret)
-        return self._numbered(SecretState(source, secret, why, 0, trio.current_time(), mark, warning))
+        fresh = SecretState(source, secret, why, 0, trio.current_time(), mark, warning)
+        return self._numbered(replace(fresh, created=self._made(fresh)))
+
+    def _made(self, fresh: SecretState) -> float:
+        """Return when a value was made: the file's own time, of a value that is kept the former one's."""
+        known = self._states.get(fresh.source.name)
+        if fresh.why:
+            return known.created if known is not None and fresh.secret is not None else 0.0
+        return fresh.stamp[3] / 1e9 if fresh.stamp else 0.0
 
     async def _attempt_vault(self, sources: Sequence[SecretSource]) -> dict[str, SecretState]:
         """Read all of these from the vault in one thread."""

@@ -15,7 +15,7 @@ import trio
 
 from proxyd.core.settings import SecretSource
 from proxyd.core.units import KIB
-from proxyd.vault.forms import is_document
+from proxyd.vault.forms import is_cut, is_document
 
 MAX_BYTES: Final = 64 * KIB
 """The longest value; a header field is 60 KiB at most."""
@@ -169,6 +169,8 @@ def checked(source: SecretSource, raw: bytes) -> bytes:
     if not value:
         raise SecretError(f"secret {source.name}: {place(source)} is empty; put the value there")
     if is_document(value):
+        if is_cut(value):
+            raise SecretError(f"secret {source.name}: {place(source)} holds the beginning of a document and not its end")
         return value
     for byte, name in ((b"\n", "a line break (LF)"), (b"\r", "a carriage return (CR)"), (b"\0", "a NUL byte")):
         if byte in value:

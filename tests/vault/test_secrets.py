@@ -170,6 +170,68 @@ async def test_swapped_symbolic_link_is_a_change(vault, tmp_path, nursery, autoj
     assert (await vault.heard.receive()).value == b"two"
 
 
+async def test_a_mount_of_kubelet_is_followed(vault, tmp_path, nursery, autojump_clock):
+    """Kubelet writes a new folder and renames ``..data`` over the old link; the file's own link never changes."""
+
+    def mounted(number, value):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "token").write_text(value)
+        (tmp_path / "..data_tmp").symlink_to(f"..{number}")
+        os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+
+    mounted(1, "one")
+    (tmp_path / "token").symlink_to("..data/token")
+    await vault.load(SecretSource("a", file=str(tmp_path / "token")))
+    nursery.start_soon(vault.secrets.run)
+    mounted(2, "two")
+    state = await vault.heard.receive()
+    assert (state.value, trio.current_time()) == (b"two", pytest.approx(1.0, abs=0.1))
+
+
+async def test_a_file_that_is_written_in_place_is_read_when_it_is_whole(vault, tmp_path, nursery, autojump_clock):
+    path = tmp_path / "key"
+    path.write_text("-----BEGIN KEY-----\none\n-----END KEY-----\n")
+    await vault.load(SecretSource("a", file=str(path)))
+    good = vault.secrets.get("a").value
+    nursery.start_soon(vault.secrets.run)
+    with path.open("w") as file:  # what is written grows for some looks
+        for text in ("-----BEGIN", " KEY-----\n", "two\n"):
+            file.write(text)
+            file.flush()
+            await trio.sleep(1.0)
+        await trio.sleep(2.0)
+        state = vault.heard.receive_nowait()
+        assert state.value == good
+        assert state.why == f"secret a: file {path} holds the beginning of a document and not its end"
+        file.write("-----END KEY-----\n")
+    state = await vault.heard.receive()
+    assert (state.value, state.why) == (b"-----BEGIN KEY-----\ntwo\n-----END KEY-----", "")
+    assert vault.heard.statistics().current_buffer_used == 0
+
+
+async def test_a_file_that_changes_while_it_is_read_keeps_the_value(vault, tmp_path, monkeypatch, autojump_clock):
+    path = tmp_path / "token"
+    path.write_text("one")
+
+    async def slow(source):
+        value = await REAL_READ(source)
+        path.write_text("another")
+        return value
+
+    monkeypatch.setattr(module, "read", slow)
+    await vault.load(SecretSource("a", file=str(path)))
+    assert vault.secrets.get("a").value is None
+    assert "is being written" in vault.secrets.get("a").why
+
+
+async def test_the_age_of_a_file_is_its_own(vault, tmp_path):
+    path = tmp_path / "token"
+    path.write_text("one")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    await vault.load(SecretSource("a", file=str(path)))
+    assert vault.secrets.get("a").created == 1_700_000_000.0
+
+
 async def test_refresh_of_a_source_that_was_replaced_meanwhile_is_forgotten(vault, nursery, autojump_clock):
     vault.values = {"a": b"1"}
     await vault.load(command("a", ttl=10.0))
