@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from proxyd.config.roots import read_roots
-from proxyd.core.settings import Reference, VaultLogin, VaultSource
+from proxyd.core.settings import HASHICORP, Reference, VaultLogin, VaultSource
 from proxyd.core.units import DAY
 from proxyd.reading import names
 from proxyd.reading.addresses import base_url
@@ -18,7 +18,6 @@ from proxyd.reading.tree import Tree
 from proxyd.reading.values import FilePath, Name, SecretName
 from proxyd.reading.views import child, entries, table
 
-HASHICORP: Final = "hashicorp"
 SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 """Where kubelet puts a pod's own token."""
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
@@ -26,6 +25,7 @@ KEYS_OF: Final = {"role_id": ("approle",), "role": ("kubernetes", "jwt"), "token
 """Methods that a key of ``auth`` is for."""
 LOGIN_SOURCES: Final = ("env", "file", "command", "vault")
 
+_CIRCLE: Final = "proxyd logs in by this secret, and it would come from a vault elsewhere itself"
 _PATH: Final = re.compile(r"[A-Za-z0-9._~@:+=,-]+(/[A-Za-z0-9._~@:+=,-]+)*")
 _PATH_PATTERN: Final = rf"^{_PATH.pattern}$"
 _NAMESPACE: Final = re.compile(r"[!-~]{1,512}")
@@ -142,14 +142,32 @@ def _check_hashicorp(tree: Tree, trail: Trail, vault: dict[str, Any], folder: Pa
         tree.add((*where, "token_file"), "secret and token_file are given; name the JWT once", at_key=True)
     named = login.get("secret")
     if "from" in table(tree.value, "secrets", named) if isinstance(named, str) else False:
-        message = "proxyd logs in by this secret, and it would come from a vault elsewhere itself"
-        tree.add((*where, "secret"), describe(message, f"one from {', '.join(LOGIN_SOURCES)}"))
+        tree.add((*where, "secret"), describe(_CIRCLE, f"one from {', '.join(LOGIN_SOURCES)}"))
 
 
 def _check_plugin(tree: Tree, trail: Trail, vault: dict[str, Any]) -> None:
     for key in ("address", "namespace", "auth", "mount", "kv", "roots"):
         if key in vault:
             tree.add((*trail, key), f"{key} is for kind {HASHICORP}; a plugin has its own under options", at_key=True)
+    from proxyd.sdk.loader import LoadError, load_vault  # with trio and more: only for files that name a plugin
+    from proxyd.sdk.options import OptionsError, read_options, secret_places
+
+    try:
+        options = read_options(load_vault(str(vault["kind"])).options_type, table(vault, "options"))
+    except LoadError as error:
+        tree.add((*trail, "kind"), str(error))
+        return
+    except OptionsError as error:
+        for mistake in error.mistakes:
+            tree.add((*trail, "options", *mistake.trail), mistake.message, at_key=True)
+        return
+    declared = table(tree.value, "secrets")
+    for place, name in secret_places(options):
+        if name not in declared:
+            message = "no secret of this name stands under secrets"
+            tree.add((*trail, "options", *place), describe(message, "", tree.nearest(name, declared)))
+        elif "from" in table(declared, str(name)):
+            tree.add((*trail, "options", *place), f"{_CIRCLE}; expected one from {', '.join(LOGIN_SOURCES)}")
 
 
 def _check_reference(tree: Tree, trail: Trail, secret: dict[str, Any], vaults: dict[str, Any]) -> None:
@@ -198,8 +216,18 @@ def vault_source(name: str, section: OutsideVaultSection, folder: Path, line: in
         ),
         roots_pem=read_roots(folder / section.roots).decode("ascii") if section.roots else "",
         options=section.options,
+        secrets=_login_secrets(section),
         line=line,
     )
+
+
+def _login_secrets(section: OutsideVaultSection) -> tuple[str, ...]:
+    if section.kind == HASHICORP:
+        return (section.auth.secret,) if section.auth.secret else ()
+    from proxyd.sdk.loader import load_vault
+    from proxyd.sdk.options import read_options, secret_names
+
+    return tuple(sorted(secret_names(read_options(load_vault(section.kind).options_type, section.options))))
 
 
 def reference(vault: str, path: str, lease: str, **more: Any) -> Reference | None:

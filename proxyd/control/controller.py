@@ -76,7 +76,7 @@ class Controller:
         self.sockets: Mapping[str, Socket] = {}
         self._paces = [Pace(*one) for one in (COMMANDS, LOOKUPS, PROBES, OPENINGS)]
         commands, lookups, probes, openings = self._paces
-        self.vaults = Vaults(opener(self._login_secret), self._log_vault, turn=commands.turn)
+        self.vaults = Vaults(opener(self._login_secret, self._log_vault), self._log_vault, turn=commands.turn)
         self.secrets = Secrets(self._secret_changed, tools.vault, turn=commands.turn, vaults=self.vaults)
         self.drained: float | None = None
         """Seconds of a drain: no listener is open, by order; a reload opens them again."""

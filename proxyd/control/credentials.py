@@ -18,7 +18,7 @@ def withheld(settings: Settings) -> frozenset[str]:
     used = {name for service in settings.services for auth in service.auths for name in auth.secret_names}
     used |= {user.secret for listener in settings.listeners for user in listener.users}
     kept = {name for source in settings.tokens for _, name in source.secrets}
-    kept |= {vault.login.secret for vault in settings.vaults}
+    kept |= {name for vault in settings.vaults for name in vault.secrets}
     return frozenset(kept) - used
 
 

@@ -4,7 +4,7 @@ Everything relative in the file is absolute here; nothing here is secret.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from proxyd.core.access import Access
 from proxyd.core.catalogue import KnownService
@@ -113,13 +113,17 @@ class VaultLogin:
     """An absolute path; a JWT that is read at every login."""
 
 
+HASHICORP: Final = "hashicorp"
+"""The kind of vault elsewhere that is built in; OpenBao speaks the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class VaultSource:
     """A vault elsewhere."""
 
     name: str
-    kind: str = "hashicorp"
-    """``hashicorp`` (OpenBao too), or a plugin by its name or as ``module:name``."""
+    kind: str = HASHICORP
+    """HASHICORP, or a plugin by its name or as ``module:name``."""
     addresses: tuple[str, ...] = ()
     """``scheme://host:port/path`` without a slash at the end; the first that answers is asked."""
     namespace: str = ""
@@ -134,6 +138,8 @@ class VaultSource:
     """Certificates that are trusted besides the system's."""
     options: dict[str, Any] = field(default_factory=dict)
     """Plain values that a plugin's options are read from."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets by which proxyd, or a plugin, logs in: read first, and never sent to workers."""
     line: int = 0
     """Line in the configuration, for messages."""
 

@@ -1,7 +1,7 @@
 """What plugins may import. Whatever is not named here may change with any release.
 
-There are two doors. This is the control plane's: sinks of events, and the page of metrics. The data plane's, for
-filters of exchanges, will be ``proxyd.sdk.filters``; it is not built yet, and nothing else has that name.
+There are two doors. This is the control plane's: sinks of events, vaults elsewhere, and the page of metrics. The data
+plane's, for filters of exchanges, will be ``proxyd.sdk.filters``; it is not built yet, and nothing else has that name.
 """
 
 from typing import Final
@@ -9,11 +9,13 @@ from typing import Final
 from proxyd.core.events import ACCESS, NOTICE, SCHEMAS, Schema
 from proxyd.core.metrics import Kind, Metric
 from proxyd.core.records import Batch, Record, Values
+from proxyd.core.settings import Reference
 from proxyd.sdk.exporter import TEXT_FORMAT, Exporter
 from proxyd.sdk.host import Host, Severity
-from proxyd.sdk.options import Duration, SecretName, Size
-from proxyd.sdk.sink import NoOptions, Sink
+from proxyd.sdk.options import Duration, NoOptions, SecretName, Size
+from proxyd.sdk.sink import Sink
 from proxyd.sdk.text import printable, without_query
+from proxyd.sdk.vault import Fetched, Vault, VaultHost, VaultPluginError
 from proxyd.telemetry.aggregate import Histogram
 from proxyd.telemetry.cells import Cell
 from proxyd.telemetry.families import Family
@@ -29,18 +31,23 @@ __all__ = [
     "Duration",
     "Exporter",
     "Family",
+    "Fetched",
     "Histogram",
     "Host",
     "Kind",
     "Metric",
     "NoOptions",
     "Record",
+    "Reference",
     "Schema",
     "SecretName",
     "Severity",
     "Sink",
     "Size",
     "Values",
+    "Vault",
+    "VaultHost",
+    "VaultPluginError",
     "printable",
     "without_query",
 ]

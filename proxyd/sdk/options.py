@@ -40,6 +40,11 @@ class Size(int):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Mistake:
     """What is wrong with one value."""
 

@@ -1,16 +1,11 @@
 """A sink: it takes events, as they come, to where somebody wants them."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from proxyd.core.events import ACCESS
 from proxyd.core.records import Batch
 from proxyd.sdk.host import Host
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """The options of a sink that has none."""
+from proxyd.sdk.options import NoOptions
 
 
 class Sink(Protocol):

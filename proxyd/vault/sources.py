@@ -170,7 +170,9 @@ def checked(source: SecretSource, raw: bytes) -> bytes:
         raise SecretError(f"secret {source.name}: {place(source)} is empty; put the value there")
     if is_document(value):
         if is_cut(value):
-            raise SecretError(f"secret {source.name}: {place(source)} holds the beginning of a document and not its end")
+            raise SecretError(
+                f"secret {source.name}: {place(source)} holds the beginning of a document and not its end"
+            )
         return value
     for byte, name in ((b"\n", "a line break (LF)"), (b"\r", "a carriage return (CR)"), (b"\0", "a NUL byte")):
         if byte in value:

@@ -79,3 +79,25 @@ def test_a_mistake_is_told_with_its_place(text, words, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(section + "\n", tmp_path)
     assert words in str(caught.value)
+
+
+def test_a_plugins_options_are_read_by_it(tmp_path):
+    text = "vaults: {mine: {kind: folder, options: {folder: /srv/secrets}}}\nsecrets: {a: {from: mine, path: x}}\n"
+    [vault] = load(text, tmp_path).vaults
+    assert (vault.kind, vault.options) == ("folder", {"folder": "/srv/secrets"})
+
+
+PLUGIN_WRONG = [
+    ("kind: foldr", "vaults.v.kind: no vault of this name is installed; there are folder"),
+    ("kind: folder", "vaults.v.options.folder: the key is missing"),
+    ("kind: folder, options: {folder: a}", "vaults.v.options: folder must be an absolute path"),
+    ("kind: folder, options: {folder: /a}, kv: 1", "kv is for kind hashicorp; a plugin has its own under options"),
+    ("kind: 'os:path', options: {}", "os:path is no vault: a class that derives from proxyd.sdk.Vault is expected"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), PLUGIN_WRONG, ids=[words for _, words in PLUGIN_WRONG])
+def test_a_plugins_mistake_is_told_with_its_place(text, words, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(f"vaults: {{v: {{{text}}}}}\n", tmp_path)
+    assert words in str(caught.value)

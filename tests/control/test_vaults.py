@@ -15,7 +15,7 @@ REFERENCE = Reference("company", "apps/github", "token")
 
 def opened(*addresses, roots=""):
     source = VaultSource("company", addresses=addresses, login=VaultLogin(secret="vault/token"), roots_pem=roots)
-    return vaults.opener({"vault/token": TOKEN.encode()}.get)(source)
+    return vaults.opener({"vault/token": TOKEN.encode()}.get, lambda *_: None)(source)
 
 
 @pytest.fixture
@@ -61,6 +61,6 @@ def test_what_logs_in_to_vaults_stays_in_control():
         "proxyd.yaml",
         (),
         secrets=(SecretSource("vault/token", env="T"), SecretSource("a", outside=REFERENCE)),
-        vaults=(VaultSource("company", login=VaultLogin(secret="vault/token")),),
+        vaults=(VaultSource("company", secrets=("vault/token",)),),
     )
     assert withheld(settings) == {"vault/token"}

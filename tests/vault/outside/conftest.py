@@ -32,8 +32,11 @@ class Lab:
         self.heads = []
         self.logged = []
         self.out, self.heard = trio.open_memory_channel(100)
-        self.vaults = Vaults(self.open, lambda *words: self.logged.append(words))
+        self.vaults = Vaults(self.opened, lambda *words: self.logged.append(words))
         self.secrets = Secrets(self.out.send_nowait, clock=wall, vaults=self.vaults, rng=random.Random(SEED))
+
+    def opened(self, source):
+        return self.open(source)
 
     def open(self, source):
         return Hashicorp(source, self.ask, self.values.get, wall, random.Random(SEED))
