@@ -1,4 +1,4 @@
-"""Requests in the form that Grafana documents, through proxyd, to doubles of an instance and of Grafana Cloud's logs."""
+"""Requests in the form that Grafana documents, through proxyd, to doubles of an instance and of Cloud's logs."""
 
 import base64
 

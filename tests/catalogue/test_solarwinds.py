@@ -1,4 +1,4 @@
-"""orionsdk with placeholders, through proxyd, to a double of SWIS; and SolarWinds Observability in its documented form."""
+"""orionsdk with placeholders, through proxyd, to a double of SWIS; and Observability in its documented form."""
 
 import base64
 
