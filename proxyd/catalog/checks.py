@@ -60,6 +60,8 @@ def _templates(definition: Definition) -> Iterator[tuple[Trail, Any]]:
         yield ("schemes", index, "apply"), scheme.apply
         if scheme.token is not None:
             yield ("schemes", index, "token"), scheme.token.model_dump()
+        if scheme.connect is not None:
+            yield ("schemes", index, "connect"), scheme.connect.model_dump()
 
 
 def _check_options(tree: Tree, definition: Definition) -> None:
@@ -91,6 +93,14 @@ def _check_scheme(tree: Tree, definition: Definition, scheme: SchemeSection, tra
             if name not in definition.fields:
                 problem = describe("fields has no such entry", "", tree.nearest(name, definition.fields))
                 tree.add((*trail, key, index), problem)
+    connect = scheme.connect
+    if connect is not None:
+        if connect.stores not in (*scheme.fields, *scheme.optional):
+            tree.add((*trail, "connect"), f"stores: {connect.stores} is no field of this scheme")
+        if scheme.token is None and not (connect.token_url and connect.hosts):
+            tree.add((*trail, "connect"), "without token, token_url and hosts are needed")
+        if not (connect.device_url or connect.authorize_url):
+            tree.add((*trail, "connect"), "one of device_url and authorize_url is needed, or both")
     results = scheme.token.results if scheme.token is not None else []
     known = {*scheme.fields, *scheme.optional, *results}
     for index, presentation in enumerate(scheme.apply):

@@ -72,6 +72,33 @@ class TokenSection(Section):
     """Statuses besides 401 that say that the token is no longer accepted."""
 
 
+class ConnectSection(Section):
+    """How `proxyd connect` has a person's consent: the fields of the client are asked for, the rest comes of it."""
+
+    device_url: Annotated[str, UrlTemplate()] | None = None
+    """Where a code for another device is had (RFC 8628)."""
+    authorize_url: Annotated[str, UrlTemplate()] | None = None
+    """Where a browser is sent (RFC 6749 §4.1, with PKCE)."""
+    token_url: Annotated[str, UrlTemplate()] | None = None
+    """Where codes are turned into tokens; without it, that of `token`."""
+    hosts: list[AnyHost] = []
+    """Hosts that fields of the client may be sent to; without them, those of `token`."""
+    redirect: str = "http://127.0.0.1/callback"
+    """What the application is registered with, without a port."""
+    issuer: str = ""
+    """What the callback's `iss` must be, where there is one (RFC 9207)."""
+    scope: str = ""
+    """What is asked for, with spaces between; options may stand in braces."""
+    parameters: dict[str, str] = {}
+    """Further parameters of the authorization request."""
+    client: list[FieldName] = ["client_id", "client_secret"]
+    """The fields of the client; one that the scheme does not name is left out."""
+    client_auth: Literal["basic", "post"] = "post"
+    """How the client proves itself (RFC 6749 §2.3.1)."""
+    stores: FieldName = "refresh_token"
+    """The field that gets what comes of it: a refresh token, or by another name an access token that lasts."""
+
+
 class SchemeSection(Section):
     """One way to authenticate: which fields it needs, and how requests present them."""
 
@@ -87,6 +114,8 @@ class SchemeSection(Section):
     """It works on hosts of `your_hosts` alone: `hosts` must stand in the service."""
     token: TokenSection | None = None
     """The flow that comes first, where there is one."""
+    connect: ConnectSection | None = None
+    """How its fields are had by consent."""
     apply: Annotated[list[Presentation], Field(min_length=1)]
     """How requests present it; the first whose `hosts` and `paths` cover a request is used."""
 

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.clients",
     "proxyd.cli.commands.authority",
     "proxyd.cli.commands.secret",
+    "proxyd.cli.commands.connect",
     "proxyd.cli.commands.probe",
     "proxyd.cli.commands.discover",
     "proxyd.cli.commands.fault",

@@ -48,7 +48,11 @@ class Place(NamedTuple):
 
 def set_value(place: Place, name: str) -> dict[str, Any]:
     """Store a secret's only version."""
-    value = read_value(f"Value of {name}: ")
+    return store(place, name, read_value(f"Value of {name}: "))
+
+
+def store(place: Place, name: str, value: bytes) -> dict[str, Any]:
+    """Store ``value`` as the only version."""
     return _ask(place, "secret.set", {"name": name, "value": value}) or _done(
         {"name": name, "version": _with_vault(place, lambda vault: vault.set(name, value))}
     )

@@ -67,6 +67,7 @@ def compile_document(
             *from_vault,
         ),
         tokens=expansion.tokens,
+        consents=expansion.consents,
         known=expansion.known,
         access=_access(document.access, tree) if document.access else None,
         egress=Egress(allow=tuple(document.egress.allow), ports=() if 0 in ports else tuple(sorted(set(ports)))),

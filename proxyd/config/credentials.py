@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxyd.core.catalogue import KnownService
-from proxyd.core.settings import SecretForm, TokenSource
+from proxyd.core.settings import Consent, SecretForm, TokenSource
 from proxyd.core.vendor import VendorDefinition
 from proxyd.reading import names
 from proxyd.reading.problems import Mistake, kind_of, shown
@@ -17,6 +17,7 @@ class Expansion:
     """What the definitions that are used add to the settings beside what they put into services."""
 
     tokens: tuple[TokenSource, ...] = ()
+    consents: tuple[Consent, ...] = ()
     forms: Mapping[str, SecretForm] = field(default_factory=dict)
     """By the name of the secret."""
     known: tuple[KnownService, ...] = ()

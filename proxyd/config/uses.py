@@ -16,6 +16,7 @@ from proxyd.catalog.shared import shared_suffix
 from proxyd.catalog.shelf import Shelf
 from proxyd.catalog.templates import BUILT_IN, HOST, OPTION, fill, varied
 from proxyd.config.choice import Given, choose, given_of, missing_field
+from proxyd.config.consents import consent
 from proxyd.config.credentials import USES, Expansion, is_use
 from proxyd.config.known import known
 from proxyd.config.presentation import presentations
@@ -40,11 +41,13 @@ def expand(tree: Tree, folder: Path) -> Expansion:
     found = ((name, _expanded(tree, trail, name, service, shelf)) for trail, name, service in wanted)
     uses = {name: use for name, use in found if use is not None}
     tokens = (_token_source(name, use, tree.line(("services", name))) for name, use in uses.items())
+    consents = (consent(name, use, tree.line(("services", name))) for name, use in uses.items())
     forms: dict[str, SecretForm] = {}
     for use in uses.values():
         forms = {**_forms(use), **forms}
     return Expansion(
         tuple(source for source in tokens if source is not None),
+        tuple(one for one in consents if one is not None),
         forms,
         tuple(known(name, use) for name, use in uses.items()),
         {name: _vendor(use.definition) for name, use in uses.items()},
@@ -67,6 +70,7 @@ def _token_source(name: str, use: Use, line: int) -> TokenSource | None:
         options=tuple(options.items()),
         hosts=_filled(flow.hosts, use),
         realms=_filled(flow.realms, use),
+        connects=use.scheme.connect is not None,
         line=line,
     )
 

@@ -244,6 +244,8 @@ class Tokens:
 
     @staticmethod
     def _advice(holder: _Holder) -> str:
+        if holder.source.connects:
+            return f"; run: proxyd connect {holder.source.service}"
         names = ", ".join(secret for _, secret in holder.source.secrets if secret)
         return f"; check the secrets {names} at the vendor, then store them anew" if names else ""
 

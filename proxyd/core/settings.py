@@ -95,6 +95,37 @@ class TokenSource:
     """Line in the configuration, for messages."""
     realms: tuple[str, ...] = ()
     """Hosts that a vendor's challenge may lead to for a token of its scope."""
+    connects: bool = False
+    """Whether `proxyd connect` can have it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """How a person's consent is had for a service (proxyd.tokens.consent), and what it yields."""
+
+    source: TokenSource
+    """The client: its fields, the token endpoint and the hosts that they may be sent to."""
+    title: str
+    """The vendor."""
+    stores: str
+    """The field that gets what comes of it."""
+    secret: str
+    """The name of that field's secret."""
+    is_renewed: bool
+    """It is a refresh token; else an access token that lasts."""
+    device_url: str = ""
+    """Empty: the vendor has no device grant."""
+    authorize_url: str = ""
+    """Empty: only devices."""
+    redirect: str = "http://127.0.0.1/callback"
+    """Without a port."""
+    issuer: str = ""
+    """What `iss` must be where the callback has it (RFC 9207)."""
+    scope: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Further parameters of the authorization request."""
+    fields: tuple[tuple[str, str, str], ...] = ()
+    """Fields of the client: name, title, and where the vendor shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +250,7 @@ class Settings:
     services: tuple[Service, ...] = ()
     secrets: tuple[SecretSource, ...] = ()
     tokens: tuple[TokenSource, ...] = ()
+    consents: tuple[Consent, ...] = ()
     known: tuple[KnownService, ...] = ()
     """What the catalogue says of services that use it."""
     access: Access | None = None

@@ -20,6 +20,7 @@ _FINAL: Final = frozenset(
         "unsupported_grant_type",
         "invalid_scope",
         "access_denied",
+        "bad_refresh_token",
     )
 )
 """Errors of RFC 6749 §5.2 that another try does not help."""
@@ -78,7 +79,9 @@ class Ask:
 def checked(answer: Answer) -> dict[str, Any]:
     """Return the answer of an issuer that gave what was asked for. TokenError (RFC 6749 §5.2)."""
     if answer.status in (200, 201):
-        return answer.json()
+        said = answer.json()
+        if not isinstance(said.get("error"), str):  # GitHub answers 200 with an error
+            return said
     code = ""
     try:
         said = answer.json()

@@ -17,7 +17,7 @@ _PASSED: Final = ("scope", "audience", "resource")
 """Options that go into the form as they are."""
 
 
-def _proof(ask: Ask) -> tuple[dict[str, str], dict[str, str]]:
+def proof(ask: Ask) -> tuple[dict[str, str], dict[str, str]]:
     """Return form fields and headers by which the client proves itself (RFC 6749 §2.3.1, RFC 7523 §2.2)."""
     identity = ask.named("client_id")
     how = ask.option("client_auth", "jwt" if ask.has("private_key") else "basic")
@@ -30,11 +30,13 @@ def _proof(ask: Ask) -> tuple[dict[str, str], dict[str, str]]:
         key_id = ask.option("key_id")
         assertion = signed(claims, ask.secret("private_key"), headers={"kid": key_id} if key_id else None)
         return {"client_id": identity, "client_assertion_type": _ASSERTION, "client_assertion": assertion}, {}
-    secret = ask.text("client_secret") if ask.has("client_secret") else ""
-    if how == "post":
-        return {"client_id": identity, **({"client_secret": secret} if secret else {})}, {}
     if not identity:
         return {}, {}
+    if not ask.has("client_secret"):
+        return {"client_id": identity}, {}  # RFC 6749 §3.2.1: a public client
+    secret = ask.text("client_secret")
+    if how == "post":
+        return {"client_id": identity, "client_secret": secret}, {}
     pair = f"{quote(identity, safe='')}:{quote(secret, safe='')}".encode("ascii")  # RFC 6749 §2.3.1: encoded first
     return {}, {"authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
@@ -50,7 +52,7 @@ def _headers(ask: Ask, headers: dict[str, str]) -> dict[str, str]:
 
 async def client_credentials(ask: Ask) -> Issued:
     """RFC 6749 §4.4."""
-    form, headers = _proof(ask)
+    form, headers = proof(ask)
     said = await ask.post(
         ask.source.url, {"grant_type": "client_credentials", **form, **_passed(ask)}, _headers(ask, headers)
     )
@@ -59,7 +61,7 @@ async def client_credentials(ask: Ask) -> Issued:
 
 async def refresh_token(ask: Ask) -> Issued:
     """RFC 6749 §6; a refresh token that is not returned stays, one that is returned replaces it."""
-    form, headers = _proof(ask)
+    form, headers = proof(ask)
     former = ask.text("refresh_token")
     asked = {"grant_type": "refresh_token", "refresh_token": former, **form, **_passed(ask)}
     said = await ask.post(ask.source.url, asked, _headers(ask, headers))
@@ -83,7 +85,7 @@ async def jwt_bearer(ask: Ask) -> Issued:
 
 async def token_exchange(ask: Ask) -> Issued:
     """RFC 8693 §2.1."""
-    form, headers = _proof(ask)
+    form, headers = proof(ask)
     kind = ask.option("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
     asked = {
         "grant_type": _EXCHANGE, "subject_token": ask.text("subject_token"), "subject_token_type": kind,

@@ -82,6 +82,7 @@ def definition(folder: Path, issuer: Issuer, flow: str) -> str:
                 "name": "oauth",
                 "fields": fields,
                 "token": {"flow": flow, "url": issuer.url, "hosts": ["localhost"]},
+                **({"connect": {"device_url": issuer.device_url}} if flow == "refresh_token" else {}),
                 "apply": [{"scheme": "bearer", "secret": "access_token"}],
             }
         ],
@@ -190,3 +191,18 @@ def test_a_rotated_refresh_token_outlives_a_kill(tmp_path: Path, vendor: Vendor,
             wait_until(lambda number=number: issuer.refresh == f"refresh-{number}", "a control that renews")  # type: ignore[misc]
             wait_until(lambda: ask(daemon.address())[0] == 200, "its token")
     assert [form["refresh_token"] for form in issuer.asked] == ["refresh-0", "refresh-1", "refresh-2"]
+
+
+def test_consent_that_is_had_while_the_daemon_runs_serves_at_once(
+    tmp_path: Path, vendor: Vendor, issuer: Issuer
+) -> None:
+    issuer.device["interval"] = 0.1
+    with Daemon(tmp_path, configuration(tmp_path, vendor, issuer, "refresh_token"), VALUES) as daemon:
+        wait_until(lambda: any("proxyd connect lab" in text for text in daemon.status()["problems"]), "the advice")
+        assert ask(daemon.address())[0] == 500
+        done = daemon.run("connect", "lab", "--json")
+        assert done.returncode == 0, done.stderr
+        assert '"stored":["lab/refresh"]' in done.stdout
+        vendor.accepted = {"access-token-number-2"}
+        wait_until(lambda: ask(daemon.address())[0] == 200, "the token that the consent led to")
+        assert issuer.refresh not in done.stdout + done.stderr

@@ -156,6 +156,7 @@ async def test_vendors_own_grants():
     ("answer", "why", "is_final"),
     [
         ((400, {"error": "invalid_grant", "error_description": "secret-ish"}), "400 invalid_grant", True),
+        ((200, {"error": "bad_refresh_token", "error_description": "secret-ish"}), "bad_refresh_token", True),
         ((503, {"error": "temporarily_unavailable"}), "503 temporarily_unavailable", False),
         ((429, {}), "429", False),
         ((200, {"expires_in": 5}), "has no access_token", False),

@@ -59,7 +59,7 @@ def _verb(verbs: Commands, name: str, text: str, function: Any, *, named: bool =
 def _set(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
-    answer = secret.set_value(_place(arguments), arguments.name)
+    answer = secret.set_value(place_of(arguments), arguments.name)
     return _tell(arguments, answer, f"stored: {arguments.name}, version {answer['version']}")
 
 
@@ -67,7 +67,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
     overlap = secret.duration(arguments.overlap) if arguments.overlap is not None else None
-    answer = secret.rotate(_place(arguments), arguments.name, overlap)
+    answer = secret.rotate(place_of(arguments), arguments.name, overlap)
     until = cell("overlap_seconds", answer["overlap_seconds"])
     text = f"rotated: {arguments.name}, version {answer['version']}; the former one counts for {until}"
     return _tell(arguments, answer, text)
@@ -76,7 +76,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
-    rows = secret.listing(_place(arguments))
+    rows = secret.listing(place_of(arguments))
     if arguments.json:
         return print_json(rows)
     table = [
@@ -97,7 +97,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
-    answer = secret.remove(_place(arguments), arguments.name)
+    answer = secret.remove(place_of(arguments), arguments.name)
     return _tell(arguments, answer, f"removed: {arguments.name}")
 
 
@@ -113,28 +113,29 @@ def _rekey(arguments: argparse.Namespace) -> int:
         new = {"kind": "credential", "place": arguments.credential}
     elif arguments.passphrase:
         new = {"kind": "passphrase", "place": "PROXYD_VAULT_PASSPHRASE"}
-    answer = secret.rekey(_place(arguments), new, arguments.accept)
+    answer = secret.rekey(place_of(arguments), new, arguments.accept)
     return _tell(arguments, answer, f"sealed anew with the {answer['key']}")
 
 
 def _backup(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
-    answer = secret.backup(_place(arguments), arguments.file, arguments.passphrase)
+    answer = secret.backup(place_of(arguments), arguments.file, arguments.passphrase)
     return _tell(arguments, answer, f"written: {answer['file']}, sealed with the {answer['key']}")
 
 
 def _restore(arguments: argparse.Namespace) -> int:
     from proxyd.cli import secret
 
-    answer = secret.restore(_place(arguments), arguments.file, arguments.key_file, arguments.replace)
+    answer = secret.restore(place_of(arguments), arguments.file, arguments.key_file, arguments.replace)
     text = f"restored: {answer['secrets']} secrets"
     if answer.get("ca_changed"):
         text += "; the local CA is another one now: start proxyd again"
     return _tell(arguments, answer, text)
 
 
-def _place(arguments: argparse.Namespace) -> "Place":
+def place_of(arguments: argparse.Namespace) -> "Place":
+    """Return where the vault is."""
     from proxyd.cli.secret import Place
 
     socket, explicit = admin_socket(arguments)
