@@ -20,6 +20,10 @@ def check(asked):
     https://docs.appdynamics.com/appd/latest/extend-cisco-appdynamics/appdynamics-apis/api-clients
     """
     if asked.path == "/controller/api/oauth/access_token":
+        if asked.value("content-type") != "application/vnd.appd.cntrl+protobuf;v=1":
+            return "not the media type of the documentation"
+        if f"client_id={CLIENT}&".encode() not in asked.body:
+            return "the documentation leaves the at sign as it is"
         form = asked.form()
         is_client = form.get("client_id") == CLIENT and form.get("client_secret") == SECRET
         return "" if is_client and form.get("grant_type") == "client_credentials" else "Invalid client"

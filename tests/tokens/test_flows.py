@@ -91,6 +91,15 @@ async def test_client_credentials_by_post_and_by_assertion():
     assert 0 < claims["exp"] - NOW <= 600
 
 
+async def test_a_form_under_another_name_keeps_its_at_sign():
+    secrets = {"client_id": b"ci@acme", "client_secret": b"a b&c"}
+    kind = "application/vnd.appd.cntrl+protobuf;v=1"
+    issued, [(_, said)] = await run("client_credentials", secrets, GOOD, client_auth="post", content_type=kind)
+    assert said["content"] == b"grant_type=client_credentials&client_id=ci@acme&client_secret=a+b%26c"
+    assert said["headers"] == {"content-type": kind}
+    assert issued.values == {"access_token": b"the-token"}
+
+
 @pytest.mark.parametrize(
     ("returned", "rotated"),
     [({}, {}), ({"refresh_token": "r1"}, {}), ({"refresh_token": "r2"}, {"refresh_token": b"r2"})],
