@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from proxyd.tokens import aws, oauth, vendors
+from proxyd.tokens import aws, chains, oauth, vendors
 from proxyd.tokens.flow import Ask, Issued
 
 FLOWS: Final[dict[str, Callable[[Ask], Awaitable[Issued]]]] = {
@@ -24,4 +24,7 @@ FLOWS: Final[dict[str, Callable[[Ask], Awaitable[Issued]]]] = {
     "aws_web_identity": aws.web_identity,
     "aws_instance": aws.instance,
     "aws_container": aws.container,
+    "aws_chain": chains.aws,
+    "gcp_chain": chains.gcp,
+    "azure_chain": chains.azure,
 }
