@@ -46,8 +46,9 @@ async def _restore(
 
 SECRET_METHODS: Final = (
     Method("secrets", "the secrets of the vault and of the configuration",
-           "a list: name, source (`vault`, `env`, `file`, `command`), version in use, versions, age, last use (best "
-           "effort), who names it; never a value",
+           "a list: name, source (`vault`, `env`, `file`, `command`, or the name of a vault elsewhere), version in "
+           "use, versions, age, when it ends, state (`ok`, `ends soon`, `over age`, `ended`, `not used`), last use "
+           "(best effort), who names it; never a value",
            lambda session: session.service.vault.secrets()),
     Method("secret.set", "store a secret in the vault, as its only version",
            f"`{{ok, name, version, workers, used_by, problems}}`, once it is on the disk and in use: {_CHANGE}",

@@ -11,7 +11,7 @@ from proxyd.config.credentials import Expansion
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import ListenerSection
 from proxyd.config.model import Document
-from proxyd.config.secrets import SecretSection, VaultSection
+from proxyd.config.secrets import SecretSection, VaultSection, ages_of
 from proxyd.config.services import ServiceSection
 from proxyd.config.sinks import sink_settings
 from proxyd.config.upstreams import PoolSection, TimeoutsSection
@@ -20,7 +20,7 @@ from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
-from proxyd.core.settings import AccessLog, Readers, SecretSource, Settings, StoreSettings, VaultKey
+from proxyd.core.settings import AccessLog, Ages, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
 from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import DEFAULT_GATEWAY
@@ -50,8 +50,9 @@ def compile_document(
     socket = document.admin.socket
     ports = document.egress.ports
     found = _discoveries(document, around.folder)
+    ages = document.ages.compiled()
     from_vault = (
-        SecretSource(name, vault=name, form=expansion.forms.get(name), line=tree.line(trail))
+        SecretSource(name, vault=name, ages=ages, form=expansion.forms.get(name), line=tree.line(trail))
         for name, trail in _secret_references(document, tree)
         if name not in document.secrets
     )
@@ -63,7 +64,7 @@ def compile_document(
             for name, section in document.services.items()
         ),
         secrets=(
-            *(_secret(name, section, tree, around, expansion) for name, section in document.secrets.items()),
+            *(_secret(name, section, tree, around, expansion, ages) for name, section in document.secrets.items()),
             *from_vault,
         ),
         tokens=expansion.tokens,
@@ -83,6 +84,7 @@ def compile_document(
         admin_readers=Readers(tuple(document.admin.readers.uids), tuple(document.admin.readers.gids)),
         recent=document.telemetry.recent,
         access_log=AccessLog("-" if log.path == "-" else str(around.state_dir / log.path)) if log else None,
+        ages=ages,
         vault_key=_vault_key(document.vault, around.folder),
         vaults=tuple(
             vault_source(name, section, around.folder, tree.line(("vaults", name)))
@@ -183,7 +185,9 @@ def _pool(section: PoolSection) -> PoolLimits:
     return PoolLimits(**section.model_dump())
 
 
-def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings, expansion: Expansion) -> SecretSource:
+def _secret(
+    name: str, section: SecretSection, tree: Tree, around: Surroundings, expansion: Expansion, ages: Ages
+) -> SecretSource:
     return SecretSource(
         name=name,
         env=section.env,
@@ -200,6 +204,7 @@ def _secret(name: str, section: SecretSection, tree: Tree, around: Surroundings,
             mount=section.mount,
             version=section.version,
         ),
+        ages=ages_of(section, ages),
         form=expansion.forms.get(name),
         line=tree.line(("secrets", name)),
     )

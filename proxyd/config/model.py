@@ -12,7 +12,7 @@ from proxyd.config.access import AccessSection
 from proxyd.config.limits import LimitsSection
 from proxyd.config.listeners import AdminSection, ListenerSection
 from proxyd.config.resilience import OverloadSection
-from proxyd.config.secrets import SecretSection, VaultSection
+from proxyd.config.secrets import AgesSection, SecretSection, VaultSection
 from proxyd.config.services import ServiceSection
 from proxyd.config.telemetry import TelemetrySection
 from proxyd.config.upstreams import EgressSection, TlsSection, UnknownSection
@@ -52,6 +52,8 @@ class Document(Section):
     """Definitions of your own: files, or folders of them, relative to the configuration file."""
     secrets: dict[SecretName, SecretSection] = {}
     """Sources of secrets by name; a secret that is named elsewhere and not here comes from the vault."""
+    ages: AgesSection = AgesSection()
+    """How old secrets may be, and when ends are told beforehand."""
     vault: VaultSection = VaultSection()
     """Where the key of the vault is."""
     vaults: dict[Name, OutsideVaultSection] = {}

@@ -1,15 +1,20 @@
 """The sections that say where secrets are: the sources of their values, and the key of the vault."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from proxyd.config.vaults import VaultPath
+from proxyd.core.settings import Ages
 from proxyd.core.units import DAY, MILLISECOND, MINUTE
 from proxyd.reading import names
 from proxyd.reading.readers import Seconds, Text, Whole
 from proxyd.reading.sections import Section
 from proxyd.reading.values import FilePath, Name, SecretName
+
+AgeLimit = Annotated[float, Seconds(0.0, 3660 * DAY)]
+Warnings = Annotated[list[Annotated[float, Seconds(1.0, 3660 * DAY)]], Field(max_length=8)]
 
 
 class SecretSection(Section):
@@ -39,6 +44,37 @@ class SecretSection(Section):
     """How long the command may take."""
     ttl: Annotated[float, Seconds(1.0, 30 * DAY)] = 300.0
     """How long its output is used before the command is run again."""
+    max_age: AgeLimit | None = None
+    """How old it may be; without: as `ages` says. Known for proxyd's vault, files, and vaults that tell it."""
+    warn_before: Warnings | None = None
+    """When its end is told; without: as `ages` says."""
+    over: Literal["warn", "deny"] | None = None
+    """What happens when it is over its age or its end; without: as `ages` says."""
+
+
+class AgesSection(Section):
+    """How old secrets may be, and when ends are told beforehand. A secret may say otherwise for itself."""
+
+    max_age: AgeLimit = 0.0
+    """How old a secret may be, where its age is known; 0s: as old as it likes."""
+    warn_before: Warnings = [30 * DAY, 7 * DAY, DAY]
+    """How long before the end of a secret or certificate it is told, once each; of short lives only what fits."""
+    over: Literal["warn", "deny"] = "warn"
+    """`deny`: a secret over its age or its end is not used any more; requests that need it are answered 500."""
+
+    def compiled(self) -> Ages:
+        """Return the policy."""
+        return Ages(self.max_age, tuple(sorted(self.warn_before, reverse=True)), self.over == "deny")
+
+
+def ages_of(section: SecretSection, usual: Ages) -> Ages:
+    """Return the policy of one secret."""
+    own = usual
+    if section.max_age is not None:
+        own = replace(own, max_age=section.max_age)
+    if section.warn_before is not None:
+        own = replace(own, warn_before=tuple(sorted(section.warn_before, reverse=True)))
+    return own if section.over is None else replace(own, deny=section.over == "deny")
 
 
 class VaultSection(Section):

@@ -1,16 +1,27 @@
 """The local CA and its leaves, for the admin side: names and ends, never a key."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from proxyd.certs.authority import Authority
+from proxyd.control.ages import Subject
 from proxyd.control.leaves import Leaves
+from proxyd.core.settings import Ages as Policy
 
 MAX_ROWS: Final = 1000
 """Leaves described, those that end first."""
+
+
+def subjects(authority: Authority, policy: Policy) -> Iterator[Subject]:
+    """Return the local CA's certificates that age; the intermediate and leaves are made anew in time."""
+    for kind, certificate in authority.certificates:
+        if kind == "root":
+            begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+            yield Subject(kind, certificate.subject.rfc4514_string(), certificate.serial_number, policy, begins, ends)
 
 
 def certificates(authority: Authority, leaves: Leaves) -> list[dict[str, Any]]:

@@ -8,14 +8,16 @@ a caller who gives up leaves no half of a configuration behind.
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 import trio
 
+from proxyd.control.ages import Ages, Subject, of_secret
 from proxyd.control.briefing import Briefing
+from proxyd.control.certificates import subjects
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
 from proxyd.control.credentials import credential, log_change, withdrawn, withheld
 from proxyd.control.discovery.desk import Discoveries
@@ -91,6 +93,7 @@ class Controller:
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
         self.tokens = Tokens(tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn)
         self.endings = Endings(tools.reports.notice)
+        self.ages = Ages(tools.reports.notice, tools.reports.cells)
         questions = Questions(self.leaves, self.lending, self.keys, self.tokens, self.endings, tools.reports)
         self.fleet = Fleet(tools, self._greet, questions.take, links)
         self.faults = Faults(self.fleet.put)
@@ -125,6 +128,7 @@ class Controller:
             nursery.start_soon(self.storage.run)
             nursery.start_soon(self._keep_tokens)
             nursery.start_soon(self._follow_discovery)
+            nursery.start_soon(self.ages.run, self._aging, self._over)
             task_status.started()
             try:
                 await self.supervisor.run()
@@ -338,6 +342,11 @@ class Controller:
         for socket in former.values():
             close_fds([socket.fd])
         self._hold_endpoints(settings, self.snapshot)
+        self._look_at_ages()
+
+    def _look_at_ages(self) -> None:
+        for name in self.ages.look(self._aging()):
+            self._over(name)
 
     def _hold_endpoints(self, settings: Settings, snapshot: Snapshot) -> None:
         """Have checks and overrides go by the endpoints of a snapshot."""
@@ -442,7 +451,7 @@ class Controller:
 
     def _secret_value(self, name: str) -> bytes | None:
         state = self.secrets.get(name)
-        return state.value if state is not None else None
+        return self.ages.judged(state).value if state is not None else None
 
     def _login_secret(self, name: str) -> bytes | None:
         return self.secrets.login(name)
@@ -455,6 +464,7 @@ class Controller:
         for told in self._told_of([state]):
             self.fleet.put(credential(told))
         self.tokens.secret_changed(state.source.name)
+        self._look_at_ages()
 
     def _publish(self, message: SetCredentials) -> None:
         self.fleet.put(message)
@@ -462,7 +472,22 @@ class Controller:
     def _told_of(self, states: Iterable[SecretState]) -> list[SecretState]:
         """Return the secrets that workers get: what flows of tokens alone need stays here."""
         kept = withheld(self.settings) if self.settings is not None else frozenset()
-        return [state for state in states if state.source.name not in kept]
+        return [self.ages.judged(state) for state in states if state.source.name not in kept]
+
+    def _aging(self) -> Iterator[Subject]:
+        """Return all whose age and end are followed."""
+        logins = self.vaults.login_ends()
+        for state in self.secrets:
+            yield of_secret(state, logins.get(state.source.name, 0.0))
+        if self.settings is not None:
+            yield from subjects(self.tools.authority, self.settings.ages)
+
+    def _over(self, name: str) -> None:
+        """A secret is over its age or its end: where that is denied, workers lose it and no token is made of it."""
+        state = self.secrets.get(name)
+        if state is not None and state.source.ages.deny:
+            for told in self._told_of([state]):
+                self.fleet.put(credential(told))
 
     async def _keep_secret(self, name: str, value: bytes) -> None:
         """Keep what an issuer has put in a secret's place. TokenError: it cannot be kept."""

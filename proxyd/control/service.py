@@ -290,6 +290,7 @@ class ControlService:
         if control.is_drained:
             yield "no connections are accepted: the daemon was told to drain; proxyd reload ends it"
         yield from control.secrets.problems
+        yield from control.ages.problems
         yield from (f"the last reload was refused: {text}" for text in control.refusal)
         yield from control.notes
         yield from control.tools.reports.sinks.problems

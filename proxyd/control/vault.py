@@ -52,12 +52,21 @@ class VaultDesk:
         rows: list[dict[str, Any]] = []
         for name, versions in listing.items():
             names = {source.name for source in sources if source.vault == name}
-            rows.append({**row(name, versions, self._usage.last(name), now), "used_by": self._used_by(names)})
+            used_by = self._used_by(names)
+            rows.append({**row(name, versions, self._usage.last(name), now), **self._age(names), "used_by": used_by})
         for source in sources:
             if source.vault not in listing:
                 used_by = self._used_by({source.name})
-                rows.append({**row(source.name, [], None, now), "source": kind(source), "used_by": used_by})
+                told = {"source": kind(source), **self._age({source.name}), "used_by": used_by}
+                rows.append({**row(source.name, [], None, now), **told})
         return rows
+
+    def _age(self, names: set[str]) -> dict[str, Any]:
+        """Return age, end and state of a secret by the first of its names in the configuration."""
+        state = next(filter(None, map(self._controller.secrets.get, sorted(names))), None)
+        if state is None:
+            return {"ends_seconds": None, "state": "not used"}
+        return {**self._controller.ages.row(state), **({"version": state.version} if state.version else {})}
 
     async def store(self, name: str, value: bytes) -> dict[str, Any]:
         """Make ``value`` a secret's only version."""

@@ -113,7 +113,18 @@ PROCESS_FDS: Final = Metric("proxyd_process_open_fds", Kind.GAUGE, "Open descrip
 PROCESS_THREADS: Final = Metric("proxyd_process_threads", Kind.GAUGE, "Threads.", ("process",))
 PROCESS_START: Final = Metric("proxyd_process_start_time_seconds", Kind.GAUGE, "Start, in Unix time.", ("process",))
 
+SECRET_AGE: Final = Metric("proxyd_secret_age_seconds", Kind.GAUGE, "Age of a secret, where it is known.", ("secret",))
+SECRET_EXPIRY: Final = Metric(
+    "proxyd_secret_expiry_seconds", Kind.GAUGE, "Until a secret ends, or is over its `max_age`; below 0: since then.",
+    ("secret",),
+)  # fmt: skip
+CERTIFICATE_EXPIRY: Final = Metric(
+    "proxyd_certificate_expiry_seconds", Kind.GAUGE, "Until a certificate ends, other than leaves of the local CA.",
+    ("kind", "name"),
+)  # fmt: skip
+
 OWN: Final = (
+    SECRET_AGE, SECRET_EXPIRY, CERTIFICATE_EXPIRY,
     STATS_REJECTED, EVENTS_MALFORMED, NOTICES_DROPPED, ACCESS_LOG_LOST, SINK_LOST, SINK_FAILURES,
     BUILD_INFO, PROCESS_CPU, PROCESS_RESIDENT, PROCESS_PROPORTIONAL, PROCESS_FDS, PROCESS_THREADS, PROCESS_START,
 )  # fmt: skip

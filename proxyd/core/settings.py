@@ -12,6 +12,7 @@ from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Limits, Overload, PoolLimits
 from proxyd.core.service import Service, Timeouts
 from proxyd.core.snapshot import Egress, Listener
+from proxyd.core.units import DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,18 @@ class SecretForm:
     """A regular expression that usually fits the whole value; empty: nothing is known."""
     refused: tuple[tuple[str, str], ...] = ()
     """Expressions that fit values of a kind which the vendor has ended, each with what to use instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old a secret may be, and when its end is told beforehand."""
+
+    max_age: float = 0.0
+    """Seconds; 0: as old as it likes."""
+    warn_before: tuple[float, ...] = (30 * DAY, 7 * DAY, DAY)
+    """Seconds before an end, each told once."""
+    deny: bool = False
+    """Whether a secret over its age, or over altogether, is not used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,7 @@ class SecretSource:
     """A secret's name in the vault."""
     outside: Reference | None = None
     """A value in a vault elsewhere."""
+    ages: Ages = field(default_factory=Ages)
     form: SecretForm | None = None
     """What its value must look like, where a definition of the catalogue says so."""
     line: int = 0
@@ -275,6 +289,8 @@ class Settings:
     vault_key: VaultKey = field(default_factory=VaultKey)
     vaults: tuple[VaultSource, ...] = ()
     """Vaults elsewhere."""
+    ages: Ages = field(default_factory=Ages)
+    """Of secrets that say nothing else; its warnings are those of certificates too."""
     sinks: tuple[SinkSettings, ...] = ()
     store: StoreSettings = field(default_factory=StoreSettings)
     discoveries: tuple[Discovery, ...] = ()

@@ -111,7 +111,11 @@ def _tidy(node: dict[str, Any]) -> None:
 
 def _tidy_default(node: dict[str, Any]) -> None:
     default = node["default"]
-    if node.get("format") == "duration":
+    if default is None:
+        del node["default"]
+    elif isinstance(default, list) and default and node.get("items", {}).get("format") == "duration":
+        node["default"] = [duration_text(item) for item in default]
+    elif node.get("format") == "duration":
         node["default"] = duration_text(default)
     elif node.get("format") == "size":
         node["default"] = size_text(default) if default % 1024 == 0 and default else default
@@ -119,5 +123,5 @@ def _tidy_default(node: dict[str, Any]) -> None:
         node["default"] = f"p{default * 100:g}"
     elif node.get("format") == "percentage":
         node["default"] = f"{default * 100:g}%"
-    elif default in ("", None, []) or isinstance(default, dict):
+    elif default in ("", []) or isinstance(default, dict):
         del node["default"]

@@ -34,6 +34,10 @@ class Cells:
             raise ValueError(f"{metric.name} has the labels {', '.join(metric.labels) or 'of none'}, not {len(labels)}")
         return self._cells.setdefault((metric, labels), Cell())
 
+    def forget(self, metric: Metric, *labels: str) -> None:
+        """Show a gauge no more: what it was of is gone."""
+        self._cells.pop((metric, labels), None)
+
     def _declare(self, metric: Metric) -> None:
         if self._metrics.setdefault(metric.name, metric) != metric or metric.name in METRICS:
             raise ValueError(f"another metric is called {metric.name}")

@@ -8,10 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from proxyd.core.settings import SecretForm
 
+_JWT: Final = re.compile(rb"[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*")
+_LATEST: Final = 32503680000.0
+"""The year 3000: what ends later does not end."""
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s[\s\S]+?\s-----END \1-----")
 
 
@@ -47,6 +51,28 @@ def doubt(name: str, value: bytes, form: SecretForm) -> str:
         return ""
     where = f"; the vendor shows it at {form.where}" if form.where else ""
     return f"secret {name} does not look like a {form.title}{where}"
+
+
+def ends(value: bytes) -> float:
+    """Return the Unix time at which a value ends by what it says itself: a JWT's ``exp`` (RFC 7519 §4.1.4), or the
+    first end of certificates in PEM. 0: it says nothing.
+    """
+    if value.startswith(b"-----BEGIN "):
+        blocks = [block[0] for block in _BLOCK.finditer(value.decode("ascii", "replace")) if block[1] == "CERTIFICATE"]
+        try:
+            found = [x509.load_pem_x509_certificate(block.encode("ascii", "replace")) for block in blocks]
+        except ValueError:
+            return 0.0
+        return min((each.not_valid_after_utc.timestamp() for each in found), default=0.0)
+    if not _JWT.fullmatch(value):
+        return 0.0
+    part = value.split(b".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        return 0.0
+    at = claims.get("exp") if isinstance(claims, dict) else None
+    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < _LATEST else 0.0
 
 
 def _pem(text: str) -> str:

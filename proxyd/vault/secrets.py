@@ -16,13 +16,14 @@ from typing import Final, Protocol
 import trio
 
 from proxyd.core.secret import Secret
-from proxyd.core.settings import SecretSource, VaultSource
+from proxyd.core.settings import Ages, SecretSource, VaultSource
 from proxyd.vault.errors import NoSuchSecret, VaultError
 from proxyd.vault.forms import doubt, fault
 from proxyd.vault.outside.vaults import Reading, Vaults, pause_after
 from proxyd.vault.sources import SecretError, exposure, read, stamp
 from proxyd.vault.store import Held
 
+_NO_AGES: Final = Ages()
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """A command that failed is run again after this, or after its TTL where that is shorter."""
@@ -320,7 +321,7 @@ class Secrets:
                 former = tuple(Secret(name, value) for value in held.former)
                 secret = Secret(name, held.value)
                 warning = _doubt(source, secret)
-                fresh = SecretState(source, secret, "", 0, now, mark, warning, former, held.until)
+                fresh = SecretState(source, secret, "", 0, now, mark, warning, former, held.until, created=held.created)
             else:
                 known = self._states.get(name)
                 secret = None
@@ -358,11 +359,17 @@ def _stamps(sources: Sequence[SecretSource]) -> list[tuple[int, ...]]:
 def _same(one: SecretState | None, other: SecretState) -> bool:
     if one is None:
         return False
-    return (one.secret, one.why, one.former) == (other.secret, other.why, other.former)
+    # Ages among it: whoever is told of a secret goes by them.
+    return (one.secret, one.why, one.former, one.source.ages) == (
+        other.secret,
+        other.why,
+        other.former,
+        other.source.ages,
+    )
 
 
 def _is_same_source(one: SecretSource, other: SecretSource) -> bool:
-    return replace(one, line=0, form=None) == replace(other, line=0, form=None)
+    return replace(one, line=0, form=None, ages=_NO_AGES) == replace(other, line=0, form=None, ages=_NO_AGES)
 
 
 def _doubt(source: SecretSource, secret: Secret | None) -> str:

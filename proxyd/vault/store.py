@@ -53,6 +53,8 @@ class Held:
     """Values whose overlap lasts, newest first."""
     until: float = 0.0
     """Unix time at which the next overlap ends; 0: none lasts."""
+    created: float = 0.0
+    """Unix time at which the value was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,14 @@ class Vault:
         if opened is None or opened.image.current(name) is None:
             raise NoSuchSecret(name, nearest(name, opened.image.names if opened else []))
         now = self._clock()
-        current, former, until = b"", [], 0.0
+        current, former, until, created = b"", [], 0.0, 0.0
         for entry in reversed(opened.image.versions(name)):
             if not entry.until:
-                current = self._value(opened, entry)
+                current, created = self._value(opened, entry), entry.created
             elif entry.until > now:
                 former.append(self._value(opened, entry))
                 until = min(until or entry.until, entry.until)
-        return Held(current, tuple(former), until)
+        return Held(current, tuple(former), until, created)
 
     def listing(self) -> dict[str, list[Version]]:
         """Return the versions of every secret that are in use or in overlap, newest first, by name."""

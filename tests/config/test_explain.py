@@ -7,7 +7,7 @@ from proxyd.catalog import auth
 from tests.config.conftest import LISTENERS
 
 SCHEMES = ", ".join(sorted(auth.SCHEMES))
-KEYS = "listeners, admin, workers, tls, egress, services, catalogue, secrets, vault, vaults, access, limits, overload, unknown, telemetry, store, drain_old, drain_timeout, upgrade_drain"
+KEYS = "listeners, admin, workers, tls, egress, services, catalogue, secrets, ages, vault, vaults, access, limits, overload, unknown, telemetry, store, drain_old, drain_timeout, upgrade_drain"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 import trustme
 
 from proxyd.config.load import load_text
-from proxyd.core.settings import Reference, VaultLogin
+from proxyd.core.settings import Ages, Reference, VaultLogin
+from proxyd.core.units import DAY
 from proxyd.reading.problems import ConfigError
 from tests.config.conftest import RUNTIME, STATE
 
@@ -101,3 +102,15 @@ def test_a_plugins_mistake_is_told_with_its_place(text, words, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(f"vaults: {{v: {{{text}}}}}\n", tmp_path)
     assert words in str(caught.value)
+
+
+def test_ages_are_the_usual_ones_where_a_secret_says_nothing_else(tmp_path):
+    text = (
+        "ages: {max_age: 90d, warn_before: [1d, 14d]}\n"
+        "secrets:\n  a: {env: A}\n  b: {env: B, max_age: 30d, over: deny}\n"
+    )
+    settings = load(text, tmp_path)
+    a, b = settings.secrets
+    assert a.ages == settings.ages == Ages(90 * DAY, (14 * DAY, DAY), deny=False)
+    assert b.ages == Ages(30 * DAY, (14 * DAY, DAY), deny=True)
+    assert load("", tmp_path).ages == Ages()

@@ -1,6 +1,7 @@
 """The vault of a daemon that runs: a change is answered when the workers use it."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,8 @@ from proxyd.core.access import ProxyUser
 from proxyd.core.events import ACCESS, ACCESS_SCHEMA
 from proxyd.core.records import Batch
 from proxyd.core.refusal import Refusal
-from proxyd.core.settings import SecretSource, VaultKey
+from proxyd.core.settings import Ages, SecretSource, VaultKey
+from proxyd.core.units import DAY, HOUR
 from proxyd.vault.compartment import Compartment
 from proxyd.vault.usage import Usage
 from tests.control.fakes import listener, service, settings, variable
@@ -199,3 +201,30 @@ async def test_last_use_is_noted_from_records(lab, usage):
     tap.take(Batch(0, {ACCESS: [record, used]}))
     assert usage.last("shared") == 7.0
     assert usage.last("plain") is None
+
+
+async def test_a_secret_over_its_age_is_denied_and_comes_back_when_it_is_rotated(lab, desk):
+    policy = Ages(max_age=DAY, deny=True)
+    lab.file = settings(TICKETS, secrets=(replace(FROM_VAULT, ages=policy),))
+    lab.vault._clock = lambda: time.time() - 2 * DAY
+    lab.vault.set("tickets/token", b"old")
+    lab.vault._clock = time.time
+    await lab.start()
+    await lab.worker.until(lambda: "tickets/token" in lab.worker.credentials)
+    assert lab.worker.credentials == {"tickets/token": None}
+    [row] = await desk.secrets()
+    assert (row["state"], round(row["ends_seconds"] / HOUR)) == ("over age", -24)
+    await desk.rotate("tickets/token", b"new")
+    assert lab.worker.credentials == {"tickets/token": b"new"}
+    [row] = await desk.secrets()
+    assert row["state"] == "ok"
+
+
+async def test_another_policy_is_a_change_of_the_secret(lab, desk):
+    lab.vault._clock = lambda: time.time() - 2 * DAY
+    lab.vault.set("tickets/token", b"old")
+    await lab.start()
+    await lab.worker.until(lambda: lab.worker.credentials == {"tickets/token": b"old"})
+    lab.file = settings(TICKETS, secrets=(replace(FROM_VAULT, ages=Ages(max_age=DAY, deny=True)),))
+    await lab.controller.reload()
+    assert lab.worker.credentials == {"tickets/token": None}

@@ -1,11 +1,13 @@
 import base64
+import datetime
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxyd.core.settings import SecretForm
-from proxyd.vault.forms import doubt, fault
+from proxyd.vault.forms import doubt, ends, fault
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -67,3 +69,28 @@ def test_another_pattern_is_a_doubt_alone():
         doubt("k", b"hunter2", known)
         == "secret k does not look like a Key of the App; the vendor shows it at the console"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"ghp_plain",
+        b"a.b.c",
+        b"eyJhbGciOiJub25lIn0.bm90IGpzb24.sig",
+        b"eyJhbGciOiJub25lIn0.W10.sig",
+        b"eyJhbGciOiJub25lIn0.eyJleHAiOiJzb29uIn0.sig",
+        b"eyJhbGciOiJub25lIn0.eyJleHAiOjFlOTl9.sig",
+        b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----",
+        b"-----BEGIN PRIVATE KEY-----\nbm8=\n-----END PRIVATE KEY-----",
+    ],
+)
+def test_a_value_that_says_nothing_of_its_end_has_none(value):
+    assert ends(value) == 0.0
+
+
+def test_certificates_and_tokens_say_when_they_end():
+    assert ends(b"eyJhbGciOiJub25lIn0.eyJleHAiOjE4MDAwMDcyMDB9.c2ln") == 1_800_007_200.0
+    authority = trustme.CA()
+    leaf = authority.issue_cert("a.example", not_after=datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC))
+    chain = leaf.cert_chain_pems[0].bytes() + authority.cert_pem.bytes()
+    assert ends(chain) == datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC).timestamp()

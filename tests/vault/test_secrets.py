@@ -199,8 +199,7 @@ async def test_a_file_that_is_written_in_place_is_read_when_it_is_whole(vault, t
             file.write(text)
             file.flush()
             await trio.sleep(1.0)
-        await trio.sleep(2.0)
-        state = vault.heard.receive_nowait()
+        state = await vault.heard.receive()
         assert state.value == good
         assert state.why == f"secret a: file {path} holds the beginning of a document and not its end"
         file.write("-----END KEY-----\n")

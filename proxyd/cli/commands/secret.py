@@ -85,6 +85,7 @@ def _list(arguments: argparse.Namespace) -> int:
             "version": row["version"],
             "versions": len(row["versions"]),
             "age_seconds": row["age_seconds"],
+            **({"ends_seconds": row["ends_seconds"], "state": row["state"]} if "state" in row else {}),
             "last_used": row["last_used"],
             **({"used_by": row["used_by"]} if "used_by" in row else {}),
         }

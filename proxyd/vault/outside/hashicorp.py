@@ -63,11 +63,12 @@ class Hashicorp:
         return replace(reference, field="")
 
     @property
-    def login_expires(self) -> float:
-        """Unix time at which the token of the login ends; 0: never, or there is none."""
+    def login_ends(self) -> float:
+        """Return when the user's own token ends, where it cannot be renewed."""
         session = self._login.session
-        left = session.lease.expires - trio.current_time() if session is not None and session.lease.expires else 0.0
-        return self._wall() + left if left else 0.0
+        if session is None or session.is_own or session.lease.is_renewable or not session.lease.expires:
+            return 0.0
+        return self._wall() + session.lease.expires - trio.current_time()
 
     async def read(self, reference: Reference) -> Document:
         """Return what stands there, or what was lent and is good. OutsideError."""

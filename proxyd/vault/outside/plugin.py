@@ -66,6 +66,11 @@ class PluginVault:
 
     # --- for control ------------------------------------------------------------------------------
 
+    @property
+    def login_ends(self) -> float:
+        """Return 0: what a plugin logs in by is its own affair."""
+        return 0.0
+
     def group(self, reference: Reference) -> Reference:
         """Return the reference itself: every field is fetched for itself."""
         return reference

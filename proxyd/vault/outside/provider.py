@@ -53,6 +53,11 @@ class Document:
 class Provider(Protocol):
     """A vault elsewhere. It is asked by several tasks at a time."""
 
+    @property
+    def login_ends(self) -> float:
+        """Unix time at which the login that the user gave ends, and proxyd cannot renew it; 0: it does not."""
+        ...
+
     def group(self, reference: Reference) -> Reference:
         """Return what is read for this reference: those with the same one come from one document."""
         ...

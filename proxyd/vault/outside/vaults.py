@@ -112,6 +112,11 @@ class Vaults:
             return Reading(failed, 0.0, pause)
         return Reading({source.name: _picked(source, document) for source in group}, document.again)
 
+    def login_ends(self) -> dict[str, float]:
+        """Return when the users' own tokens end, as Unix times by the names of their secrets."""
+        ends = {source.login.secret: provider.login_ends for source, provider in self._used.values()}
+        return {name: at for name, at in ends.items() if name and at}
+
     async def sweep(self) -> None:
         """Close vaults that are no longer used."""
         leaving, self._leaving = self._leaving, []
