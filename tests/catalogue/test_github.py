@@ -1,15 +1,19 @@
-"""PyGithub and git with placeholders, through proxyd, to a double of GitHub."""
+"""PyGithub, git and gh with placeholders, through proxyd, to a double of GitHub."""
 
 import base64
 import os
 import subprocess
+import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.catalogue.lab.issuer import asking
 from tests.catalogue.lab.proxied import PLACEHOLDER, loopback
 from tests.catalogue.lab.vendor import Answer
 
-CLIENTS = ("PyGithub", "git")
+CLIENTS = ("PyGithub", "git", "gh")
 AGAINST = "double"
 TOKEN = "github_pat_11AAAAAAA0abcdefghijkl_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstu"
 HOSTS = ("api.github.com", "uploads.github.com", "github.com", "gist.github.com")
@@ -143,3 +147,113 @@ def test_git_clones_and_pushes_without_a_password(pki_of, vendor, proxied, repos
     proxy.output("git", "push", "-q", "origin", "main", cwd=copy)
     assert proxy.output("git", "-C", str(repository), "log", "-1", "--format=%s", "main") == "second\n"
     assert double.refused == []
+
+
+# --- an installation of an App --------------------------------------------------------------------
+
+APP, INSTALLATION = "4711", "77"
+
+
+@pytest.fixture(scope="module")
+def key():
+    """The App's private key."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def pem(key):
+    form = serialization.PrivateFormat.TraditionalOpenSSL  # as GitHub hands it out
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+class App:
+    """GitHub's rules for Apps; assertions are read by PyJWT.
+
+    https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+    """
+
+    def __init__(self, key):
+        self.public = key.public_key()
+        self.issued = 0
+
+    @property
+    def token(self):
+        return f"ghs_{self.issued:036d}"
+
+    def check(self, asked):
+        kind, _, value = asked.value("authorization").partition(" ")
+        if asked.path.startswith("/app/"):
+            return self.refusal(value) if kind == "Bearer" else "A JSON web token could not be decoded"
+        if asked.host == "github.com":
+            return "" if base64.b64decode(value).decode() == f"x-access-token:{self.token}" else "Bad credentials"
+        return "" if value == self.token and kind in ("Bearer", "token") else "Bad credentials"
+
+    def refusal(self, assertion):
+        import jwt
+
+        try:
+            claims = jwt.decode(assertion, self.public, ["RS256"], options={"require": ["iat", "exp", "iss"]})
+        except jwt.PyJWTError as error:
+            return f"{type(error).__name__}: {error}"
+        if claims["iss"] != APP:
+            return "'Issuer' claim ('iss') must be an Integer"
+        if claims["exp"] - time.time() > 600:
+            return "'Expiration time' claim ('exp') is too far in the future"
+        return ""
+
+    def answers(self, asked):
+        if asked.path.startswith("/app/"):
+            assert (asked.method, asked.path) == ("POST", f"/app/installations/{INSTALLATION}/access_tokens")
+            self.issued += 1
+            ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+            return Answer(201, {"token": self.token, "expires_at": ends, "permissions": {"issues": "write"}})
+        if asked.path == "/installation/repositories":
+            return Answer(200, {"total_count": 1, "repositories": [{"full_name": "octocat/hello"}]})
+        return answers(asked)
+
+
+@pytest.fixture
+def start(pki_of, vendor, proxied, tmp_path, key):
+    """Run the double and a daemon that has the App's key."""
+
+    def started(private=None):
+        app = App(key)
+        pki = pki_of(*HOSTS, "localhost")
+        double = vendor(pki, app.check, app.answers)
+        section = {
+            "secret": {"private_key": "github/key"},
+            "options": {"app_id": APP, "installation_id": INSTALLATION},
+            **loopback(double.port),
+        }
+        catalogue = [asking("github", double.port, tmp_path)]
+        proxy = proxied(pki, {"github": section}, {"github/key": pem(private or key)}, catalogue=catalogue)
+        return app, double, proxy
+
+    return started
+
+
+def test_an_app_is_let_in_by_tokens_of_its_installation(start, key):
+    import github
+
+    app, double, proxy = start()
+    client = github.Github(auth=github.Auth.Token(PLACEHOLDER), retry=None)
+    assert client.get_repo("octocat/hello").create_issue("broken").number == 3
+    app.issued += 1  # GitHub has revoked it, long before its hour is over
+    assert client.get_user().login == "octocat"
+    assert sum(asked.path.startswith("/app/") for asked in double.asked) == 2
+    assert double.refused == ["Bad credentials"]
+    listed = proxy.output("gh", "api", "/installation/repositories", variables={"GH_TOKEN": PLACEHOLDER})
+    assert "octocat/hello" in listed
+    assert all(PLACEHOLDER not in value for asked in double.asked for _, value in asked.headers)
+    own = github.Auth.AppAuth(APP, pem(key)).create_jwt()
+    assert app.refusal(own) == "", "what PyGithub signs itself passes the same rule"
+
+
+def test_a_key_of_another_app_is_refused_and_said(start):
+    import requests
+
+    _, double, proxy = start(private=rsa.generate_private_key(65537, 2048))
+    answer = requests.get("https://api.github.com/user", timeout=30)
+    assert answer.status_code == 500
+    assert "the issuer answered 401" in answer.json()["detail"]
+    assert double.refused[0].startswith("InvalidSignatureError")
+    assert "github/key" in proxy.daemon.run("status").stdout
