@@ -157,9 +157,9 @@ _TABLE: Final = (
                   least=1, most=MAX_BUFFER))),
     Method("unsubscribe", "end a subscription of this connection", "`{ok}`: whether there was one", _unsubscribe,
            (Param("subscription", Kind.WHOLE, "the number that `subscribe` returned", required=True),)),
-    Method("certificates", "the local CA and its leaves",
-           "a list: kind (`root`, `intermediate`, `leaf`), name, when it ends, seconds that are left, SHA-256 "
-           "fingerprint",
+    Method("certificates", "the local CA, its leaves, and the certificates that upstreams have shown",
+           "a list: kind (`root`, `intermediate`, `leaf`, `upstream`), name, when it ends, seconds that are left, "
+           "SHA-256 fingerprint, state (`ok`, `ends soon`, `ended`)",
            lambda session: session.service.certificates()),
     *SECRET_METHODS,
     *FAULT_METHODS,

@@ -40,6 +40,7 @@ from proxyd.control.storage import Storage
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
 from proxyd.control.tokens import Tokens
 from proxyd.control.tools import Tools
+from proxyd.control.upstream_certificates import UpstreamCertificates
 from proxyd.control.vaults import opener
 from proxyd.control.workers import WorkerLink, credentials_settled, settled
 from proxyd.core.access import Access
@@ -94,7 +95,10 @@ class Controller:
         self.tokens = Tokens(tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn)
         self.endings = Endings(tools.reports.notice)
         self.ages = Ages(tools.reports.notice, tools.reports.cells)
-        questions = Questions(self.leaves, self.lending, self.keys, self.tokens, self.endings, tools.reports)
+        self.upstream_certificates = UpstreamCertificates()
+        questions = Questions(
+            self.leaves, self.lending, self.keys, self.tokens, self.endings, self.upstream_certificates, tools.reports
+        )
         self.fleet = Fleet(tools, self._greet, questions.take, links)
         self.faults = Faults(self.fleet.put)
         state_dir = tools.reports.services.state_dir
@@ -481,6 +485,7 @@ class Controller:
             yield of_secret(state, logins.get(state.source.name, 0.0))
         if self.settings is not None:
             yield from subjects(self.tools.authority, self.settings.ages)
+            yield from self.upstream_certificates.subjects(self.settings.ages)
 
     def _over(self, name: str) -> None:
         """A secret is over its age or its end: where that is denied, workers lose it and no token is made of it."""

@@ -8,9 +8,11 @@ from proxyd.control.leases import Leases
 from proxyd.control.leaves import Leaves
 from proxyd.control.reports import Reports
 from proxyd.control.tokens import Tokens
+from proxyd.control.upstream_certificates import UpstreamCertificates
 from proxyd.control.workers import WorkerLink
 from proxyd.core.messages import (
     Announced,
+    CertificateSeen,
     CredentialRefused,
     KeySettled,
     Message,
@@ -36,6 +38,7 @@ class Questions:
         keys: Idempotency,
         tokens: Tokens,
         endings: Endings,
+        certificates: UpstreamCertificates,
         reports: Reports,
     ) -> None:
         self._leaves = leaves
@@ -43,6 +46,7 @@ class Questions:
         self._keys = keys
         self._tokens = tokens
         self._endings = endings
+        self._certificates = certificates
         self._reports = reports
 
     def take(self, link: WorkerLink, message: Message) -> None:
@@ -65,6 +69,9 @@ class Questions:
             return
         if isinstance(message, Announced):
             self._endings.take(message)
+            return
+        if isinstance(message, CertificateSeen):
+            self._certificates.take(message)
             return
         if isinstance(message, WantToken):
             self._tokens.want(message)

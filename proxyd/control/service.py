@@ -143,8 +143,10 @@ class ControlService:
         return self._controller.tools.reports.recent.subscribe(wanted, kinds, buffer)
 
     async def certificates(self) -> list[Any]:
-        """Return the local CA and its leaves."""
-        return list(certificates.certificates(self._controller.tools.authority, self._controller.leaves))
+        """Return the local CA, its leaves, and what upstreams have shown."""
+        control = self._controller
+        found = certificates.certificates(control.tools.authority, control.leaves, control.upstream_certificates)
+        return [{**row, "state": control.ages.state(row["kind"], row["name"])} for row in found]
 
     async def workers(self) -> list[Any]:
         """Return the workers in detail."""

@@ -222,6 +222,18 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateSeen:
+    """An upstream showed this certificate, and it was verified; once per host and certificate."""
+
+    host: str
+    fingerprint: str
+    """SHA-256 in hexadecimal digits."""
+    begins: float
+    ends: float
+    """Unix times."""
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialApplied:
     """The credential is in use from the next attempt on."""
 
@@ -475,8 +487,8 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 Message = (
     ApplySnapshot | SetListener | SetCredential | SetCredentials | InstallLeaf | SetHealth | SetFaults | SetOverrides
     | SetLease | SetKey | Drain | Query
-    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Announced | Events | Stats
-    | WantLeaf | WantLease | WantKey | KeySettled | Answer
+    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Announced | CertificateSeen
+    | Events | Stats | WantLeaf | WantLease | WantKey | KeySettled | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor
     | Adopt

@@ -8,11 +8,13 @@ import hashlib
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import service_identity
 import trio
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -336,6 +338,29 @@ def verify_peer(stream: TlsStream, host: str, *, is_ip: bool) -> None:
             verify_hostname(stream.tls, host)
     except (service_identity.VerificationError, service_identity.CertificateError) as error:
         raise Broken(f"the certificate is not for {host}: {type(error).__name__}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate that a server has shown."""
+
+    fingerprint: bytes
+    """SHA-256."""
+    begins: float
+    ends: float
+    """Unix times."""
+
+
+def shown_certificate(stream: TlsStream) -> Shown | None:
+    """Return the certificate of the other end; None: it has shown none, or one that cannot be read."""
+    try:
+        found = stream.tls.get_peer_certificate(as_cryptography=True)
+        if found is None:
+            return None
+        begins, ends = found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+        return Shown(found.fingerprint(hashes.SHA256()), begins, ends)
+    except ValueError:
+        return None
 
 
 def client_context(extra_roots_pem: bytes) -> SSL.Context:

@@ -1,7 +1,7 @@
 """From a pool key to a connected, verified stream: resolve, guard, dial, TLS."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -34,10 +34,17 @@ _OFFERS: Final[Mapping[str, Sequence[bytes]]] = {
 """What ALPN offers; nothing: what every context offers."""
 
 
+Saw = Callable[[str, TlsStream], None]
+"""Looks at a connection whose certificate was verified for this name."""
+
+
 class Connector:
     """Makes upstream streams under one policy of egress and trust."""
 
-    def __init__(self, egress: Egress, extra_roots_pem: bytes, resolver: Resolver, reaper: Reaper) -> None:
+    def __init__(
+        self, egress: Egress, extra_roots_pem: bytes, resolver: Resolver, reaper: Reaper, saw: Saw | None = None
+    ) -> None:
+        self._saw = saw
         self.guard = Guard(egress)
         self._extra_roots_pem = extra_roots_pem
         self._resolver = resolver
@@ -126,6 +133,8 @@ class Connector:
         try:
             await _within(stream, seconds)
             verify_peer(stream, key.name, is_ip=_is_ip(key.name))
+            if self._saw is not None:
+                self._saw(key.name, stream)
         except Late as error:
             raise ProxyError(
                 504,

@@ -40,7 +40,7 @@ from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
 from proxyd.upstream.attempt import Attempts
 from proxyd.upstream.cluster import Cluster, ClusterSet
-from proxyd.upstream.connector import Connector
+from proxyd.upstream.connector import Connector, Saw
 from proxyd.upstream.fallback import Fallback, FallbackChain, Step
 from proxyd.upstream.http2 import Spawn
 from proxyd.upstream.pool import PoolSet
@@ -67,8 +67,10 @@ class Assembly:
         refresh: Callable[[Exchange, Headers], None] | None = None,
         keys: KeyDesk | None = None,
         ask_token: Ask | None = None,
+        saw_certificate: Saw | None = None,
     ) -> None:
-        """``spawn`` starts tasks of the upstream side; ``ask_token`` asks control."""
+        """``spawn`` starts tasks of the upstream side; ``ask_token`` asks control, ``saw_certificate`` tells it."""
+        self._saw = saw_certificate
         self.pools = PoolSet(make_pool)
         self.clusters = ClusterSet(overflowed=self._overflowed, row=row)
         self.secrets = Secrets()
@@ -95,7 +97,7 @@ class Assembly:
         self._limits.apply(snapshot)
         self._furnish(snapshot)
         if self._connector is None or self._connector[0] != policy:
-            connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper)
+            connector = Connector(snapshot.egress, snapshot.extra_roots_pem, self._resolver, self._reaper, self._saw)
             self._connector = (policy, connector)
             self.pools.retire_others(policy)
         attempts = Attempts(

@@ -18,6 +18,7 @@ from proxyd.core.messages import (
     Answer,
     Applied,
     ApplySnapshot,
+    CertificateSeen,
     CredentialApplied,
     CredentialRefused,
     Drain,
@@ -70,7 +71,7 @@ MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
 
 
-Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken | Announced
+Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken | Announced | CertificateSeen
 
 
 class Subject(Protocol):
@@ -162,8 +163,8 @@ class Links:
         with contextlib.suppress(trio.WouldBlock):
             self._wants_out.send_nowait(message)
 
-    def announce(self, message: Announced) -> bool:
-        """Tell control what a vendor announced; False: there was no room."""
+    def tell(self, message: Announced | CertificateSeen) -> bool:
+        """Tell control what an upstream announced or showed; False: there was no room."""
         try:
             self._wants_out.send_nowait(message)
         except trio.WouldBlock:

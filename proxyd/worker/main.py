@@ -44,6 +44,7 @@ from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
 from proxyd.worker.background import Background
 from proxyd.worker.buffers import Buffers
+from proxyd.worker.certificates import Certificates
 from proxyd.worker.endings import Endings
 from proxyd.worker.keys import Keys
 from proxyd.worker.leaves import Leaves
@@ -106,7 +107,8 @@ class Worker:
         """Serve until drained or orphaned."""
         self.now = trio.lowlevel.current_clock().current_time
         links = Links(self, self._meter, self._events, control)
-        self._observer = Observer(self._meter, self._events, Endings(links.announce))
+        self._observer = Observer(self._meter, self._events, Endings(links.tell))
+        self._certificates = Certificates(links.tell)
         self._shedder = Shedder(self._meter, self._events.notice)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
@@ -120,7 +122,7 @@ class Worker:
             self._keys = Keys(links.want_key, nursery.start_soon)
             self._assembly = Assembly(
                 self.reaper, self._observer, self._meter, self._row, self._spawn, self._limits, background.refresh,
-                self._keys, links.want_token,
+                self._keys, links.want_token, self._certificates.saw,
             )  # fmt: skip
             nursery.start_soon(self._limits.run)
             nursery.start_soon(self.reaper.run)
@@ -209,6 +211,7 @@ class Worker:
     def adopted(self) -> None:
         """Another control has come in the former one's place."""
         self._limits.reconnect()
+        self._certificates.forget()
 
     def set_key(self, message: SetKey) -> None:
         """Go by what is known of an idempotency key."""

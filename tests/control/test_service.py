@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 import trio
@@ -8,7 +9,7 @@ from proxyd.control.service import ControlService, Facts
 from proxyd.control.vault import VaultDesk
 from proxyd.core.access import ProxyUser
 from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE
-from proxyd.core.messages import Drain, Events, Shutdown, Stats
+from proxyd.core.messages import CertificateSeen, Drain, Events, Shutdown, Stats
 from proxyd.core.refusal import Refusal
 from proxyd.core.service import HostPattern
 from proxyd.core.settings import Readers
@@ -253,6 +254,25 @@ async def test_certificates_are_named_and_end(lab, answers):
     assert rows[0]["fingerprint"] == lab.authority.fingerprint
     assert 0 < rows[2]["left_seconds"] <= 86400 < rows[1]["left_seconds"] < rows[0]["left_seconds"]
     assert "PRIVATE" not in json.dumps(rows)
+    assert {row["state"] for row in rows} == {"ok"}
+
+
+async def test_certificates_of_upstreams_are_listed_with_their_state(lab, answers):
+    await lab.start()
+    now = time.time()
+    await lab.worker.send(CertificateSeen("api.tickets.example", "0f" * 32, now - 80 * 86400, now + 10 * 86400))
+    with trio.fail_after(20):
+        while not list(lab.controller.upstream_certificates):
+            await trio.lowlevel.checkpoint()
+    lab.controller.ages.look(lab.controller._aging())
+    row = next(row for row in await answers.certificates() if row["kind"] == "upstream")
+    assert (row["name"], row["state"], row["fingerprint"]) == (
+        "api.tickets.example",
+        "ends soon",
+        ":".join(["0F"] * 32),
+    )
+    text = "the upstream certificate of api.tickets.example ends in 10 days; renew it"
+    assert text in (await answers.status())["problems"]
 
 
 async def test_the_level_of_the_log_is_told_and_set(lab, answers):

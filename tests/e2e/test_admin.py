@@ -12,6 +12,8 @@ from typing import Any
 
 import msgpack
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.lab.curl import curl, fetch
 from tests.lab.daemon import PROXYD, Daemon, configuration, environment, wait_until
@@ -73,6 +75,13 @@ def test_every_view_is_a_table_and_a_document(watched: Daemon, command: str) -> 
         assert json.loads(done.stdout)["role"] == "full"
     else:
         assert tell(watched, *command.split())
+
+
+def test_the_certificate_of_an_upstream_is_listed(watched: Daemon, pki: Pki) -> None:
+    [row] = [row for row in tell(watched, "certificates") if row["kind"] == "upstream"]
+    shown = x509.load_pem_x509_certificate(pki.certificate.read_bytes())
+    assert row["name"] == "api.tickets.example"
+    assert row["fingerprint"] == shown.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def test_memory_is_told_of_every_process(watched: Daemon) -> None:

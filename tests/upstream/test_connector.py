@@ -3,6 +3,7 @@ import functools
 import math
 import socket
 import ssl
+import time
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from proxyd.core.snapshot import Egress, Snapshot
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
 from proxyd.net.stream import Stream
-from proxyd.net.tls import TlsStream
+from proxyd.net.tls import TlsStream, shown_certificate
 from proxyd.upstream.connector import Connector
 from proxyd.upstream.pool import PoolKey
 from tests.lab.plane import authority, open_origin, polite, roots, scripted, server_context
@@ -108,6 +109,27 @@ async def test_a_certificate_that_proves_nothing_is_refused_and_not_tried_again(
         assert error.retry is Retry.NEVER
         assert name in error.detail
         assert origin.requests == []
+
+
+async def test_a_verified_certificate_is_shown_and_a_refused_one_is_not():
+    seen = []
+
+    def saw(host, stream):
+        seen.append((host, shown_certificate(stream)))
+
+    async def lookup(host, port):
+        return [(int(socket.AF_INET), "127.0.0.1")]
+
+    connector = Connector(Egress(), roots(), Resolver(lookup), Reaper(), saw)
+    async with open_origin(tls=server_context(HOST)) as origin, open_origin(tls=untrusted_context()) as other:
+        stream, _ = await connector.connect(key(origin.port), None, SECONDS)
+        stream.close()
+        with pytest.raises(ProxyError):
+            await connector.connect(key(other.port), None, SECONDS)
+    [(host, shown)] = seen
+    assert host == HOST
+    assert len(shown.fingerprint) == 32
+    assert shown.begins < time.time() < shown.ends
 
 
 async def test_without_our_root_nothing_is_trusted():

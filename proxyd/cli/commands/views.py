@@ -16,7 +16,7 @@ _VIEWS: Final = (
     ("endpoints", "where services are reached, and whether it is used", "no services are configured"),
     ("workers", "the workers: processes, connections, memory, CPU", "no workers"),
     ("memory", "memory of all processes and what is kept in it", "nothing"),
-    ("certificates", "the local CA and its leaves, and when they end", "nothing"),
+    ("certificates", "the local CA, its leaves, what upstreams show, and when they end", "nothing"),
 )
 
 
