@@ -6,7 +6,7 @@ from proxyd.config import service_checks
 from proxyd.config.sinks import check_sinks
 from proxyd.core.access import networks
 from proxyd.core.limits import Http2Limits, Limits
-from proxyd.core.snapshot import UNIX
+from proxyd.core.service import UNIX
 from proxyd.reading.addresses import DEFAULT_GATEWAY, ENCODED_SLASH, cidr, listen_address, listener_address
 from proxyd.reading.problems import Trail, describe
 from proxyd.reading.quantities import size, size_text

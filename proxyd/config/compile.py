@@ -19,9 +19,9 @@ from proxyd.config.vaults import reference, vault_source
 from proxyd.core.access import Access, ProxyUser, Rule
 from proxyd.core.discovery import Discovery
 from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
-from proxyd.core.service import BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
+from proxyd.core.service import UNIX, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Ages, Readers, SecretSource, Settings, StoreSettings, VaultKey
-from proxyd.core.snapshot import UNIX, Egress, Listener, ListenerMode, UnknownHosts
+from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
 from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import DEFAULT_GATEWAY
 from proxyd.reading.names import TOKEN
@@ -153,12 +153,14 @@ def _service(
     name: str, section: ServiceSection, discovery: Discovery | None, folder: Path, vendor: VendorDefinition | None
 ) -> Service:
     limits = section.vendor_limits.compiled() if section.vendor_limits is not None else None
+    endpoints = tuple(item.compiled() for item in section.endpoints)
+    stays_here = bool(endpoints) and all(one.host.startswith(UNIX) for one in endpoints)
     return Service(
         name=name,
         hosts=tuple(section.hosts),
         base=_base(section),
-        endpoints=tuple(item.compiled() for item in section.endpoints),
-        insecure=section.insecure,
+        endpoints=endpoints,
+        insecure=section.insecure or stays_here,
         encoded_slash=section.encoded_slash,
         auths=tuple(map(compiled, section.auth)),
         version=section.version.compiled() if section.version is not None else None,

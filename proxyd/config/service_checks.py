@@ -10,7 +10,7 @@ from proxyd.config.limiting import check_limits
 from proxyd.config.vendor_limits import check_vendor_limits
 from proxyd.config.version import check_version
 from proxyd.core.resilience import GRPC_CONDITIONS, AdaptiveConcurrency
-from proxyd.core.service import HostPattern, Timeouts
+from proxyd.core.service import UNIX, HostPattern, Timeouts
 from proxyd.reading.addresses import base_url, endpoint, host_pattern
 from proxyd.reading.names import header_name
 from proxyd.reading.problems import Trail, describe
@@ -92,9 +92,17 @@ def _check_base_url(tree: Tree, trail: Trail, service: dict[str, Any], patterns:
             "the host is not among this service's hosts, or there with another port; "
             "a credential goes only to its service's hosts",
         )
-    if base.scheme == "http" and "auth" in service and service.get("insecure") is not True:
+    is_open = service.get("insecure") is True or _stays_here(service)
+    if base.scheme == "http" and "auth" in service and not is_open:
         problem = "the credential would go over plain http, readable on the way"
         tree.add((*trail, "base_url"), describe(problem, "https, or insecure: true beside it"))
+
+
+def _stays_here(service: dict[str, Any]) -> bool:
+    """Whether all endpoints are Unix sockets: plain http to them leaves the machine nowhere."""
+    given = service.get("endpoints")
+    texts = [one.get("address") if isinstance(one, dict) else one for one in given] if isinstance(given, list) else []
+    return bool(texts) and all(isinstance(text, str) and text.startswith(UNIX) for text in texts)
 
 
 def _check_endpoints(tree: Tree, trail: Trail, service: dict[str, Any]) -> None:

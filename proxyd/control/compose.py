@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Final
 
 from proxyd.catalog import vendors
-from proxyd.core.service import Endpoint, HostPattern, Service
+from proxyd.core.service import UNIX, Endpoint, HostPattern, Service
 from proxyd.core.settings import Settings
-from proxyd.core.snapshot import UNIX, Snapshot, UnknownHosts
+from proxyd.core.snapshot import Snapshot, UnknownHosts
 
 NOTHING: Final[Mapping[str, tuple[Endpoint, ...]]] = MappingProxyType({})
 

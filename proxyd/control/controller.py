@@ -55,6 +55,7 @@ from proxyd.core.messages import (
     WorkerExited,
     WorkerStarted,
 )
+from proxyd.core.service import written
 from proxyd.core.settings import Settings
 from proxyd.core.snapshot import Snapshot
 from proxyd.net.frames import FrameLink
@@ -421,7 +422,8 @@ class Controller:
     def _tell_health(self, message: SetHealth) -> None:
         self.fleet.put(message)
         state = "healthy" if message.is_healthy else "unhealthy"
-        self.tools.log.warning(f"endpoint_{state}", service=message.service, endpoint=f"{message.host}:{message.port}")
+        address = written(message.host, message.port)
+        self.tools.log.warning(f"endpoint_{state}", service=message.service, endpoint=address)
 
     def _from_supervisor(self, message: Message, fds: list[int]) -> None:
         match message:

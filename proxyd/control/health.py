@@ -17,7 +17,7 @@ import trio
 from proxyd.control.pace import Turn, at_once
 from proxyd.core.messages import SetHealth
 from proxyd.core.resilience import HealthPolicy
-from proxyd.core.service import Endpoint, Service
+from proxyd.core.service import UNIX, Endpoint, Service
 from proxyd.core.settings import Settings
 from proxyd.net.guard import Guard
 from proxyd.net.tls import system_roots
@@ -126,7 +126,7 @@ class HealthChecks:
     def problems(self, now: float) -> Iterator[str]:
         """Say what is wrong, for ``status``; ``now`` is Unix time."""
         for check in self:
-            address = f"{check.endpoint.host}:{check.endpoint.port}"
+            address = check.endpoint.address
             if not check.is_healthy:
                 yield f"{check.service.name}: the endpoint {address} is unhealthy: {check.why}"
             left = check.expires - now
@@ -162,7 +162,11 @@ class HealthChecks:
         raise OSError("every address is refused by the egress guard")
 
     async def _connect(self, check: Check) -> str:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(await self._addresses(check), check.endpoint.port)
+        stream: trio.abc.Stream
+        if check.endpoint.host.startswith(UNIX):
+            stream = await trio.open_unix_socket(check.endpoint.host.removeprefix(UNIX))
+        else:
+            stream = await trio.open_tcp_stream(await self._addresses(check), check.endpoint.port)
         try:
             if check.service.base.scheme == "https":
                 stream = trio.SSLStream(
@@ -178,15 +182,25 @@ class HealthChecks:
     async def _get(self, check: Check) -> str:
         import httpx  # a GET with all its cases is a library's work, and few configurations need it
 
-        base = check.service.base
+        if check.endpoint.host.startswith(UNIX):
+            path = check.endpoint.host.removeprefix(UNIX)
+            way = httpx.AsyncHTTPTransport(uds=path, verify=self._context(), trust_env=False)
+            async with httpx.AsyncClient(transport=way, follow_redirects=False) as client:
+                return await self._get_by(client, check, check.service.base.host)
         if self._client is None:
             self._client = httpx.AsyncClient(verify=self._context(), trust_env=False, follow_redirects=False)
         address = await self._addresses(check)
         host = f"[{address}]" if ":" in address else address
+        return await self._get_by(self._client, check, f"{host}:{check.endpoint.port}")
+
+    async def _get_by(self, client: Any, check: Check, authority: str) -> str:
+        import httpx
+
+        base = check.service.base
         try:
-            async with self._client.stream(
+            async with client.stream(
                 "GET",
-                f"{base.scheme}://{host}:{check.endpoint.port}{check.policy.path}",
+                f"{base.scheme}://{authority}{check.policy.path}",
                 headers={"host": base.host, "user-agent": "proxyd-health"},
                 extensions={"sni_hostname": base.host},
             ) as response:

@@ -11,7 +11,7 @@ from typing import Final
 from proxyd.core.messages import SetOverrides
 from proxyd.core.refusal import Refusal
 from proxyd.core.resilience import Hold, Override
-from proxyd.core.service import Endpoint, Service
+from proxyd.core.service import Endpoint, Service, written
 
 MAX_OVERRIDES: Final = 1024
 AUTO: Final = "auto"
@@ -62,7 +62,7 @@ class Overrides:
     def problems(self) -> Iterator[str]:
         """Say what is held, for ``status``."""
         for one in self._held.values():
-            what = f"the endpoint {_address(one.host, one.port)}"
+            what = f"the endpoint {written(one.host, one.port)}"
             if one.hold.is_of_breaker:
                 what = f"the breaker of {what}" if one.host else "the breaker"
             yield f"{one.service}: {what} is held {one.hold.value} by an operator"
@@ -94,12 +94,8 @@ def _endpoints(service: Service) -> Sequence[Endpoint]:
 
 
 def _endpoint(service: Service, address: str) -> Endpoint:
-    known = {_address(one.host, one.port): one for one in _endpoints(service)}
+    known = {one.address: one for one in _endpoints(service)}
     if address not in known:
         nearest = next(iter(difflib.get_close_matches(address, known, 1)), None)
         raise Refusal("not_found", f"{service.name} has no endpoint {address!r}; `endpoints` lists them", nearest)
     return known[address]
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

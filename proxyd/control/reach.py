@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxyd.control.supervisor import Socket
+from proxyd.core.service import UNIX
 from proxyd.core.settings import Settings
-from proxyd.core.snapshot import UNIX, Listener, ListenerMode
+from proxyd.core.snapshot import Listener, ListenerMode
 
 _EVERY: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 """Addresses that stand for all of them, and the one among them to ask."""

@@ -96,7 +96,7 @@ def _overview(control: Controller, service: Service, requests: Tally[str], error
         "name": service.name,
         "hosts": list(map(str, service.hosts)),
         "base_url": f"{base.scheme}://{host}:{base.port}{base.path}",
-        "endpoints": [f"{endpoint.host}:{endpoint.port}" for endpoint in service.endpoints],
+        "endpoints": [endpoint.address for endpoint in service.endpoints],
         "auth": service.auths[0].scheme if service.auths else None,
         "secrets": [{"name": name, "state": _state(control.secrets.get(name))} for name in names],
         "requests": requests[service.name],

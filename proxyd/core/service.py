@@ -13,6 +13,9 @@ from proxyd.core.resilience import Resilience
 from proxyd.core.units import MIB
 from proxyd.core.vendor import VendorLimits
 
+UNIX: Final = "unix:"
+"""What an address that is a Unix socket's path begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostPattern:
@@ -57,14 +60,27 @@ class BaseUrl:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address to dial: an IP address or a name, and a port."""
+    """One address to dial: an IP address or a name, and a port; or a Unix socket."""
 
     host: str
+    """``unix:PATH`` for a Unix socket, whose port is 0."""
     port: int
     weight: int = 1
     """Its share among the endpoints of its priority."""
     priority: int = 0
     """0 is used first; higher numbers carry what lower ones cannot."""
+
+    @property
+    def address(self) -> str:
+        """As it is written: ``host:port``, ``[IPv6]:port`` or ``unix:PATH``."""
+        return written(self.host, self.port)
+
+
+def written(host: str, port: int) -> str:
+    """Return an endpoint's address as it is written in a configuration."""
+    if host.startswith(UNIX):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)

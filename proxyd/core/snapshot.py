@@ -9,10 +9,7 @@ from typing import Final
 
 from proxyd.core.access import Access, ProxyUser
 from proxyd.core.limits import Limits, Overload, PoolLimits
-from proxyd.core.service import Service, Timeouts
-
-UNIX: Final = "unix:"
-"""What an address that is a Unix socket's path begins with."""
+from proxyd.core.service import UNIX, Service, Timeouts
 
 GATEWAY_TOKEN: Final = "gateway:token"  # noqa: S105 - a name, and one that no configured secret can have
 """The credential that holds the token of gateways on TCP."""

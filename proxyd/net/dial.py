@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
+from proxyd.core.service import UNIX, written
 from proxyd.core.units import MILLISECOND
 
 STAGGER_SECONDS: Final = 250 * MILLISECOND
@@ -25,7 +26,7 @@ KEEPALIVE_PROBES: Final = 4
 """A silent peer is found dead after 60 + 4 x 15 seconds."""
 
 Target = tuple[str, int]
-"""IP address and port."""
+"""IP address and port; of a Unix socket ``unix:PATH`` and 0."""
 
 _PENDING: Final = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EINTR))
 _CONNECTED: Final = frozenset((0, errno.EISCONN))
@@ -166,6 +167,8 @@ class _Race:
 
 def _start(target: Target) -> tuple[socket.socket | None, int]:
     """Open a socket and begin to connect; return it with 0 or a pending code, or None with the error."""
+    if target[0].startswith(UNIX):
+        return _start_unix(target[0].removeprefix(UNIX))
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     socket.inet_pton(family, target[0])  # connect would look a name up, and block
     try:
@@ -191,6 +194,19 @@ def _start(target: Target) -> tuple[socket.socket | None, int]:
         return sock, code
     sock.close()
     return None, code
+
+
+def _start_unix(path: str) -> tuple[socket.socket | None, int]:
+    """Connect to a Unix socket, which is done at once or fails; EAGAIN: its queue is full."""
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        return None, error.errno or errno.EMFILE
+    code = sock.connect_ex(path)
+    if code == 0:
+        return sock, 0
+    sock.close()
+    return None, errno.ECONNREFUSED if code in (errno.EAGAIN, errno.ENOENT) else code
 
 
 def _outcome(sock: socket.socket) -> int:
@@ -222,5 +238,4 @@ def _late(targets: Sequence[Target], timeout: float) -> ProxyError:
 
 
 def _text(target: Target) -> str:
-    host, port = target
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return written(*target)

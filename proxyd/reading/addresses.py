@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 import idna
 
 from proxyd.core.authority import DEFAULT_PORTS, normalise_host, parse_authority
-from proxyd.core.service import BaseUrl, Endpoint, HostPattern
-from proxyd.core.snapshot import UNIX
+from proxyd.core.service import UNIX, BaseUrl, Endpoint, HostPattern
 from proxyd.reading.problems import Mistake, kind_of
 
 DEFAULT_GATEWAY: Final = f"{UNIX}gateway.sock"
@@ -19,7 +18,9 @@ _A_HOST: Final = "a host such as api.example.com, *.example.com, api.example.com
 _AN_ADDRESS: Final = "an address such as 127.0.0.1:3128 or [::1]:3128"
 _A_LISTENER: Final = "an address such as 127.0.0.1:3128 or unix:gateway.sock"
 _AN_ORIGIN: Final = "an origin such as https://app.example.com or http://localhost:5173"
-_AN_ENDPOINT: Final = "an endpoint such as 192.0.2.7:8443 or backend.example.com:443"
+_AN_ENDPOINT: Final = "an endpoint such as 192.0.2.7:8443, backend.example.com:443 or unix:/run/backend.sock"
+MAX_UNIX_PATH: Final = 107
+"""Bytes of a socket's path (unix(7))."""
 _A_BASE_URL: Final = "a URL such as https://api.example.com/v2"
 _A_CIDR: Final = "a range such as 10.0.0.0/8, or one address"
 _A_PATH: Final = "a path such as /v2/"
@@ -103,7 +104,13 @@ def web_origin(value: object) -> str:
 
 def endpoint(value: object) -> Endpoint:
     """Read one address to dial."""
-    host, port, _ = _host_and_port(_text(value, _AN_ENDPOINT), "", _AN_ENDPOINT)
+    text = _text(value, _AN_ENDPOINT)
+    if text.startswith(UNIX):
+        path = text.removeprefix(UNIX)
+        if not path.startswith("/") or not path.isprintable() or len(path.encode("utf-8", "replace")) > MAX_UNIX_PATH:
+            raise Mistake("not a path of a Unix socket", f"unix: and an absolute path of {MAX_UNIX_PATH} bytes at most")
+        return Endpoint(text, 0)
+    host, port, _ = _host_and_port(text, "", _AN_ENDPOINT)
     if port is None:
         raise Mistake("a port is missing", _AN_ENDPOINT)
     return Endpoint(host, port)

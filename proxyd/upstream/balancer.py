@@ -54,9 +54,7 @@ class Balancer:
             Balance.HASH: self._hash,
         }[policy]
         if policy is Balance.HASH and states:
-            self._table = table(
-                tuple((f"{state.endpoint.host}:{state.endpoint.port}", state.endpoint.weight) for state in states)
-            )
+            self._table = table(tuple((state.endpoint.address, state.endpoint.weight) for state in states))
 
     def pick(self, now: float, key: bytes = b"", tried: Sequence[EndpointState] = ()) -> EndpointState:
         """Return the endpoint for the next attempt; ``key`` is what consistent hashing goes by."""

@@ -333,9 +333,7 @@ class ClusterSet:
         return [
             {
                 "service": cluster.name,
-                "address": f"[{state.endpoint.host}]:{state.endpoint.port}"
-                if ":" in state.endpoint.host
-                else f"{state.endpoint.host}:{state.endpoint.port}",
+                "address": state.endpoint.address,
                 "weight": state.endpoint.weight,
                 "priority": state.endpoint.priority,
                 "available": state.is_available(now),

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
 from proxyd.core.exchange import Exchange
-from proxyd.core.service import Version
+from proxyd.core.service import UNIX, Version, written
 from proxyd.core.snapshot import Egress
 from proxyd.net.dial import dial
 from proxyd.net.guard import Guard
@@ -55,7 +55,12 @@ class Connector:
         self._sessions: dict[PoolKey, SSL.Session] = {}
 
     async def addresses(self, host: str, port: int, *, configured: bool) -> list[tuple[str, int]]:
-        """Resolve and guard; ProxyError 403 when every address is prohibited, 502 or 504 when there is none."""
+        """Resolve and guard; ProxyError 403 when every address is prohibited, 502 or 504 when there is none.
+
+        A Unix socket is one that the configuration names: no client can.
+        """
+        if configured and host.startswith(UNIX):
+            return [(host, 0)]
         allowed = []
         why = ""
         for _, address in await self._resolver.resolve(host, port):
@@ -105,8 +110,7 @@ class Connector:
         if exchange is not None:
             exchange.connect_steps = (dns, None)
         sock = await dial(addresses, seconds or 3600.0)
-        peer = sock.getpeername()
-        text = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        text = key.address if sock.family == socket.AF_UNIX else written(*sock.getpeername()[:2])
         stream = Stream(sock) if not key.name else self._start_tls(sock, key)
         self._reaper.add(stream)
         try:

@@ -65,8 +65,7 @@ class EndpointState:
         self._stamp = now
 
     def __repr__(self) -> str:
-        address = f"{self.endpoint.host}:{self.endpoint.port}"
-        return f"<EndpointState {address} pending={self.pending} ejected_until={self.ejected_until:g}>"
+        return f"<EndpointState {self.endpoint.address} pending={self.pending} ejected_until={self.ejected_until:g}>"
 
     def is_available(self, now: float) -> bool:
         """Whether it may be picked."""

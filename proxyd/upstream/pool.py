@@ -13,7 +13,7 @@ import trio
 from proxyd.core.counts import CONNECTIONS, PENDING
 from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.limits import PoolLimits
-from proxyd.core.service import Version
+from proxyd.core.service import Version, written
 from proxyd.upstream.load import Load
 
 
@@ -285,7 +285,7 @@ class PoolSet:
         """Describe every pool, for the admin socket."""
         return [
             {
-                "address": f"[{key.address}]:{key.port}" if ":" in key.address else f"{key.address}:{key.port}",
+                "address": written(key.address, key.port),
                 "tls": key.name or None,
                 "protocol": key.protocol,
                 "open": pool.open,

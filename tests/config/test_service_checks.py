@@ -169,3 +169,17 @@ def test_a_host_with_another_port_than_the_base_url_is_refused(problems_of):
 def test_plain_http_without_a_credential_needs_no_word(settings_of):
     (service,) = settings_of(services("a: {hosts: [x.example], base_url: 'http://x.example'}")).services
     assert service.base.port == 80
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "problem"),
+    [
+        ("'unix:/run/x', 'unix:/run/y'", False),
+        ("'unix:/run/x', '192.0.2.1:1'", True),
+        ("'192.0.2.1:1'", True),
+    ],
+)
+def test_plain_http_to_unix_sockets_alone_carries_a_credential(problems_of, endpoints, problem):
+    line = f"a: {{hosts: [x.example], base_url: 'http://x.example', endpoints: [{endpoints}], "
+    problems = problems_of(services(line + "auth: {scheme: bearer, secret: s}, encoded_slash: one mistake}"))
+    assert any("plain http" in one for one in problems) is problem

@@ -68,6 +68,27 @@ async def test_workers_are_told_what_changes(path):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("path", ["", "/health"])
+async def test_a_unix_socket_is_asked_too(tmp_path, path):
+    told_out, told_in = trio.open_memory_channel(10)
+    policy = dataclasses.replace(POLICY, path=path, interval=0.01, healthy=1, unhealthy=1)
+    status = [500] if path else [200]
+    there, gone = f"unix:{tmp_path}/s", f"unix:{tmp_path}/none"
+    watched = dataclasses.replace(service(policy=policy), endpoints=(Endpoint(there, 0), Endpoint(gone, 0)))
+    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
+        await sock.bind(f"{tmp_path}/s")
+        sock.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, [trio.SocketListener(sock)], status)
+            checks = HealthChecks(told_out.send_nowait, random.Random(1))
+            nursery.start_soon(checks.run)
+            checks.configure(settings(watched))
+            with trio.fail_after(10):
+                told = {(await told_in.receive()).host for _ in range(2 if path else 1)}
+            assert told == ({there, gone} if path else {gone})
+            nursery.cancel_scope.cancel()
+
+
 async def test_an_endpoint_that_leaves_the_configuration_is_healthy_again_and_one_that_stays_keeps_its_verdict():
     told = []
     checks = HealthChecks(told.append)

@@ -188,3 +188,19 @@ async def test_a_name_is_never_looked_up_here():
 async def test_no_address_is_the_callers_mistake():
     with pytest.raises(ValueError, match="no address"):
         await dial([], 5.0)
+
+
+async def test_a_unix_socket_is_connected_at_once(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        with await dial([(f"unix:{path}", 0)], 1) as sock:
+            assert (sock.family, sock.getpeername()) == (socket.AF_UNIX, path)
+            assert not sock.getblocking()
+
+
+async def test_a_unix_socket_that_is_not_there_refuses(tmp_path):
+    with pytest.raises(ProxyError, match=r"connecting to unix:/.*/none failed") as caught:
+        await dial([(f"unix:{tmp_path}/none", 0)], 1)
+    assert (caught.value.status, caught.value.error, caught.value.retry) == (502, "connection_refused", Retry.ALWAYS)

@@ -91,6 +91,12 @@ def test_what_cannot_be_bound_is_refused(text):
 def test_endpoints_have_a_port():
     assert endpoint("127.0.0.1:8443") == Endpoint("127.0.0.1", 8443)
     assert endpoint("Backend.example:1") == Endpoint("backend.example", 1)
+    assert endpoint("unix:/run/docker.sock") == Endpoint("unix:/run/docker.sock", 0)
+    assert endpoint("unix:/run/docker.sock").address == "unix:/run/docker.sock"
+    assert endpoint("[::1]:8443").address == "[::1]:8443"
+    for wrong in ("unix:", "unix:run/docker.sock", "unix:/" + "a" * 107, "unix:/a\nb"):
+        with pytest.raises(Mistake, match="Unix socket"):
+            endpoint(wrong)
     with pytest.raises(Mistake, match="a port is missing"):
         endpoint("127.0.0.1")
 
