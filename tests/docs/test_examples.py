@@ -82,7 +82,11 @@ def test_a_definition_loads(block: Block, tmp_path: Path) -> None:
     keys = yaml.safe_load(block.text)
     whole = yaml.safe_load(next(one.text for one in DEFINITIONS if one.page == block.page))
     if "token" in keys:  # a scheme's
-        whole["schemes"][0] |= keys | {"apply": [{"scheme": "bearer", "secret": "access_token"}]}
+        scheme = whole["schemes"][0]
+        scheme |= keys | {"apply": [{"scheme": "bearer", "secret": "access_token"}]}
+        if "connect" in keys:  # what it stores is one of the scheme's fields
+            whole["fields"]["refresh_token"] = {"title": "Refresh token"}
+            scheme["fields"] = [*scheme["fields"], "refresh_token"]
     else:
         whole |= keys
     path = tmp_path / f"{whole['name']}.yaml"
