@@ -17,7 +17,7 @@ from proxyd.core.settings import Ages as Policy
 from proxyd.core.units import DAY, HOUR
 from proxyd.telemetry.cells import Cells
 from proxyd.vault.forms import ends
-from proxyd.vault.secrets import SecretState
+from proxyd.vault.state import SecretState
 
 LOOK_SECONDS: Final = 30.0
 SECRET: Final = "secret"  # noqa: S105 - a kind of thing

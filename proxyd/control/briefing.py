@@ -10,7 +10,7 @@ from proxyd.control.tools import Tools
 from proxyd.control.workers import WorkerLink
 from proxyd.core.messages import ApplySnapshot, InstallLeaf, SetCredential, SetListener
 from proxyd.core.snapshot import GATEWAY_TOKEN, Snapshot
-from proxyd.vault.secrets import SecretState
+from proxyd.vault.state import SecretState
 
 
 class Briefing:

@@ -64,7 +64,8 @@ from proxyd.telemetry.log import Level
 from proxyd.tokens.errors import TokenError
 from proxyd.vault.errors import VaultError
 from proxyd.vault.outside.vaults import Vaults
-from proxyd.vault.secrets import Secrets, SecretState
+from proxyd.vault.secrets import Secrets
+from proxyd.vault.state import SecretState
 
 APPLY_SECONDS: Final = 10.0
 """How long a reload waits for workers; what they have not applied then reaches them when they go on."""

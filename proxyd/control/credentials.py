@@ -3,7 +3,7 @@
 from proxyd.core.messages import SetCredential
 from proxyd.core.settings import Settings
 from proxyd.telemetry.log import Log
-from proxyd.vault.secrets import SecretState
+from proxyd.vault.state import SecretState
 
 
 def credential(state: SecretState) -> SetCredential:

@@ -11,7 +11,7 @@ from proxyd.core import metrics
 from proxyd.core.metrics import Metric
 from proxyd.core.service import Service
 from proxyd.telemetry.exchanges import Filter
-from proxyd.vault.secrets import SecretState
+from proxyd.vault.state import SecretState
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
 LATEST_ERRORS: Final = 10

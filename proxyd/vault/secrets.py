@@ -10,20 +10,20 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 import trio
 
 from proxyd.core.secret import Secret
-from proxyd.core.settings import Ages, SecretSource, VaultSource
+from proxyd.core.settings import SecretSource, VaultSource
 from proxyd.vault.errors import NoSuchSecret, VaultError
-from proxyd.vault.forms import doubt, fault
+from proxyd.vault.forms import fault
 from proxyd.vault.outside.vaults import Reading, Vaults, pause_after
 from proxyd.vault.sources import SecretError, exposure, read, stamp
+from proxyd.vault.state import SecretState, doubt_of, is_same, is_same_source
 from proxyd.vault.store import Held
 
-_NO_AGES: Final = Ages()
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """A command that failed is run again after this, or after its TTL where that is shorter."""
@@ -39,44 +39,6 @@ class Shelf(Protocol):
     def stamp(self) -> tuple[int, ...]:
         """Return what changes with every write."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SecretState:
-    """What is known of one secret."""
-
-    source: SecretSource
-    secret: Secret | None
-    """The last good value; None: there never was one."""
-    why: str
-    """Why the last attempt failed; empty: it did not."""
-    serial: int
-    """Rises with every change of any secret."""
-    checked: float
-    """trio's time of the last attempt."""
-    stamp: tuple[int, ...] = ()
-    """Of the file or the vault, taken before it was read."""
-    warning: str = ""
-    """What should be mended although the value could be had."""
-    former: tuple[Secret, ...] = ()
-    """From the vault: values whose overlap lasts."""
-    until: float = 0.0
-    """Unix time at which the next overlap ends; 0: none lasts."""
-    version: str = ""
-    """What the vault elsewhere calls it; empty: nothing."""
-    created: float = 0.0
-    """Unix time at which the value was made; 0: unknown."""
-    expires: float = 0.0
-    """Unix time at which the value ends by itself; 0: it does not, or nobody knows."""
-    due: float = 0.0
-    """trio's time at which a vault elsewhere is asked again."""
-    failures: int = 0
-    """Questions to it in a row that have failed."""
-
-    @property
-    def value(self) -> bytes | None:
-        """The bytes for the wire."""
-        return self.secret.reveal() if self.secret is not None else None
 
 
 class Secrets:
@@ -162,7 +124,7 @@ class Secrets:
             self._vaults.commit()
         if self._following is not None:
             self._following.cancel()
-        changed = [state for name, state in prepared.items() if not _same(former.get(name), state)]
+        changed = [state for name, state in prepared.items() if not is_same(former.get(name), state)]
         return changed, [name for name in former if name not in prepared]
 
     async def run(self) -> None:
@@ -249,12 +211,12 @@ class Secrets:
         if secret is not None and source.form is not None and (why := fault(source.name, secret.reveal(), source.form)):
             secret = None
         if secret is not None:
-            fresh = SecretState(source, secret, "", 0, now, warning=_doubt(source, secret), version=found.version,
+            fresh = SecretState(source, secret, "", 0, now, warning=doubt_of(source, secret), version=found.version,
                                 created=found.created, expires=found.expires, due=now + reading.again)  # fmt: skip
             return self._numbered(fresh)
         failures = 1
         fresh = SecretState(source, None, why, 0, now)
-        if known is not None and _is_same_source(known.source, source):
+        if known is not None and is_same_source(known.source, source):
             failures = known.failures + 1
             wall = self._clock()
             if not found.is_gone and (not known.expires or wall < known.expires):
@@ -272,7 +234,7 @@ class Secrets:
         if former is None or former.source != fresh.source:
             return  # another configuration came meanwhile
         self._states[name] = fresh
-        if not _same(former, fresh):
+        if not is_same(former, fresh):
             self._on_change(fresh)
 
     async def _attempt(self, source: SecretSource) -> SecretState:
@@ -288,12 +250,12 @@ class Secrets:
             value = None if why else value
         except SecretError as error:
             value, why = None, str(error)
-        if value is None and former is not None and _is_same_source(former.source, source):
+        if value is None and former is not None and is_same_source(former.source, source):
             secret = former.secret
         else:
             secret = Secret(source.name, value) if value is not None else None
         warning = await trio.to_thread.run_sync(exposure, source, abandon_on_cancel=True) if source.file else ""
-        warning = warning or _doubt(source, secret)
+        warning = warning or doubt_of(source, secret)
         fresh = SecretState(source, secret, why, 0, trio.current_time(), mark, warning)
         return self._numbered(replace(fresh, created=self._made(fresh)))
 
@@ -315,12 +277,12 @@ class Secrets:
             name = source.name
             if isinstance(held, Held) and source.form is not None and (why := fault(name, held.value, source.form)):
                 known = self._states.get(name)
-                secret = known.secret if known is not None and _is_same_source(known.source, source) else None
+                secret = known.secret if known is not None and is_same_source(known.source, source) else None
                 fresh = SecretState(source, secret, why, 0, now, mark)
             elif isinstance(held, Held):
                 former = tuple(Secret(name, value) for value in held.former)
                 secret = Secret(name, held.value)
-                warning = _doubt(source, secret)
+                warning = doubt_of(source, secret)
                 fresh = SecretState(source, secret, "", 0, now, mark, warning, former, held.until, created=held.created)
             else:
                 known = self._states.get(name)
@@ -328,7 +290,7 @@ class Secrets:
                 why = str(held)
                 if not isinstance(held, NoSuchSecret):
                     why = f"secret {name}: {held}"
-                    if known is not None and _is_same_source(known.source, source):
+                    if known is not None and is_same_source(known.source, source):
                         secret = known.secret
                 fresh = SecretState(source, secret, why, 0, now, mark)
             states[name] = self._numbered(fresh)
@@ -348,29 +310,9 @@ class Secrets:
 
     def _numbered(self, fresh: SecretState) -> SecretState:
         former = self._states.get(fresh.source.name)
-        unchanged = former is not None and _same(former, fresh)
+        unchanged = former is not None and is_same(former, fresh)
         return replace(fresh, serial=former.serial if former is not None and unchanged else next(self._serials))
 
 
 def _stamps(sources: Sequence[SecretSource]) -> list[tuple[int, ...]]:
     return [stamp(source) for source in sources]
-
-
-def _same(one: SecretState | None, other: SecretState) -> bool:
-    if one is None:
-        return False
-    # Ages among it: whoever is told of a secret goes by them.
-    return (one.secret, one.why, one.former, one.source.ages) == (
-        other.secret,
-        other.why,
-        other.former,
-        other.source.ages,
-    )
-
-
-def _is_same_source(one: SecretSource, other: SecretSource) -> bool:
-    return replace(one, line=0, form=None, ages=_NO_AGES) == replace(other, line=0, form=None, ages=_NO_AGES)
-
-
-def _doubt(source: SecretSource, secret: Secret | None) -> str:
-    return doubt(source.name, secret.reveal(), source.form) if secret is not None and source.form is not None else ""

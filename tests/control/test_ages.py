@@ -9,7 +9,7 @@ from proxyd.core.settings import Ages as Policy
 from proxyd.core.settings import Reference, SecretSource
 from proxyd.core.units import DAY, HOUR
 from proxyd.telemetry.cells import Cells
-from proxyd.vault.secrets import SecretState
+from proxyd.vault.state import SecretState
 
 NOW = 1_800_000_000.0
 USUAL = Policy()

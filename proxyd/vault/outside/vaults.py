@@ -118,10 +118,10 @@ class Vaults:
         return {name: at for name, at in ends.items() if name and at}
 
     async def sweep(self) -> None:
-        """Close vaults that are no longer used."""
-        leaving, self._leaving = self._leaving, []
-        for source, provider in leaving:
-            await self._close(source, provider)
+        """Close vaults that are no longer used; cancelled, the rest waits for another time."""
+        while self._leaving:
+            await self._close(*self._leaving[0])
+            del self._leaving[0]
 
     async def aclose(self) -> None:
         """Give back what was lent, by all of them side by side."""
