@@ -157,6 +157,8 @@ class Bao:
             case "POST" | "PUT", "auth/token/renew-self":
                 if not lent.renewable:
                     return reply(400, {"errors": ["lease is not renewable"]})
+                if lent.ends >= lent.last:
+                    return reply(500, {"errors": ["past the max TTL, cannot renew"]})  # as OpenBao 2.7 answers
                 lent.ends = min(now + lent.ttl, lent.last)
                 return reply(200, self._auth(token))
             case "POST" | "PUT", "auth/token/revoke-self":
@@ -174,6 +176,8 @@ class Bao:
             return reply(204)
         if not lent.renewable:
             return reply(400, {"errors": ["lease is not renewable"]})
+        if lent.ends >= lent.last:
+            return reply(500, {"errors": ["past the max TTL, cannot renew"]})
         lent.ends = min(self.clock() + lent.ttl, lent.last)
         seconds = int(lent.ends - self.clock())
         return reply(200, {"lease_id": lease, "renewable": True, "lease_duration": seconds})

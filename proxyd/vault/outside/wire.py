@@ -14,8 +14,10 @@ from proxyd.vault.outside import answers
 from proxyd.vault.outside.provider import OutsideError
 
 REDIRECT: Final = (301, 302, 307, 308)
-ELSEWHERE: Final = frozenset((412, 472, 473, 500, 501, 502, 503, 504))
-"""This node cannot serve (standby, sealed, behind, broken); another may."""
+ELSEWHERE: Final = frozenset((412, 472, 473, 502, 503, 504))
+"""This node cannot serve (standby, sealed, behind); another may. 500 is an answer: of an engine whose database is away,
+and of a renewal beyond ``max_ttl``.
+"""
 LONGEST_PAUSE: Final = 300.0
 """Seconds of a Retry-After that are believed."""
 MAX_HOPS: Final = 2

@@ -204,6 +204,22 @@ async def test_a_login_is_renewed_and_not_made_again(lab, autojump_clock, nurser
     assert lab.bao.paths().count("POST auth/token/renew-self") >= 7
 
 
+async def test_beyond_its_last_end_a_renewal_is_an_error_and_another_login_is_made(lab, autojump_clock, nursery):
+    lab.bao.token_ttl = lab.bao.token_max = 600
+    lab.bao.put("apps/github", token="one")
+    await lab.load(stored("a"), vault=source(poll=30.0))
+    nursery.start_soon(lab.secrets.run)
+    await trio.sleep(500)
+    assert (lab.why("a"), lab.bao.logins) == ("", 2)
+    assert "POST auth/token/renew-self" in lab.bao.paths()
+
+
+async def test_an_engine_that_fails_says_why(lab, autojump_clock):
+    lab.bao.fails = 500
+    await lab.load(lent("password"), vault=source(VaultLogin("token", secret="vault/token")))
+    assert "it answered 500 (it does not work)" in lab.why("password")
+
+
 @pytest.mark.parametrize("change", ["ends", "cannot be renewed", "was revoked"])
 async def test_a_login_is_made_again_where_it_must(lab, autojump_clock, nursery, change):
     lab.bao.token_ttl = 600
