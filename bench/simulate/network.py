@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from proxyd.core.errors import Flag, ProxyError, Retry, Side
+from proxyd.core.exchange import Exchange
 from proxyd.core.snapshot import Egress
 from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
@@ -173,7 +174,9 @@ class MemoryConnector(Connector):
         self._servers = servers
         self._watch = reaper.add
 
-    async def _connect(self, key: PoolKey, seconds: float, tls_seconds: float) -> tuple[Stream, str]:
+    async def _connect(
+        self, key: PoolKey, exchange: Exchange | None, seconds: float, tls_seconds: float
+    ) -> tuple[Stream, str]:
         try:
             wire = await self._servers[key.address, key.port].connect()
         except OSError as error:
