@@ -159,6 +159,10 @@ async def _document(provider: Provider, source: SecretSource) -> Document:
             return await provider.read(source.outside)
     except trio.TooSlowError:
         raise OutsideError(f"it has not answered within {READ_SECONDS:g} s") from None
+    except VaultError:
+        raise
+    except Exception as error:
+        raise OutsideError(f"it cannot be asked: {type(error).__name__}") from error
 
 
 def _picked(source: SecretSource, document: Document) -> Found:

@@ -416,6 +416,15 @@ async def test_a_vault_that_hangs_does_not_keep_the_start_waiting(lab, autojump_
     assert lab.why("a").endswith("it has not answered within 10 s")
 
 
+async def test_a_fault_of_one_vault_is_its_own(lab, autojump_clock):
+    async def fault(*_):
+        raise KeyError("hunter2")
+
+    lab.ask = fault
+    await lab.load(stored("a"))
+    assert lab.why("a").endswith("vault company: it cannot be asked: KeyError")
+
+
 async def test_nothing_is_printed(lab, autojump_clock):
     lab.bao.put("apps/github", token="hunter2")
     await lab.load(stored("a"), lent("password"))
