@@ -43,7 +43,7 @@ def connect(place: Place, runtime: Path, service: str, how: How) -> dict[str, An
     from proxyd.tokens.errors import TokenError
 
     harden()
-    settings = _settings(place, runtime)
+    settings, place = _settings(place, runtime)
     consent = _consent(settings, service)
     found = _fields(place, settings, consent, how)
     try:
@@ -96,8 +96,8 @@ def _complain(text: str) -> None:
 # --- what the configuration says --------------------------------------------------------------------
 
 
-def _settings(place: Place, runtime: Path) -> "Settings":
-    """Return the configuration that was named, the running daemon's, or proxyd.yaml here."""
+def _settings(place: Place, runtime: Path) -> tuple["Settings", Place]:
+    """Return the configuration (named, the running daemon's, or proxyd.yaml here), and the vault that it means."""
     from proxyd.config.load import load
     from proxyd.reading.problems import ConfigError
 
@@ -105,7 +105,7 @@ def _settings(place: Place, runtime: Path) -> "Settings":
     if not path.is_file():
         raise CommandError(f"{path}: there is no such file; name the configuration with -c FILE", USAGE)
     try:
-        return load(path, place.state, runtime)
+        return load(path, place.state, runtime), place._replace(config=path)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from None
 

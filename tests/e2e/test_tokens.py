@@ -26,6 +26,7 @@ class Vendor:
     def __init__(self) -> None:
         self.accepted: set[str] = set()
         self.statuses: list[int] = []
+        self.challenge = ""
         vendor = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +37,8 @@ class Vendor:
                 good = self.headers.get("authorization", "").removeprefix("Bearer ") in vendor.accepted
                 vendor.statuses.append(200 if good else 401)
                 self.send_response(vendor.statuses[-1])
+                if not good and vendor.challenge:
+                    self.send_header("www-authenticate", vendor.challenge)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -70,6 +73,8 @@ def issuer() -> Iterator[Issuer]:
 def definition(folder: Path, issuer: Issuer, flow: str) -> str:
     """Write a definition of one's own, and return its path."""
     fields = ["client_id", "client_secret", *(["refresh_token"] if flow == "refresh_token" else [])]
+    if flow == "challenge":
+        fields = ["user", "token"]
     document = {
         "name": "lab-vendor",
         "title": "A vendor of the lab",
@@ -81,9 +86,9 @@ def definition(folder: Path, issuer: Issuer, flow: str) -> str:
             {
                 "name": "oauth",
                 "fields": fields,
-                "token": {"flow": flow, "url": issuer.url, "hosts": ["localhost"]},
+                "token": {"flow": flow, "url": issuer.url, "hosts": ["localhost"], "realms": ["localhost"]},
                 **({"connect": {"device_url": issuer.device_url}} if flow == "refresh_token" else {}),
-                "apply": [{"scheme": "bearer", "secret": "access_token"}],
+                "apply": [{"scheme": "challenge" if flow == "challenge" else "bearer", "secret": "access_token"}],
             }
         ],
         "probe": {"path": "/"},
@@ -98,6 +103,8 @@ def configuration(folder: Path, vendor: Vendor, issuer: Issuer, flow: str = "cli
     secret = {"client_id": "lab/id", "client_secret": "lab/secret"}
     if flow == "refresh_token":
         secret["refresh_token"] = "lab/refresh"
+    if flow == "challenge":
+        secret = {"user": "lab/id", "token": "lab/secret"}
     return {
         "workers": 2,
         "listeners": [{"name": "apps", "mode": "forward", "address": "127.0.0.1:0"}],
@@ -206,3 +213,21 @@ def test_consent_that_is_had_while_the_daemon_runs_serves_at_once(
         vendor.accepted = {"access-token-number-2"}
         wait_until(lambda: ask(daemon.address())[0] == 200, "the token that the consent led to")
         assert issuer.refresh not in done.stdout + done.stderr
+
+
+def test_a_challenge_is_answered_once_for_all_workers(tmp_path: Path, vendor: Vendor, issuer: Issuer) -> None:
+    vendor.challenge = f'Bearer realm="{issuer.realm}",service="lab",scope="repository:a/b:pull"'
+    vendor.accepted = {"access-token-number-1"}
+    with Daemon(tmp_path, configuration(tmp_path, vendor, issuer, "challenge"), VALUES) as daemon:
+        address = daemon.address()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: ask(address), range(40))) == {(200, b"hello")}
+        (asked,) = issuer.asked
+        assert (asked["service"], asked["scope"]) == ("lab", "repository:a/b:pull")
+        assert asked["authorization"] == "Basic aWQtb2YtdGhlLWxhYjpzZWNyZXQtb2YtdGhlLWxhYg=="
+        assert vendor.statuses.count(200) == 40
+        vendor.challenge = 'Bearer realm="http://elsewhere.example/t",service="lab",scope="s"'
+        vendor.accepted = set()
+        assert ask(address)[0] == 401, "another realm gets nothing, and the client the vendor's own answer"
+        wait_until(lambda: any("elsewhere.example" in text for text in daemon.status()["problems"]), "the word on it")
+        assert len(issuer.asked) == 1

@@ -46,7 +46,9 @@ class Issuer:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 form = dict(parse_qsl(body.decode()))
                 said = {**form, "authorization": self.headers.get("authorization", "")}
-                status, document = issuer._device(said) if self.path == "/device" else issuer._answer(said)
+                self._send(*(issuer._device(said) if self.path == "/device" else issuer._answer(said)))
+
+            def _send(self, status: int, document: dict[str, Any]) -> None:
                 data = json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
@@ -55,7 +57,11 @@ class Issuer:
                 self.wfile.write(data)
 
             def do_GET(self) -> None:
-                """The authorization endpoint; whoever asks is taken to consent at once."""
+                """The authorization endpoint, where whoever asks is taken to consent at once; below /realm tokens."""
+                if self.path.startswith("/realm?"):
+                    asked = dict(parse_qsl(urlsplit(self.path).query))
+                    self._send(*issuer._answer({**asked, "authorization": self.headers.get("authorization", "")}))
+                    return
                 self.send_response(302)
                 self.send_header("location", issuer._consented(dict(parse_qsl(urlsplit(self.path).query))))
                 self.send_header("content-length", "0")
@@ -78,6 +84,11 @@ class Issuer:
         return [f"access-token-number-{number}" for number in range(1, self._issued + 1)]
 
     _issued = 0
+
+    @property
+    def realm(self) -> str:
+        """Where tokens for a scope are had, by GET."""
+        return self.url.replace("/token", "/realm")
 
     @property
     def device_url(self) -> str:

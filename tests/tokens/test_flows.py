@@ -2,6 +2,7 @@
 
 import base64
 import json
+from urllib.parse import parse_qsl
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -147,6 +148,20 @@ async def test_an_app_of_github():
     RSA.public_key().verify(signature, text, padding.PKCS1v15(), SHA256())
     assert claims == {"iat": NOW - 60, "exp": NOW + 540, "iss": "7"}
     assert issued.life == 3600.0
+
+
+async def test_identities_of_machines_are_had_of_their_metadata_servers():
+    issued, [(url, said)] = await run("google_metadata", {}, GOOD, url="")
+    assert url == "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
+    assert said == {"method": "GET", "headers": {"metadata-flavor": "Google"}}
+    assert issued.values == {"access_token": b"the-token"}
+    scope = "https://management.azure.com/.default"
+    issued, [(url, said)] = await run("azure_managed_identity", {}, GOOD, url="", scope=scope)
+    address, _, query = url.partition("?")
+    assert address == "http://169.254.169.254/metadata/identity/oauth2/token"
+    assert dict(parse_qsl(query)) == {"api-version": "2018-02-01", "resource": "https://management.azure.com"}
+    assert said == {"method": "GET", "headers": {"metadata": "true"}}
+    assert issued.values == {"access_token": b"the-token"}
 
 
 async def test_vendors_own_grants():
