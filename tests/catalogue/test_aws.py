@@ -104,13 +104,14 @@ def aws(pki_of, proxied, stack, monkeypatch, tmp_path):
         service = {"secret": {"access_key_id": "aws/id", "secret_access_key": "aws/key"}, **loopback(moto.port), **more}
         values = {"aws/id": identity, "aws/key": key, "aws/web": "a-token-of-an-identity-provider"}
         used = {name: value for name, value in values.items() if name in service["secret"].values()}
+        service = {name: value for name, value in service.items() if value != {}}
         top = {"catalogue": [_asking(moto, tmp_path)]} if "role_arn" in service.get("options", {}) else {}
         proxy = proxied(pki, {"aws": service}, used, **top)
         monkeypatch.setenv("AWS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
         session = boto3.session.Session(PLACEHOLDER, PLACEHOLDER, region_name=REGION)
         return proxy, session.client
 
-    start.moto = moto
+    start.moto, start.key = moto, (identity, secret)
     return start
 
 
@@ -195,6 +196,18 @@ def test_a_role_is_assumed_and_its_keys_sign(aws, secret, scheme):
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=BUCKET, Key="k", Body=b"of the role")
     assert s3.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"of the role"
+
+
+def test_keys_that_a_profiles_program_gives_sign(aws, tmp_path):
+    """By botocore in control, out of the home of the daemon's user."""
+    folder = tmp_path / "home" / ".aws"
+    folder.mkdir(parents=True)
+    identity, secret = aws.key
+    said = json.dumps({"Version": 1, "AccessKeyId": identity, "SecretAccessKey": secret})
+    (folder / "said.json").write_text(said)
+    (folder / "config").write_text(f"[profile work]\ncredential_process = cat {folder / 'said.json'}\n")
+    _, client = aws(secret={}, scheme="chain", options={"profile": "work"})
+    assert ":user/lab" in client("sts").get_caller_identity()["Arn"]
 
 
 STORE = {"hosts": ["store"], "options": {"service": "s3", "region": "us-east-1"}}
