@@ -7,11 +7,13 @@ A threshold counts where it fits a life: a certificate of six days is not told a
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 import trio
 
 from proxyd.core import metrics
+from proxyd.core.messages import CredentialEnds
 from proxyd.core.metrics import Metric
 from proxyd.core.settings import Ages as Policy
 from proxyd.core.units import DAY, HOUR
@@ -19,6 +21,8 @@ from proxyd.telemetry.cells import Cells
 from proxyd.vault.forms import ends
 from proxyd.vault.state import SecretState
 
+MAX_NAME: Final = 256
+MAX_TEXT: Final = 256
 LOOK_SECONDS: Final = 30.0
 SECRET: Final = "secret"  # noqa: S105 - a kind of thing
 """Kind of a subject; all others are certificates."""
@@ -93,7 +97,22 @@ class Ages:
         self._cells = cells
         self._clock = clock
         self._seen: dict[tuple[str, str], _Seen] = {}
+        self._told: dict[str, tuple[Any, float]] = {}
+        """By secrets' names: the value, and its end in Unix time. Of what is followed alone, which bounds it."""
         self._shown: set[tuple[Metric, tuple[str, ...]]] = set()
+
+    def told(self, message: CredentialEnds) -> None:
+        """A vendor has said when a secret ends. ValueError: the worker breaks a rule."""
+        if len(message.name) > MAX_NAME or len(message.text) > MAX_TEXT:
+            raise ValueError("CredentialEnds: a text that is too long")
+        seen, at = self._seen.get((SECRET, message.name)), _date(message.text)
+        if seen is not None and at:
+            self._told[message.name] = seen.subject.id, at
+
+    def end_told(self, state: SecretState) -> float:
+        """Return the end of a secret that its vendor has told of this very value; 0: it has not."""
+        secret, at = self._told.get(state.source.name, (None, 0.0))
+        return at if secret is not None and secret == state.secret else 0.0
 
     async def run(self, subjects: Callable[[], Iterable[Subject]], over: Callable[[str], None]) -> None:
         """Look now and then; ``over`` is told the names of secrets that are over from now on."""
@@ -121,6 +140,7 @@ class Ages:
             if subject.kind == SECRET and was != seen.state and seen.state in (OVER_AGE, ENDED):
                 over.append(subject.name)
             self._seen[key] = seen
+        self._told = {name: told for name, told in self._told.items() if (SECRET, name) in self._seen}
         self._show(now)
         return over
 
@@ -177,13 +197,21 @@ def _values(subject: Subject, now: float) -> Iterator[tuple[Metric, tuple[str, .
         yield metrics.SECRET_EXPIRY, (subject.name,), subject.end - now
 
 
-def of_secret(state: SecretState, login_ends: float = 0.0) -> Subject:
-    """Return a secret as something that ages."""
+def of_secret(state: SecretState, login_ends: float = 0.0, told_end: float = 0.0) -> Subject:
+    """Return a secret as something that ages; what a vault and a vendor say of its end counts besides its own words."""
     renews = state.source.outside is not None and state.source.outside.is_lease
-    told = [] if renews else [state.expires, login_ends, ends(state.secret.reveal()) if state.secret else 0.0]
+    told = [] if renews else [state.expires, login_ends, told_end, ends(state.secret.reveal()) if state.secret else 0.0]
     end = min((at for at in told if at), default=0.0)
     created = 0.0 if renews else state.created
     return Subject(SECRET, state.source.name, state.secret, state.source.ages, created, end)
+
+
+def _date(text: str) -> float:
+    """Return the Unix time of GitHub's ``2026-12-31 23:59:59 UTC`` (or ``-0500``); 0: it is none."""
+    try:
+        return datetime.strptime(text.replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z").timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _span(seconds: float) -> str:

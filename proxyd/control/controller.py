@@ -99,7 +99,14 @@ class Controller:
         self.ages = Ages(tools.reports.notice, tools.reports.cells)
         self.upstream_certificates = UpstreamCertificates()
         questions = Questions(
-            self.leaves, self.lending, self.keys, self.tokens, self.endings, self.upstream_certificates, tools.reports
+            self.leaves,
+            self.lending,
+            self.keys,
+            self.tokens,
+            self.endings,
+            self.upstream_certificates,
+            self.ages,
+            tools.reports,
         )
         self.fleet = Fleet(tools, self._greet, questions.take, links)
         self.faults = Faults(self.fleet.put)
@@ -485,7 +492,8 @@ class Controller:
         """Return all whose age and end are followed."""
         logins = self.vaults.login_ends()
         for state in self.secrets:
-            yield of_secret(state, logins.get(state.source.name, 0.0))
+            name = state.source.name
+            yield of_secret(state, logins.get(name, 0.0), self.ages.end_told(state))
         if self.settings is not None:
             yield from subjects(self.tools.authority, self.settings.ages)
             yield from self.upstream_certificates.subjects(self.settings.ages)

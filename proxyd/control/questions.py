@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from proxyd.control.ages import Ages
 from proxyd.control.endings import Endings
 from proxyd.control.idempotency import Idempotency
 from proxyd.control.leases import Leases
@@ -13,6 +14,7 @@ from proxyd.control.workers import WorkerLink
 from proxyd.core.messages import (
     Announced,
     CertificateSeen,
+    CredentialEnds,
     CredentialRefused,
     KeySettled,
     Message,
@@ -39,6 +41,7 @@ class Questions:
         tokens: Tokens,
         endings: Endings,
         certificates: UpstreamCertificates,
+        ages: Ages,
         reports: Reports,
     ) -> None:
         self._leaves = leaves
@@ -47,6 +50,7 @@ class Questions:
         self._tokens = tokens
         self._endings = endings
         self._certificates = certificates
+        self._ages = ages
         self._reports = reports
 
     def take(self, link: WorkerLink, message: Message) -> None:
@@ -72,6 +76,9 @@ class Questions:
             return
         if isinstance(message, CertificateSeen):
             self._certificates.take(message)
+            return
+        if isinstance(message, CredentialEnds):
+            self._ages.told(message)
             return
         if isinstance(message, WantToken):
             self._tokens.want(message)

@@ -6,6 +6,9 @@ from typing import Final
 ANNOUNCING: Final = frozenset({"deprecation", "npm-notice", "sunset", "warning"})
 """Response fields by which vendors announce the end of an endpoint: RFC 9745, RFC 8594, RFC 9111 §5.5 and npm's own."""
 
+ENDS: Final = "github-authentication-token-expiration"
+"""The response field by which GitHub says when the token of the request ends."""
+
 USUAL: Final = ("deprecation", "sunset")
 """Those that mean it wherever they stand."""
 

@@ -222,6 +222,14 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialEnds:
+    """A response said when the secret that was sent ends (core.catalogue.ENDS); once per secret and what is said."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateSeen:
     """An upstream showed this certificate, and it was verified; once per host and certificate."""
 
@@ -487,7 +495,8 @@ FDS: Final[dict[type, int]] = {SetListener: 1, WorkerStarted: 1, Adopt: 1, Retir
 Message = (
     ApplySnapshot | SetListener | SetCredential | SetCredentials | InstallLeaf | SetHealth | SetFaults | SetOverrides
     | SetLease | SetKey | Drain | Query
-    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Announced | CertificateSeen
+    | Ready | Applied | Refused | CredentialApplied | CredentialRefused | WantToken | Announced | CredentialEnds
+    | CertificateSeen
     | Events | Stats | WantLeaf | WantLease | WantKey | KeySettled | Answer
     | Bind | BindAdmin | Upgrade | Failed | Reloaded | Promoted | Notify | Shutdown | Pulse
     | Bound | WorkerStarted | WorkerExited | Reload | Reopen | Upgraded | Generations | Promote | Retire | Predecessor

@@ -8,7 +8,7 @@ What HTTP/1.1 says by field lines of one hop (RFC 9110 §7.6.1), HTTP/2 says by 
 from typing import Final, NoReturn
 
 from proxyd.core.authority import DEFAULT_PORTS, parse_authority
-from proxyd.core.catalogue import ANNOUNCING
+from proxyd.core.catalogue import ANNOUNCING, ENDS
 from proxyd.core.errors import bad_request, bad_response
 from proxyd.core.headers import Headers
 from proxyd.wire.fields import DROPPED_TRAILERS, FORBIDDEN_TRAILERS, Framing, is_length
@@ -62,7 +62,7 @@ _REQUEST: Final = _EITHER | {
 }
 _RESPONSE: Final = _EITHER | {
     b":status": _STATUS,
-    **dict.fromkeys((name.encode("ascii") for name in ANNOUNCING), _ANNOUNCES),
+    **dict.fromkeys((name.encode("ascii") for name in (*ANNOUNCING, ENDS)), _ANNOUNCES),
 }
 _NEVER: Final = (_BARRED, _NAMELESS)
 _CODES: Final = {b"%d" % code: code for code in range(100, 600)}

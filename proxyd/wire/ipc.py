@@ -53,6 +53,7 @@ WORKER_TO_CONTROL: Final = frozenset(
         messages.CredentialRefused,
         messages.WantToken,
         messages.Announced,
+        messages.CredentialEnds,
         messages.CertificateSeen,
         messages.Events,
         messages.Stats,

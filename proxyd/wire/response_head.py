@@ -4,7 +4,7 @@ repeated Content-Length fields are collapsed.
 
 from typing import Final
 
-from proxyd.core.catalogue import ANNOUNCING
+from proxyd.core.catalogue import ANNOUNCING, ENDS
 from proxyd.core.errors import bad_response
 from proxyd.core.headers import Headers, tokens
 from proxyd.wire.fields import OPTIONS, SPACE, Framing, is_length, tokenise
@@ -44,7 +44,9 @@ _RESPONSE_FIELDS: Final = {
     b"proxy-connection": _END_HERE,
     b"proxy-authenticate": _END_HERE,
     b"te": _END_HERE,
-    **dict.fromkeys((name.encode("ascii") for name in ANNOUNCING), _ANNOUNCES),  # it goes on, and is looked at later
+    **dict.fromkeys(
+        (name.encode("ascii") for name in (*ANNOUNCING, ENDS)), _ANNOUNCES
+    ),  # it goes on, and is looked at later
 }
 
 

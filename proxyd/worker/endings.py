@@ -1,13 +1,13 @@
-"""What vendors say of the end of endpoints: told to control once per endpoint and announcement."""
+"""What vendors say of the end of endpoints and credentials: told to control once for each and what is said."""
 
 import re
 from collections.abc import Callable
 from typing import Final
 
-from proxyd.core.catalogue import ANNOUNCING
+from proxyd.core.catalogue import ANNOUNCING, ENDS
 from proxyd.core.exchange import Exchange
 from proxyd.core.message import Response
-from proxyd.core.messages import Announced
+from proxyd.core.messages import Announced, CredentialEnds
 
 MOST: Final = 1024
 """Announcements that a worker remembers; when there are more, the oldest may be told again."""
@@ -17,13 +17,14 @@ MAX_VALUE: Final = 256
 MAX_SEGMENTS: Final = 8
 MAX_SEGMENT: Final = 40
 
+_ENDS: Final = ENDS.encode("ascii")
 _LINK: Final = re.compile(rb'rel="?(?:deprecation|sunset|successor-version)\b', re.IGNORECASE)
 _NAMES: Final = frozenset(name.encode("ascii") for name in ANNOUNCING)
 _IDENTIFIER: Final = re.compile(
     r"[0-9]+|[0-9a-fA-F]{8,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=.*[0-9])[A-Za-z0-9_-]{16,}|.*[%@:].*"
 )
 
-Tell = Callable[[Announced], bool]
+Tell = Callable[[Announced | CredentialEnds], bool]
 """Says it to control; False: there was no room, and it is said again next time."""
 
 
@@ -32,22 +33,35 @@ class Endings:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._told: dict[tuple[str, bytes, str, tuple[tuple[bytes, bytes], ...]], None] = {}
+        self._told: dict[tuple[object, ...], None] = {}
 
-    def saw(self, exchange: Exchange, response: Response) -> None:
-        """Look at a response that has one of the fields."""
+    def saw(self, exchange: Exchange, response: Response) -> bool:
+        """Look at a response that has one of the fields; whether it announces the end of an endpoint."""
         service, method = exchange.route.name, exchange.request.method
         if not service:
-            return
+            return False
+        for name, value in response.headers:
+            if name == _ENDS:
+                self._credential(exchange, value)
         fields = tuple(item for item in response.headers if item[0] in _NAMES or _is_link(item))[:MAX_FIELDS]
         if not fields:
-            return  # a filter took it away
+            return False  # a filter took it away
         path = template(exchange.request.path)
-        key = (service, method, path, fields)
-        if key in self._told:
-            return
         said = [[_text(name), _text(value)] for name, value in fields]
-        if self._tell(Announced(service, _text(method), path, said)):
+        self._once((service, method, path, fields), Announced(service, _text(method), path, said))
+        return True
+
+    def forget(self) -> None:
+        """Another control has come, who knows none of it."""
+        self._told.clear()
+
+    def _credential(self, exchange: Exchange, value: bytes) -> None:
+        names = exchange.credential.secret_names if exchange.credential is not None else ()
+        if len(names) == 1:
+            self._once((names[0], value), CredentialEnds(names[0], _text(value)))
+
+    def _once(self, key: tuple[object, ...], message: Announced | CredentialEnds) -> None:
+        if key not in self._told and self._tell(message):
             if len(self._told) >= MOST:
                 self._told.pop(next(iter(self._told)))
             self._told[key] = None

@@ -20,6 +20,7 @@ from proxyd.core.messages import (
     ApplySnapshot,
     CertificateSeen,
     CredentialApplied,
+    CredentialEnds,
     CredentialRefused,
     Drain,
     InstallLeaf,
@@ -71,7 +72,17 @@ MAX_WANTS: Final = 1024
 """Questions for control that wait to be sent."""
 
 
-Want = WantLeaf | WantLease | WantKey | KeySettled | CredentialRefused | WantToken | Announced | CertificateSeen
+Want = (
+    WantLeaf
+    | WantLease
+    | WantKey
+    | KeySettled
+    | CredentialRefused
+    | WantToken
+    | Announced
+    | CredentialEnds
+    | CertificateSeen
+)
 
 
 class Subject(Protocol):
@@ -163,7 +174,7 @@ class Links:
         with contextlib.suppress(trio.WouldBlock):
             self._wants_out.send_nowait(message)
 
-    def tell(self, message: Announced | CertificateSeen) -> bool:
+    def tell(self, message: Announced | CredentialEnds | CertificateSeen) -> bool:
         """Tell control what an upstream announced or showed; False: there was no room."""
         try:
             self._wants_out.send_nowait(message)

@@ -107,7 +107,8 @@ class Worker:
         """Serve until drained or orphaned."""
         self.now = trio.lowlevel.current_clock().current_time
         links = Links(self, self._meter, self._events, control)
-        self._observer = Observer(self._meter, self._events, Endings(links.tell))
+        self._endings = Endings(links.tell)
+        self._observer = Observer(self._meter, self._events, self._endings)
         self._certificates = Certificates(links.tell)
         self._shedder = Shedder(self._meter, self._events.notice)
         self._leaves = Leaves(links.want_leaf)
@@ -212,6 +213,7 @@ class Worker:
         """Another control has come in the former one's place."""
         self._limits.reconnect()
         self._certificates.forget()
+        self._endings.forget()
 
     def set_key(self, message: SetKey) -> None:
         """Go by what is known of an idempotency key."""

@@ -120,9 +120,8 @@ class Observer(Filter):
             self._count_retries(exchange)
         if exchange.error is not None:
             self._meter.counter(metrics.ERRORS, exchange.route.name, exchange.error.flag.value).value += 1
-        if response is not None and response.announces:
+        if response is not None and response.announces and self._endings.saw(exchange, response):
             self._meter.counter(metrics.ANNOUNCED, exchange.route.name).value += 1
-            self._endings.saw(exchange, response)
         if exchange.snapshot.access_log:
             origin = response.origin._value_ if response is not None else "proxyd"
             self._events.add(self._record(exchange, "http", exchange.mode, status, origin, seconds))

@@ -3,6 +3,7 @@
 import pytest
 
 from proxyd.control.ages import ENDED, OK, OVER_AGE, SOON, Ages, Subject, of_secret
+from proxyd.core.messages import CredentialEnds
 from proxyd.core.metrics import CERTIFICATE_EXPIRY, SECRET_AGE, SECRET_EXPIRY
 from proxyd.core.secret import Secret
 from proxyd.core.settings import Ages as Policy
@@ -145,3 +146,37 @@ def test_what_never_ends_is_fine(lab):
     assert lab.look(of_secret(state)) == ([], [])
     assert lab.ages.row(state)["state"] == OK
     assert "value" not in repr(of_secret(state))
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2027-01-17 08:00:00 UTC", NOW + 2 * DAY),
+        ("2027-01-17 03:00:00 -0500", NOW + 2 * DAY),
+        ("soon", 0.0),
+        ("9999-99-99 00:00:00 UTC", 0.0),
+    ],
+)
+def test_what_a_vendor_says_of_a_tokens_end_counts_for_this_very_token(lab, text, at):
+    state = secret(created=NOW - 90 * DAY)
+    lab.look(of_secret(state))
+    lab.ages.told(CredentialEnds("a", text))
+    lab.ages.told(CredentialEnds("unknown", text))
+    assert lab.ages.end_told(state) == at
+    assert lab.ages.end_told(secret(value=b"another")) == 0.0
+    subject = of_secret(state, told_end=lab.ages.end_told(state))
+    assert lab.look(subject)[0] == (["secret_ends_soon"] if at else [])
+    lab.look()
+    assert lab.ages.end_told(state) == 0.0
+
+
+def test_a_vendor_cannot_have_a_secret_denied(lab):
+    state = secret(Policy(deny=True))
+    lab.look(of_secret(state))
+    lab.ages.told(CredentialEnds("a", "2001-01-01 00:00:00 UTC"))
+    assert lab.ages.judged(state) is state
+
+
+def test_a_text_that_is_too_long_breaks_a_rule(lab):
+    with pytest.raises(ValueError, match="CredentialEnds"):
+        lab.ages.told(CredentialEnds("a", "x" * 300))

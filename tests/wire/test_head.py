@@ -349,7 +349,9 @@ def test_any_bytes_are_parsed_or_refused(raw: bytes, cut: int) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", [b"Deprecation", b"sunset", b"Warning", b"npm-notice"])
+@pytest.mark.parametrize(
+    "name", [b"Deprecation", b"sunset", b"Warning", b"npm-notice", b"GitHub-Authentication-Token-Expiration"]
+)
 def test_a_field_that_may_announce_an_end_is_marked_and_goes_on(name: bytes) -> None:
     head = response(b"HTTP/1.1 200 OK\r\n" + name + b": soon \r\nContent-Length: 0\r\n\r\n")
     assert head.announces

@@ -74,6 +74,7 @@ EXAMPLES = (
     messages.Refused(3, "no"),
     messages.CredentialApplied("tickets/token", 4),
     messages.CredentialRefused(["token:tickets"], 4),
+    messages.CredentialEnds("github/token", "2026-12-31 23:59:59 UTC"),
     messages.CertificateSeen("api.example", "0f" * 32, 1_700_000_000.0, 1_800_000_000.0),
     messages.Announced("api", "GET", "/v1/items/{id}", [["sunset", "Sat, 31 Dec 2033 23:59:59 GMT"]]),
     messages.WantToken("token:images", "repository:a/b:pull", "https://auth.example/token", "registry.example"),

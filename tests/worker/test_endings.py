@@ -3,6 +3,7 @@ import types
 import pytest
 
 from proxyd.core.message import BytesBody, Response
+from proxyd.core.messages import CredentialEnds
 from proxyd.worker.endings import MAX_FIELDS, MOST, Endings, template
 
 SUNSET = (b"sunset", b"Sat, 31 Dec 2033 23:59:59 GMT")
@@ -17,9 +18,10 @@ class Told(list):
         return self.has_room
 
 
-def exchange(path=b"/v1/items", service="api", method=b"GET"):
+def exchange(path=b"/v1/items", service="api", method=b"GET", secrets=()):
     request = types.SimpleNamespace(method=method, path=path)
-    return types.SimpleNamespace(request=request, route=types.SimpleNamespace(name=service))
+    credential = types.SimpleNamespace(secret_names=secrets) if secrets else None
+    return types.SimpleNamespace(request=request, route=types.SimpleNamespace(name=service), credential=credential)
 
 
 def response(*headers):
@@ -96,3 +98,33 @@ def test_memory_is_bounded(told):
 )
 def test_identifiers_are_left_out_of_paths(path, expected):
     assert template(path) == expected
+
+
+EXPIRES = (b"github-authentication-token-expiration", b"2026-12-31 23:59:59 UTC")
+
+
+def test_the_end_of_a_credential_is_told_once_and_is_no_end_of_an_endpoint(told):
+    endings = Endings(told)
+    for path in (b"/a", b"/b"):
+        assert not endings.saw(exchange(path, secrets=("github/token",)), response(EXPIRES))
+    assert told == [CredentialEnds("github/token", "2026-12-31 23:59:59 UTC")]
+
+
+def test_both_ends_of_one_answer_are_told(told):
+    assert Endings(told).saw(exchange(secrets=("github/token",)), response(EXPIRES, SUNSET))
+    assert [type(one).__name__ for one in told] == ["CredentialEnds", "Announced"]
+    assert told[1].fields == [["sunset", "Sat, 31 Dec 2033 23:59:59 GMT"]]
+
+
+@pytest.mark.parametrize("secrets", [(), ("id", "key")], ids=["none", "two"])
+def test_without_one_secret_alone_nobody_knows_whose_end_it_is(told, secrets):
+    Endings(told).saw(exchange(secrets=secrets), response(EXPIRES))
+    assert told == []
+
+
+def test_another_control_is_told_again(told):
+    endings = Endings(told)
+    for _ in range(2):
+        endings.saw(exchange(), response(SUNSET))
+        endings.forget()
+    assert len(told) == 2
