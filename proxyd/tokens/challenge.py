@@ -5,7 +5,7 @@ https://distribution.github.io/distribution/spec/auth/token/
 
 from base64 import b64encode
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from proxyd.tokens.errors import TokenError
 from proxyd.tokens.flow import Ask, Issued, bearer, checked, seconds_of
@@ -23,7 +23,11 @@ async def scoped(ask: Ask, realm: str, service: str, scope: str) -> Issued:
     if ":" in user:
         raise TokenError("the user holds a colon, which Basic cannot carry (RFC 7617 §2)", is_final=True)
     parts = [("service", service), *(("scope", one) for one in scope.split()), ("client_id", "proxyd")]
-    url = realm + ("&" if urlsplit(realm).query else "?") + urlencode([(name, value) for name, value in parts if value])
+    url = (
+        realm.partition("#")[0]
+        + ("&" if "?" in realm else "?")
+        + urlencode([(name, value) for name, value in parts if value])
+    )
     basic = b64encode(f"{user}:{password}".encode()).decode("ascii")
     answer = await ask.client.ask(url, ask.source.realms, method="GET", headers={"authorization": f"Basic {basic}"})
     said = checked(answer)

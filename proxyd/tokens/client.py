@@ -5,11 +5,11 @@ that its source names and to no others: it carries the credential itself.
 """
 
 import json
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import trio
 
@@ -33,6 +33,10 @@ LOCAL: Final = frozenset(
     }
 )
 """Hosts that may be asked by plain http: this machine, and a cloud's metadata servers (the last two: ECS, EKS)."""
+
+_URL: Final = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{1,5}))?(?:[/?][!-~]*)?"
+).fullmatch
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -76,13 +80,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Return the answer, whatever its status; ``content`` is a body as it is. TokenError: there is none."""
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        scheme, host = _place(url)
         if host not in {name for each in hosts for name in (each.lower(), each.lower().partition(":")[0])}:
             raise TokenError(
                 f"the issuer {host} is not among the hosts that its credential may be sent to", is_final=True
             )
-        if parts.scheme != "https" and host not in LOCAL:
+        if scheme != "https" and host not in LOCAL:
             raise TokenError(f"the issuer {host} would be asked over plain http; use https", is_final=True)
         if self._turn is not None:
             await self._turn()
@@ -108,8 +111,19 @@ class Client:
                     return Answer(response.status_code, dict(response.headers), bytes(body))
         except trio.TooSlowError:
             raise TokenError(f"{host} has not answered within {SECONDS:g} s") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TokenError(f"{host} cannot be asked: {type(error).__name__}: {_plain(error)}") from None
+
+
+def _place(url: str) -> tuple[str, str]:
+    """Return scheme and host of a URL, which may be a stranger's. TokenError: it is none.
+
+    Stricter than RFC 3986, so that no two readers of it can mean two hosts: no user, no backslash, nothing encoded.
+    """
+    match = _URL(url)
+    if match is None or int(match[3] or 443) > 65535:
+        raise TokenError("the address of the issuer is no plain URL", is_final=True)
+    return match[1], match[2].strip("[]").lower()
 
 
 def _plain(error: BaseException) -> str:
