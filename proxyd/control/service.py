@@ -176,6 +176,9 @@ class ControlService:
             return {}
         plain: dict[str, Any] = to_plain(settings)
         plain["secrets"] = [{"name": source.name, "source": kind(source)} for source in settings.secrets]
+        plain["vaults"] = [
+            {"name": vault.name, "kind": vault.kind, "addresses": list(vault.addresses)} for vault in settings.vaults
+        ]
         plain["extra_roots_pem"] = f"{settings.extra_roots_pem.count(b'-----BEGIN CERTIFICATE-----')} certificates"
         return plain
 

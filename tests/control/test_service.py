@@ -12,7 +12,7 @@ from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE
 from proxyd.core.messages import CertificateSeen, Drain, Events, Shutdown, Stats
 from proxyd.core.refusal import Refusal
 from proxyd.core.service import HostPattern
-from proxyd.core.settings import Readers
+from proxyd.core.settings import Readers, VaultSource
 from proxyd.telemetry.exchanges import Filter
 from proxyd.telemetry.log import Level
 from proxyd.vault.usage import Usage
@@ -115,6 +115,12 @@ async def test_config_shows_secrets_as_names(lab, answers):
     config = await answers.config()
     assert config["secrets"] == [{"name": "token", "source": "env"}, {"name": "other", "source": "env"}]
     assert config["extra_roots_pem"] == "0 certificates"
+
+
+async def test_config_shows_of_vaults_elsewhere_where_they_are_and_no_options(lab, answers):
+    lab.file = settings(vaults=(VaultSource("mine", kind="folder", options={"pin": "hunter2"}, roots_pem="PEM"),))
+    await lab.start()
+    assert (await answers.config())["vaults"] == [{"name": "mine", "kind": "folder", "addresses": []}]
 
 
 async def test_environment_is_what_a_client_needs(lab, answers):
