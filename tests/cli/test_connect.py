@@ -185,3 +185,7 @@ def test_a_service_that_takes_no_consent_is_said_with_those_that_do(lab):
     assert "the service plain has no scheme that takes consent" in err
     assert "those that can be connected: lab" in err
     assert "has no service nowhere; those" in lab.connect(service="nowhere")[2]
+
+
+def test_a_port_that_is_none_is_refused(lab):
+    assert "--port 99999: not a number from 1 to 65535" in lab.connect("--browser", "--port", "99999")[2]

@@ -5,7 +5,7 @@ import sys
 
 from proxyd.cli.commands.secret import place_of
 from proxyd.cli.context import json_text, runtime_dir
-from proxyd.cli.exits import OK
+from proxyd.cli.exits import OK, USAGE, CommandError
 from proxyd.cli.parser import Commands, command, config_option, folder_options, json_option
 from proxyd.cli.tables import printable
 
@@ -31,6 +31,8 @@ def add(commands: Commands) -> None:
 def _connect(arguments: argparse.Namespace) -> int:
     from proxyd.cli.connect import How, connect
 
+    if not 0 <= arguments.port <= 65535:
+        raise CommandError(f"--port {arguments.port}: not a number from 1 to 65535", USAGE)
     how = How(arguments.browser, arguments.port, arguments.open, arguments.client_id, arguments.json)
     answer = connect(place_of(arguments), runtime_dir(arguments), arguments.service, how)
     if arguments.json:
