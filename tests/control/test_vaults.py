@@ -1,5 +1,7 @@
 """Vaults elsewhere by the client that control has: TLS, redirects, sizes."""
 
+import gzip
+
 import pytest
 
 from proxyd.control import vaults
@@ -47,6 +49,20 @@ async def test_a_huge_answer_is_not_read(bao):
     bao.hostile = b'{"data": {"data": {"token": "' + b"x" * 300_000 + b'"}}}'
     with BaoServer(bao) as server, pytest.raises(OutsideError, match="more than 256 KiB"):
         await opened(server.url).read(REFERENCE)
+
+
+async def test_an_answer_that_would_grow_is_not_unpacked(bao, monkeypatch):
+    bomb = gzip.compress(b" " * 10_000_000)
+    asked = []
+
+    def answer(method, url, headers, body):
+        asked.append(headers["accept-encoding"])
+        return 200, {"content-encoding": "gzip"}, bomb
+
+    monkeypatch.setattr(bao, "answer", answer)
+    with BaoServer(bao) as server, pytest.raises(OutsideError, match="compresses its answer"):
+        await opened(server.url).read(REFERENCE)
+    assert set(asked) == {"identity"}
 
 
 async def test_nobody_there_is_said(bao):
