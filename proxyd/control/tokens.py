@@ -161,9 +161,11 @@ class Tokens:
             self._publish(self._message(holder))
 
     def want(self, message: WantToken) -> None:
-        """A worker met a challenge. ValueError: it breaks a rule."""
-        if not self.is_retired:
-            self.scopes.want(message)
+        """A worker met a challenge. ValueError: it breaks a rule.
+
+        Asked for by a retired control too: nothing is replaced by that, and its workers' exchanges go on.
+        """
+        self.scopes.want(message)
 
     # --- one source -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import trio.testing
 
 from proxyd.control import scopes as module
 from proxyd.control.scopes import Scopes
+from proxyd.control.tokens import Tokens
 from proxyd.core.messages import WantToken
 from proxyd.core.settings import TokenSource
 from proxyd.telemetry.log import Level, Log
@@ -154,3 +155,18 @@ async def test_scopes_and_questions_are_bounded(lab, autojump_clock, monkeypatch
     with pytest.raises(ValueError, match="too long"):
         lab.scopes.want(WantToken("token:hub", "x" * 1025))
     lab.scopes.want(WantToken("token:other", "x"))
+
+
+async def test_workers_of_a_generation_that_has_been_succeeded_are_still_answered(nursery, autojump_clock):
+    issuer, told = Issuer(), []
+    secrets = {"hub/user": b"ada", "hub/token": b"secret"}
+    tokens = Tokens(Log("test", level=Level.ERROR), told.append, secrets.get, None)
+    tokens.configure([SOURCE])
+    tokens._client = issuer
+    nursery.start_soon(tokens.run)
+    await trio.testing.wait_all_tasks_blocked()
+    tokens.is_retired = True
+    tokens.want(WANTED)
+    await trio.sleep(2)
+    assert [message.values for message in told] == [{WANTED.secret: b"token-1"}]
+    assert tokens.rows() == [], "there is no token beside those for a scope"
