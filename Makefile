@@ -14,7 +14,7 @@ PYTEST ?= -n 2
 TEST_TOOLS := curl wget git go=golang-go openssl systemd-analyze=systemd
 IMAGE_TOOLS := buildah mmdebstrap
 
-.PHONY: demo test test-all lint typecheck bench bench-faults fuzz soak-upgrade soak-quota clean help
+.PHONY: demo test test-all lint typecheck bench bench-faults fuzz soak-upgrade soak-quota soak-tokens clean help
 
 help:
 	@echo 'make demo       real clients through proxyd to an origin that demands a credential'
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-faults  proxyd and Envoy while upstreams die, slow down, fail and vanish (root for all of it)'
 	@echo 'make soak-upgrade  upgrades under 1,000 open tunnels and 2,000 requests a second: no error'
 	@echo 'make soak-quota  a quota while workers and control are killed 50 times: never over'
+	@echo 'make soak-tokens  a rotating issuer, two hosts, kills: one refresh for each life of a token, no 401 (5 minutes)'
 	@echo 'make fuzz       whatever bytes a peer may send, FUZZ_SECONDS=60 for each target (CPython 3.11 or 3.12)'
 	@echo 'make dist       wheel and sdist'
 	@echo 'make deb        Debian package, for the release whose Python this is'
@@ -114,6 +115,9 @@ soak-upgrade: $(VENV)/.installed
 
 soak-quota: $(VENV)/.installed
 	$(RUN) -m tests.soak.quota
+
+soak-tokens: $(VENV)/.installed
+	$(RUN) -m tests.soak.tokens
 
 $(VENV)/.installed: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11, 3.12 or 3.13 is found: apt-get install python3 python3-venv'; exit 1; }

@@ -35,6 +35,7 @@ from proxyd.control.overrides import Overrides
 from proxyd.control.pace import COMMANDS, LOOKUPS, OPENINGS, PROBES, Pace
 from proxyd.control.questions import Questions
 from proxyd.control.read import SettingsError
+from proxyd.control.sharing import Sharing
 from proxyd.control.sinks import opened
 from proxyd.control.storage import Storage
 from proxyd.control.supervisor import BindFailed, Socket, SupervisorLink
@@ -94,7 +95,16 @@ class Controller:
         self.leaves = Leaves(tools.authority)
         self.lending = Leases(tools.log, tools.instance.member or tools.instance.pseudonym)
         self.keys = Idempotency(self.lending, tools.instance.pseudonym)
-        self.tokens = Tokens(tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn)
+        self.sharing = Sharing(
+            tools.instance.member or tools.instance.pseudonym,
+            self._secret_value,
+            lambda: self.lending.store,
+            lambda: self.lending.is_fleet,
+            self.lending.tried,
+        )
+        self.tokens = Tokens(
+            tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn, sharing=self.sharing
+        )
         self.endings = Endings(tools.reports.notice)
         self.ages = Ages(tools.reports.notice, tools.reports.cells)
         self.upstream_certificates = UpstreamCertificates()

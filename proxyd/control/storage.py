@@ -39,7 +39,10 @@ class Storage:
         needed = any(limit.quota or limit.window or (is_fleet and limit.rate) for limit in limits)
         needed = needed or (is_fleet and any(service.vendor_limits is not None for service in settings.services))
         needed = needed or any(service.idempotency is not None for service in settings.services)
+        needed = needed or bool(settings.tokens)
         wanted = settings.store if needed else None
+        if not needed:
+            self._leases.tried.set()
         self._leases.is_fleet = is_fleet and needed
         if wanted != self._wanted:
             self._wanted = wanted

@@ -8,12 +8,14 @@ question, never the grant. A control that has been succeeded asks nobody any mor
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from proxyd.control.scopes import Scopes
+from proxyd.control.sharing import Sharing
 from proxyd.core.messages import CredentialRefused, SetCredentials, WantToken
 from proxyd.core.settings import TokenSource
 from proxyd.telemetry.log import Log
@@ -22,7 +24,7 @@ from proxyd.tokens.client import Client
 from proxyd.tokens.errors import TokenError
 from proxyd.tokens.flow import Ask, Issued
 from proxyd.tokens.life import Life
-from proxyd.tokens.registry import FLOWS
+from proxyd.tokens.registry import FLOWS, Flow
 
 MAX_NAMES: Final = 16
 """Names in a worker's word on a refusal."""
@@ -44,6 +46,12 @@ class _Holder:
     """The issuer is asked, or is about to be."""
     is_kept: bool = False
     """Whether its task was started."""
+    number: int = 0
+    """Of the token in the store."""
+    own_first: bool = False
+    """A secret was changed here: it is newer than what the store has of the issuer."""
+    saved: dict[str, bytes] = field(default_factory=dict)
+    """Secrets as they were kept last when the issuer had replaced them."""
 
     def __repr__(self) -> str:
         return f"<_Holder {self.source.name} serial={self.life.serial}>"
@@ -60,6 +68,7 @@ class Tokens:
         save: Callable[[str, bytes], Awaitable[None]],
         turn: Callable[[], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """``save`` keeps a secret that an issuer has replaced. TokenError: it cannot be kept."""
         self._log = log
@@ -67,6 +76,7 @@ class Tokens:
         self._secret = secret
         self._save = save
         self._turn = turn
+        self._sharing = sharing or Sharing("", secret, lambda: None, lambda: False, _already())
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._client = Client(turn=turn)
         self._holders: dict[str, _Holder] = {}
@@ -137,7 +147,10 @@ class Tokens:
         """A secret has another value: tokens that are made of it are asked for at once."""
         self.scopes.secret_changed(name)
         for holder in self._holders.values():
-            if name in (secret for _, secret in holder.source.secrets):
+            if name not in (secret for _, secret in holder.source.secrets):
+                continue
+            if name not in holder.saved or self._secret(name) != holder.saved[name]:  # else it is our own doing
+                holder.own_first = True
                 holder.life.due = trio.current_time()
                 holder.asked.set()
 
@@ -196,17 +209,39 @@ class Tokens:
             flow = FLOWS.get(source.flow)
             if flow is None:
                 raise TokenError(f"there is no flow {source.flow}; known: {', '.join(FLOWS)}", is_final=True)
-            issued = await flow(self._ask(source))
-            for name, value in issued.rotated.items():
-                await self._save(dict(source.secrets)[name], value)
+            had = await self._sharing.have(
+                source, holder.number, partial(self._from_issuer, flow, holder), own_first=holder.own_first
+            )
+            if not had.is_own:
+                await self._keep_rotated(holder, had.issued)
         except TokenError as error:
             self._failed(holder, error)
         else:
-            self._issued(holder, issued, began)
+            holder.number, holder.own_first = max(holder.number, had.number), False
+            self._issued(holder, had.issued, began if had.is_own else trio.current_time())
         finally:
             holder.is_asking = False
         self._raise_serial(holder)
         self._publish(self._message(holder))
+
+    async def _from_issuer(self, flow: Flow, holder: _Holder, instead: dict[str, bytes]) -> Issued:
+        """Ask the issuer, with secrets ``instead`` of those of the same fields. TokenError."""
+        ask = self._ask(holder.source)
+        if instead:
+            ask = replace(ask, secret=lambda name: instead.get(name) or self._secret_of(holder.source, name))
+        issued = await flow(ask)
+        await self._keep_rotated(holder, issued)
+        return issued
+
+    async def _keep_rotated(self, holder: _Holder, issued: Issued) -> None:
+        """Keep what the issuer has replaced, before what came with it is used. TokenError."""
+        names = dict(holder.source.secrets)
+        for part, value in issued.rotated.items():
+            name = names[part]
+            if self._secret(name) == value:
+                continue
+            holder.saved[name] = value
+            await self._save(name, value)
 
     def _issued(self, holder: _Holder, issued: Issued, began: float) -> None:
         source = holder.source
@@ -262,6 +297,13 @@ class Tokens:
         if value is None:
             raise TokenError(f"the secret {secret} has no value")
         return value
+
+
+def _already() -> trio.Event:
+    """Return an event that has happened."""
+    event = trio.Event()
+    event.set()
+    return event
 
 
 def _essence(source: TokenSource) -> tuple[object, ...]:

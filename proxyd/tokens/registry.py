@@ -6,7 +6,9 @@ from typing import Final
 from proxyd.tokens import aws, chains, oauth, vendors
 from proxyd.tokens.flow import Ask, Issued
 
-FLOWS: Final[dict[str, Callable[[Ask], Awaitable[Issued]]]] = {
+Flow = Callable[[Ask], Awaitable[Issued]]
+
+FLOWS: Final[dict[str, Flow]] = {
     "client_credentials": oauth.client_credentials,
     "refresh_token": oauth.refresh_token,
     "jwt_bearer": oauth.jwt_bearer,

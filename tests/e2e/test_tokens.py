@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
-from tests.lab.daemon import PROXYD, Daemon, environment, wait_until
+from tests.lab.daemon import PROXYD, AdminError, Daemon, environment, wait_until
 from tests.lab.issuer import Issuer
 
 pytestmark = pytest.mark.e2e
@@ -182,6 +183,14 @@ def test_requests_wait_for_the_first_token(tmp_path: Path, vendor: Vendor, issue
     assert vendor.statuses == [200] * 4
 
 
+def is_replaced(daemon: Daemon, former: psutil.Process) -> bool:
+    """Whether another control answers."""
+    try:
+        return daemon.control() != former
+    except (OSError, AdminError):
+        return False
+
+
 def test_a_rotated_refresh_token_outlives_a_kill(tmp_path: Path, vendor: Vendor, issuer: Issuer) -> None:
     config = configuration(tmp_path, vendor, issuer, "refresh_token")
     folders = ["--state-dir", str(tmp_path / "state"), "--runtime-dir", str(tmp_path / "run")]
@@ -193,10 +202,14 @@ def test_a_rotated_refresh_token_outlives_a_kill(tmp_path: Path, vendor: Vendor,
         vendor.accepted = {"access-token-number-1"}
         assert ask(daemon.address())[0] == 200
         for number in (2, 3):
-            daemon.control().send_signal(signal.SIGKILL)
+            former = daemon.control()
+            former.send_signal(signal.SIGKILL)
+            wait_until(lambda former=former: is_replaced(daemon, former), "another control")  # type: ignore[misc]
+            wait_until(lambda: ask(daemon.address())[0] == 200, "the token that the store kept")
+            assert len(issuer.asked) == number - 1
             vendor.accepted = {f"access-token-number-{number}"}
-            wait_until(lambda number=number: issuer.refresh == f"refresh-{number}", "a control that renews")  # type: ignore[misc]
-            wait_until(lambda: ask(daemon.address())[0] == 200, "its token")
+            wait_until(lambda: ask(daemon.address())[0] == 200, "a new token")
+            assert issuer.refresh == f"refresh-{number}"
     assert [form["refresh_token"] for form in issuer.asked] == ["refresh-0", "refresh-1", "refresh-2"]
 
 
