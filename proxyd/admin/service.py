@@ -129,6 +129,10 @@ class Service(Protocol):
         """Upstream pools of all workers."""
         ...
 
+    async def tokens(self) -> list[Any]:
+        """Tokens that issuers gave: how they are, never a value."""
+        ...
+
     async def unknown_hosts(self) -> list[Any]:
         """Hosts that are no service and were asked for."""
         ...

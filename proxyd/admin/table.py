@@ -122,6 +122,11 @@ _TABLE: Final = (
            "a list: one entry per service: request (`method`, `url`, `headers`, `body`), how its answer is read, and "
            "where the vendor shows the credential; `proxyd test` sends them",
            lambda session: session.service.probes()),
+    Method("tokens", "tokens that issuers gave",
+           "a list: one entry per service with a flow: `state` (`fresh`, `renewing`, `stale`: it serves and no newer "
+           "one is to be had, `missing`), seconds until its end and its renewal, whether it came from the issuer or "
+           "from the store, and what failed; never a value",
+           lambda session: session.service.tokens()),
     Method("unknown_hosts", "hosts that are no service and were asked for",
            "a list, the most asked for first: host, requests, tunnels, when it was first and last seen, and the fields "
            "in which clients sent credentials of their own; `proxyd discover` looks them up in the catalogue",

@@ -103,7 +103,13 @@ class Controller:
             self.lending.tried,
         )
         self.tokens = Tokens(
-            tools.log, self._publish, self._secret_value, self._keep_secret, commands.turn, sharing=self.sharing
+            tools.log,
+            self._publish,
+            self._secret_value,
+            self._keep_secret,
+            commands.turn,
+            sharing=self.sharing,
+            cells=tools.reports.cells,
         )
         self.endings = Endings(tools.reports.notice)
         self.ages = Ages(tools.reports.notice, tools.reports.cells)

@@ -100,6 +100,10 @@ class ControlService:
             raise Refusal("not_found", f"there is no service {name!r}; `services` lists them", nearest)
         return await services.service(self._controller, known[name])
 
+    async def tokens(self) -> list[Any]:
+        """Return how the tokens of issuers are."""
+        return list(self._controller.tokens.rows())
+
     async def unknown_hosts(self) -> list[Any]:
         """Return the hosts that are no service and were asked for."""
         return list(self._controller.tools.reports.unknown.rows())

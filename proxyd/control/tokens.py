@@ -16,8 +16,10 @@ import trio
 
 from proxyd.control.scopes import Scopes
 from proxyd.control.sharing import Sharing
+from proxyd.core import metrics
 from proxyd.core.messages import CredentialRefused, SetCredentials, WantToken
 from proxyd.core.settings import TokenSource
+from proxyd.telemetry.cells import Cells
 from proxyd.telemetry.log import Log
 from proxyd.tokens.challenge import FLOW
 from proxyd.tokens.client import Client
@@ -50,6 +52,8 @@ class _Holder:
     """Of the token in the store."""
     own_first: bool = False
     """A secret was changed here: it is newer than what the store has of the issuer."""
+    origin: str = ""
+    """``issuer``, or ``store`` where another process had asked it; empty: there was no token yet."""
     saved: dict[str, bytes] = field(default_factory=dict)
     """Secrets as they were kept last when the issuer had replaced them."""
 
@@ -69,6 +73,7 @@ class Tokens:
         turn: Callable[[], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
         sharing: Sharing | None = None,
+        cells: Cells | None = None,
     ) -> None:
         """``save`` keeps a secret that an issuer has replaced. TokenError: it cannot be kept."""
         self._log = log
@@ -76,6 +81,7 @@ class Tokens:
         self._secret = secret
         self._save = save
         self._turn = turn
+        self._cells = cells
         self._sharing = sharing or Sharing("", secret, lambda: None, lambda: False, _already())
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._client = Client(turn=turn)
@@ -130,18 +136,21 @@ class Tokens:
     def rows(self) -> list[dict[str, Any]]:
         """Describe every token, for the admin socket."""
         now = trio.current_time()
-        return [
-            {
-                "service": holder.source.service,
-                "flow": holder.source.flow,
-                "age_seconds": round(now - holder.life.renewed, 1) if holder.life.renewed else None,
-                "expires_seconds": round(holder.life.expires - now, 1) if holder.life.expires else None,
-                "renews_seconds": round(max(0.0, holder.life.due - now), 1),
-                "failures": holder.life.failures,
-                "problem": holder.life.problem,
-            }
-            for holder in self._holders.values()
-        ]
+        return [self._row(holder, now) for holder in self._holders.values()]
+
+    def _row(self, holder: _Holder, now: float) -> dict[str, Any]:
+        life = holder.life
+        return {
+            "service": holder.source.service,
+            "flow": holder.source.flow,
+            "state": _state(holder, now),
+            "age_seconds": round(now - life.renewed, 1) if life.renewed else None,
+            "expires_seconds": round(life.expires - now, 1) if life.expires else None,
+            "renews_seconds": round(max(0.0, life.due - now), 1),
+            "from": holder.origin,
+            "failures": life.failures,
+            "problem": life.problem + self._advice(holder) if life.problem else "",
+        }
 
     def secret_changed(self, name: str) -> None:
         """A secret has another value: tokens that are made of it are asked for at once."""
@@ -216,8 +225,11 @@ class Tokens:
                 await self._keep_rotated(holder, had.issued)
         except TokenError as error:
             self._failed(holder, error)
+            self._count(holder, "failed")
         else:
             holder.number, holder.own_first = max(holder.number, had.number), False
+            holder.origin = "issuer" if had.is_own else "store"
+            self._count(holder, "issued" if had.is_own else "shared")
             self._issued(holder, had.issued, began if had.is_own else trio.current_time())
         finally:
             holder.is_asking = False
@@ -242,6 +254,10 @@ class Tokens:
                 continue
             holder.saved[name] = value
             await self._save(name, value)
+
+    def _count(self, holder: _Holder, result: str) -> None:
+        if self._cells is not None:
+            self._cells.cell(metrics.TOKEN_RENEWALS, holder.source.service, result).value += 1
 
     def _issued(self, holder: _Holder, issued: Issued, began: float) -> None:
         source = holder.source
@@ -297,6 +313,15 @@ class Tokens:
         if value is None:
             raise TokenError(f"the secret {secret} has no value")
         return value
+
+
+def _state(holder: _Holder, now: float) -> str:
+    """Say in a word how the token is."""
+    if not holder.life.is_valid(now):
+        return "renewing" if holder.is_asking and not holder.life.problem else "missing"
+    if holder.life.problem:
+        return "stale"  # it serves, and no newer one is to be had
+    return "renewing" if holder.is_asking else "fresh"
 
 
 def _already() -> trio.Event:

@@ -123,8 +123,14 @@ CERTIFICATE_EXPIRY: Final = Metric(
     ("kind", "name"),
 )  # fmt: skip
 
+TOKEN_RENEWALS: Final = Metric(
+    "proxyd_token_renewals", Kind.COUNTER,
+    "Tokens of issuers that were had: `issued`, `shared` by another process through the store, or `failed`.",
+    ("service", "result"),
+)  # fmt: skip
+
 OWN: Final = (
-    SECRET_AGE, SECRET_EXPIRY, CERTIFICATE_EXPIRY,
+    TOKEN_RENEWALS, SECRET_AGE, SECRET_EXPIRY, CERTIFICATE_EXPIRY,
     STATS_REJECTED, EVENTS_MALFORMED, NOTICES_DROPPED, ACCESS_LOG_LOST, SINK_LOST, SINK_FAILURES,
     BUILD_INFO, PROCESS_CPU, PROCESS_RESIDENT, PROCESS_PROPORTIONAL, PROCESS_FDS, PROCESS_THREADS, PROCESS_START,
 )  # fmt: skip

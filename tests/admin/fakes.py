@@ -54,6 +54,9 @@ class FakeService:
     async def pools(self):
         return []
 
+    async def tokens(self):
+        return []
+
     async def unknown_hosts(self):
         return []
 

@@ -183,6 +183,12 @@ def test_requests_wait_for_the_first_token(tmp_path: Path, vendor: Vendor, issue
     assert vendor.statuses == [200] * 4
 
 
+def described(daemon: Daemon) -> tuple[str, ...]:
+    """Return what ``tokens`` says of the only one."""
+    (row,) = daemon.admin.call("tokens")
+    return tuple(row[name] for name in ("service", "state", "from", "problem"))
+
+
 def is_replaced(daemon: Daemon, former: psutil.Process) -> bool:
     """Whether another control answers."""
     try:
@@ -206,10 +212,12 @@ def test_a_rotated_refresh_token_outlives_a_kill(tmp_path: Path, vendor: Vendor,
             former.send_signal(signal.SIGKILL)
             wait_until(lambda former=former: is_replaced(daemon, former), "another control")  # type: ignore[misc]
             wait_until(lambda: ask(daemon.address())[0] == 200, "the token that the store kept")
+            wait_until(lambda: described(daemon) == ("lab", "fresh", "store", ""), "what the store kept")
             assert len(issuer.asked) == number - 1
             vendor.accepted = {f"access-token-number-{number}"}
             wait_until(lambda: ask(daemon.address())[0] == 200, "a new token")
             assert issuer.refresh == f"refresh-{number}"
+            wait_until(lambda: described(daemon) == ("lab", "fresh", "issuer", ""), "what the issuer gave")
     assert [form["refresh_token"] for form in issuer.asked] == ["refresh-0", "refresh-1", "refresh-2"]
 
 
