@@ -5,6 +5,7 @@ that its source names and to no others: it carries the credential itself.
 """
 
 import json
+import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -78,8 +79,12 @@ class Client:
         document: Any = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        certificate: bytes = b"",
     ) -> Answer:
-        """Return the answer, whatever its status; ``content`` is a body as it is. TokenError: there is none."""
+        """Return the answer, whatever its status. TokenError: there is none.
+
+        ``content`` is a body as it is; ``certificate`` PEM of a certificate and its key, shown to the issuer.
+        """
         scheme, host = _place(url)
         if host not in {name for each in hosts for name in (each.lower(), each.lower().partition(":")[0])}:
             raise TokenError(
@@ -94,6 +99,8 @@ class Client:
         context = ssl.create_default_context()
         if self._roots:
             context.load_verify_locations(cadata=self._roots)
+        if certificate:
+            _show(context, certificate)
         # Not compressed: a few bytes could grow beyond any bound before their length is seen.
         said = {"user-agent": "proxyd", "accept": "application/json", "accept-encoding": "identity", **(headers or {})}
         try:
@@ -127,6 +134,22 @@ def _place(url: str) -> tuple[str, str]:
     if match is None or int(match[3] or 443) > 65535:
         raise TokenError("the address of the issuer is no plain URL", is_final=True)
     return match[1], match[2].strip("[]").lower()
+
+
+def _show(context: ssl.SSLContext, certificate: bytes) -> None:
+    """Have a context show a certificate. The standard library reads files alone: this one is in memory."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(certificate)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")  # an encrypted key: an error, and no prompt
+    except (ssl.SSLError, OSError):
+        raise TokenError(
+            "the client's certificate cannot be used: PEM of a certificate and of its key, unencrypted, is wanted",
+            is_final=True,
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _plain(error: BaseException) -> str:

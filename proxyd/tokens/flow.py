@@ -70,6 +70,12 @@ class Ask:
         """Return a field that may be a secret or an option."""
         return self.text(name) if self.has(name) else self.option(name)
 
+    async def send(self, **said: Any) -> Answer:
+        """Ask the source, showing the client's certificate where that is its proof (RFC 8705 §2). TokenError."""
+        if self.option("client_auth") == "mtls":
+            said["certificate"] = self.secret("client_certificate")
+        return await self.client.ask(self.source.url, self.source.hosts, **said)
+
     async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Ask with a form; return the JSON answer. TokenError with the issuer's own code otherwise."""
         answer = await self.client.ask(url, self.source.hosts, form=form, headers=headers)

@@ -19,7 +19,10 @@ _PASSED: Final = ("scope", "audience", "resource")
 
 
 def proof(ask: Ask) -> tuple[dict[str, str], dict[str, str]]:
-    """Return form fields and headers by which the client proves itself (RFC 6749 §2.3.1, RFC 7523 §2.2)."""
+    """Return form fields and headers by which the client proves itself.
+
+    RFC 6749 §2.3.1, RFC 7523 §2.2, and RFC 8705 §2, where TLS proves it.
+    """
     identity = ask.named("client_id")
     how = ask.option("client_auth", "jwt" if ask.has("private_key") else "basic")
     if how == "jwt":
@@ -33,7 +36,7 @@ def proof(ask: Ask) -> tuple[dict[str, str], dict[str, str]]:
         return {"client_id": identity, "client_assertion_type": _ASSERTION, "client_assertion": assertion}, {}
     if not identity:
         return {}, {}
-    if not ask.has("client_secret"):
+    if how == "mtls" or not ask.has("client_secret"):
         return {"client_id": identity}, {}  # RFC 6749 §3.2.1: a public client
     secret = ask.text("client_secret")
     if how == "post":
@@ -53,10 +56,9 @@ async def _post(ask: Ask, form: Mapping[str, str], headers: Mapping[str, str]) -
     """
     kind = ask.option("content_type")
     if not kind:
-        return await ask.post(ask.source.url, form, headers)
+        return checked(await ask.send(form=form, headers=headers))
     content = urlencode(form, safe="@").encode("ascii")
-    said = {**headers, "content-type": kind}
-    return checked(await ask.client.ask(ask.source.url, ask.source.hosts, content=content, headers=said))
+    return checked(await ask.send(content=content, headers={**headers, "content-type": kind}))
 
 
 async def client_credentials(ask: Ask) -> Issued:

@@ -4,6 +4,7 @@
 import base64
 import hashlib
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -16,7 +17,7 @@ from tests.lab.pki import Pki
 class Issuer:
     """Issues numbered tokens. Use as a context manager."""
 
-    def __init__(self, pki: Pki | None = None, *, life: int = 3600) -> None:
+    def __init__(self, pki: Pki | ssl.SSLContext | None = None, *, life: int = 3600) -> None:
         self.life = life
         self.asked: list[dict[str, str]] = []
         """Forms, with the Authorization field under its name."""
@@ -73,7 +74,8 @@ class Issuer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         if pki is not None:
-            self._server.socket = pki.server_context().wrap_socket(self._server.socket, server_side=True)
+            context = pki.server_context() if isinstance(pki, Pki) else pki
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         self.url = f"{'https' if pki else 'http'}://localhost:{self.port}/token"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

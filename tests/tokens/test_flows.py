@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 from urllib.parse import parse_qsl
 
 import pytest
@@ -223,3 +224,38 @@ async def test_the_client_verifies_and_follows_nobody(tmp_path):
             await Client().ask(issuer.url, ("localhost",), form={})
     with pytest.raises(TokenError, match="plain http"):
         await client.ask("http://issuer.example/token", ("issuer.example",), form={})
+
+
+# --- mutual TLS (RFC 8705 §2) ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def mutual(tmp_path):
+    """An issuer that wants a certificate of the lab's authority; yields it, the authority and the client's PEM."""
+    pki = create_pki(tmp_path / "pki", ("localhost",))
+    client = pki.certificate.read_bytes() + pki.key.read_bytes()
+    context = pki.server_context()
+    context.load_verify_locations(pki.roots)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with Issuer(context) as issuer:
+        yield issuer, pki.roots.read_text(), client
+
+
+async def test_a_client_proves_itself_by_its_certificate(mutual):
+    issuer, roots, certificate = mutual
+    secrets = {"client_id": b"id-of-the-lab", "client_certificate": certificate}
+    how = {"url": issuer.url, "hosts": ("localhost",), "client_auth": "mtls"}
+    issued = await FLOWS["client_credentials"](asking(Client(roots), "client_credentials", secrets, **how))
+    assert issued.values == {"access_token": b"access-token-number-1"}
+    assert issuer.asked == [{"grant_type": "client_credentials", "client_id": "id-of-the-lab", "authorization": ""}]
+
+
+@pytest.mark.parametrize("certificate", [b"no PEM", pem(RSA), b""], ids=["nonsense", "key-alone", "nothing"])
+async def test_a_certificate_that_cannot_be_shown_is_said_and_not_printed(mutual, certificate):
+    issuer, roots, _ = mutual
+    secrets = {"client_id": b"id-of-the-lab", "client_certificate": certificate}
+    how = {"url": issuer.url, "hosts": ("localhost",), "client_auth": "mtls"}
+    with pytest.raises(TokenError) as caught:
+        await FLOWS["client_credentials"](asking(Client(roots), "client_credentials", secrets, **how))
+    assert "PRIVATE" not in str(caught.value)
+    assert issuer.asked == []
