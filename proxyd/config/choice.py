@@ -80,7 +80,7 @@ def choose(
             return None
     fitting = next((scheme for scheme in schemes if _fits(scheme, definition, given)), None)
     if fitting is None:
-        _report(tree, trail, service, definition, given, schemes)
+        _report(tree, trail, definition, given, schemes)
     return fitting
 
 
@@ -104,24 +104,18 @@ def _fits(scheme: SchemeSection, definition: Definition, given: Given) -> bool:
 def _report(
     tree: Tree,
     trail: Trail,
-    service: dict[str, Any],
     definition: Definition,
     given: Given,
     schemes: Sequence[SchemeSection],
 ) -> None:
     """Say what the scheme that is meant most probably lacks, or which fields do not go together."""
     if given.alone:
-        several = next((scheme for scheme in schemes if _secret_fields(scheme.fields, definition)), None)
-        if all(len(_secret_fields(scheme.fields, definition)) != 1 for scheme in schemes) and several is not None:
-            names = _secret_fields(several.fields, definition)
-            text = ", ".join(f"{name}: NAME" for name in names)
-            told = "; ".join(
-                f"{name}: {definition.fields[name].title}{_where(definition.fields[name])}" for name in names
-            )
-            problem = f"one secret is not enough for {definition.title}"
-            tree.add((*trail, "secret"), describe(problem, f"secret: {{{text}}} ({told})"))
-            return
+        schemes = [scheme for scheme in schemes if _secret_fields(scheme.fields, definition)] or schemes
     meant = min(schemes, key=lambda scheme: _distance(scheme, definition, given))
+    names = _secret_fields(meant.fields, definition)
+    if given.alone and len(names) != 1:
+        _report_alone(tree, (*trail, "secret"), definition, meant, names)
+        return
     secrets = given.of_scheme(meant, definition)
     missing = [name for name in meant.fields if name not in secrets and name not in given.options]
     for name in missing:
@@ -131,6 +125,18 @@ def _report(
         problem = f"{' and '.join(extra)} is for another scheme than {' and '.join(meant.fields) or meant.name}"
         kinds = "; ".join(f"{scheme.name}: {', '.join(scheme.fields) or 'nothing'}" for scheme in schemes)
         tree.add((*trail, "secret", extra[0]), describe(problem, f"the fields of one scheme ({kinds})"), at_key=True)
+
+
+def _report_alone(tree: Tree, trail: Trail, definition: Definition, meant: SchemeSection, names: list[str]) -> None:
+    """Say that a secret alone is too little for the scheme that is meant, or too much."""
+    problem = f"one secret is not enough for {definition.title}"
+    if not names:
+        names = _secret_fields(meant.optional, definition)
+        problem = f"the scheme {meant.name} of {definition.title} needs no secret"
+    fields = {name: definition.fields[name] for name in names}
+    told = "; ".join(f"{name}: {field.title}{_where(field)}" for name, field in fields.items())
+    wanted = ", ".join(f"{name}: NAME" for name in names)
+    tree.add(trail, describe(problem, f"secret: {{{wanted}}} ({told})" if names else ""))
 
 
 def _distance(scheme: SchemeSection, definition: Definition, given: Given) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from proxyd.catalog.shared import shared_suffix
 from proxyd.catalog.shelf import SHIPPED
 from proxyd.config.load import load_text
 from proxyd.reading.addresses import host_pattern
+from proxyd.reading.problems import ConfigError
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
@@ -72,6 +73,16 @@ def test_the_definition_is_right(name, tmp_path):
     definition = load(Path(copy))  # where it is shipped, it is taken to be right
     assert definition.probe.path
     assert definition.documentation
+
+
+@pytest.mark.parametrize(("name", "scheme"), SCHEMES_OF)
+def test_a_secret_alone_is_used_or_said_to_be_wrong(name, scheme):
+    text = f"{LISTENERS}services:\n  own: {{use: {name}, scheme: {scheme}, secret: alone}}\n"
+    try:
+        (service,) = load_text(text, "f.yaml", ROOT, Path("/state"), Path("/run")).services
+    except ConfigError:
+        return  # tests/config/test_uses.py reads the words
+    assert service.auths
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -163,6 +163,8 @@ def test_a_flow_of_tokens_is_compiled(settings_of, catalogue):
         ("tickets: {hosts: [old.example], secret: x}", "4: services.tickets.hosts[0]: old.example was replaced by acme.tickets.example"),
         ("tickets: {hosts: [a.tickets.example], secret: x, scheme: pad}", "4: services.tickets.scheme: Tickets has no scheme of this name; expected one of token, pat, client; did you mean 'pat'?"),
         ("tickets: {hosts: [a.tickets.example], secret: x, scheme: client}", "4: services.tickets.secret: one secret is not enough for Tickets; expected secret: {id: NAME, key: NAME} (id: Client (the console); key: Key)"),
+        ("aws: {secret: x}", "4: services.aws.secret: one secret is not enough for AWS; expected secret: {access_key_id: NAME, secret_access_key: NAME} (access_key_id: Access key ID (IAM > Users > Security credentials); secret_access_key: Secret access key (shown once when the key is created))"),
+        ("aws: {secret: x, scheme: instance}", "4: services.aws.secret: the scheme instance of AWS needs no secret"),
         ("tickets: {hosts: [a.tickets.example], secret: x, options: {site: asia}}", "4: services.tickets.options.site: that is no Site; expected the form eu|us"),
         ("tickets: {hosts: [a.tickets.example], secret: {site: x}}", "4: services.tickets.secret.site: site is no secret; it stands under options in clear"),
         ("tickets: {hosts: [a.tickets.example], secret: x, options: {token: y}}", "4: services.tickets.options.token: token is a secret; under secret stands the name of one that holds it"),
