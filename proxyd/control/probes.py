@@ -1,10 +1,12 @@
 """What ``proxyd test`` is to send for each service, and how its answer is to be read."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from proxyd.control.controller import Controller
 from proxyd.core.catalogue import KnownService, Probe
 from proxyd.core.service import BaseUrl, Service
+from proxyd.vault.state import SecretState
 
 _NO_PROBE: Final = Probe("GET", "/", expect=())
 """For services without a definition: it tells whether there is an answer."""
@@ -16,10 +18,12 @@ def probes(control: Controller) -> list[dict[str, Any]]:
     if settings is None or snapshot is None:
         return []
     known = {one.service: one for one in settings.known}
-    return [_entry(service, known.get(service.name)) for service in snapshot.services]
+    return [_entry(service, known.get(service.name), control.secrets.get) for service in snapshot.services]
 
 
-def _entry(service: Service, known: KnownService | None) -> dict[str, Any]:
+def _entry(
+    service: Service, known: KnownService | None, state_of: Callable[[str], SecretState | None]
+) -> dict[str, Any]:
     probe = known.probe if known is not None else _NO_PROBE
     path = _path(service.base, probe) if known is not None else service.base.path + "/"
     return {
@@ -39,7 +43,13 @@ def _entry(service: Service, known: KnownService | None) -> dict[str, Any]:
         "error_message": known.error_message if known is not None else "",
         "request_id": known.request_id if known is not None else "",
         "fields": [
-            {"name": field.name, "title": field.title, "where": field.where, "secret": field.secret or None}
+            {
+                "name": field.name,
+                "title": field.title,
+                "where": field.where,
+                "secret": field.secret or None,
+                "why": state.why if (state := state_of(field.secret)) is not None else "",
+            }
             for field in (known.fields if known is not None else ())
         ],
         "secrets": list(dict.fromkeys(name for auth in service.auths for name in auth.secret_names)),

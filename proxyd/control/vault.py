@@ -20,6 +20,7 @@ from proxyd.core.settings import SecretSource
 from proxyd.vault import backup as backups
 from proxyd.vault.compartment import Compartment
 from proxyd.vault.errors import NoSuchSecret, VaultError
+from proxyd.vault.forms import fault
 from proxyd.vault.keys import NewKey, parse_key
 from proxyd.vault.listing import row
 from proxyd.vault.store import DEFAULT_OVERLAP, Vault
@@ -70,14 +71,19 @@ class VaultDesk:
 
     async def store(self, name: str, value: bytes) -> dict[str, Any]:
         """Make ``value`` a secret's only version."""
+        self._refuse_unusable(name, value)
         number = await _in_thread(partial(self._vault.set, name, value))
-        return {"name": name, "version": number, **await self._applied(name)}
+        answer = await self._applied(name)
+        return {"name": name, "version": number, **answer, "problems": [*answer["problems"], *self._doubts(name)]}
 
     async def rotate(self, name: str, value: bytes, overlap: float | None = None) -> dict[str, Any]:
         """Make ``value`` the current version and let the former one count for ``overlap`` seconds."""
+        self._refuse_unusable(name, value)
         seconds = DEFAULT_OVERLAP if overlap is None else overlap
         number = await _in_thread(partial(self._vault.rotate, name, value, seconds))
-        return {"name": name, "version": number, "overlap_seconds": seconds, **await self._applied(name)}
+        answer = await self._applied(name)
+        problems = [*answer["problems"], *self._doubts(name)]
+        return {"name": name, "version": number, "overlap_seconds": seconds, **answer, "problems": problems}
 
     async def remove(self, name: str) -> dict[str, Any]:
         """Forget a secret; what uses it ends within ``drain_old``."""
@@ -113,11 +119,27 @@ class VaultDesk:
         changed = root is not None and self._controller.tools.authority.root_pem not in root
         return {"secrets": count, "ca_changed": changed, **await self._applied("")}
 
+    def _refuse_unusable(self, name: str, value: bytes) -> None:
+        """Refuse what the configuration in use could do nothing with, before it takes a good value's place."""
+        for source in self._sources(name):
+            if source.form is not None and (why := fault(source.name, value, source.form)):
+                raise Refusal("invalid_params", f"{why}; nothing was stored")
+
+    def _doubts(self, name: str) -> list[str]:
+        """Say what looks wrong with the value that has come."""
+        states = (self._controller.secrets.get(source.name) for source in self._sources(name))
+        return [state.warning for state in states if state is not None and state.warning]
+
+    def _sources(self, name: str) -> list[SecretSource]:
+        """Return what the configuration reads from the vault's ``name``; empty: from any."""
+        settings = self._controller.settings
+        sources = settings.secrets if settings else ()
+        return [source for source in sources if source.vault and name in ("", source.vault)]
+
     async def _applied(self, name: str) -> dict[str, Any]:
         """Wait for the workers; ``name`` empty: for everything that comes from the vault."""
         late = await self._controller.apply_secret(name, APPLY_SECONDS)
-        settings = self._controller.settings
-        names = {source.name for source in (settings.secrets if settings else ()) if name in ("", source.vault)}
+        names = {source.name for source in self._sources(name)}
         self._controller.tools.log.info("vault_changed", secret=name or None, late=[link.index for link in late])
         return {
             "ok": True,
@@ -134,7 +156,10 @@ class VaultDesk:
         settings = self._controller.settings
         if settings is None:
             return []
-        services = [service.name for service in settings.services if secret_names(service) & names]
+        by_token = {token.service for token in settings.tokens if names & {secret for _, secret in token.secrets}}
+        services = [
+            service.name for service in settings.services if service.name in by_token or secret_names(service) & names
+        ]
         listeners = [
             listener.name for listener in settings.listeners if any(user.secret in names for user in listener.users)
         ]

@@ -12,6 +12,7 @@ class Control:
         )
         self.snapshot = type("Snapshot", (), {"services": (service,)})
         self.settings = type("Settings", (), {"known": tuple(known)})
+        self.secrets = {"acme/token": type("State", (), {"why": "it is no key"})}
 
 
 def known(path, **changes):
@@ -34,7 +35,13 @@ def test_the_probe_goes_to_the_services_place(base, probe, url, gateway_path):
     (entry,) = probes(Control(base, [probe]))
     assert (entry["url"], entry["gateway_path"]) == (url, gateway_path)
     assert entry["fields"] == [
-        {"name": "token", "title": "Token", "where": "https://acme.example/keys", "secret": "acme/token"}
+        {
+            "name": "token",
+            "title": "Token",
+            "where": "https://acme.example/keys",
+            "secret": "acme/token",
+            "why": "it is no key",
+        }
     ]
 
 

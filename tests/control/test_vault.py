@@ -14,7 +14,7 @@ from proxyd.core.access import ProxyUser
 from proxyd.core.events import ACCESS, ACCESS_SCHEMA
 from proxyd.core.records import Batch
 from proxyd.core.refusal import Refusal
-from proxyd.core.settings import Ages, SecretSource, VaultKey
+from proxyd.core.settings import Ages, SecretForm, SecretSource, TokenSource, VaultKey
 from proxyd.core.units import DAY, HOUR
 from proxyd.vault.compartment import Compartment
 from proxyd.vault.usage import Usage
@@ -54,6 +54,38 @@ async def test_another_name_in_the_vault_is_looked_up(lab, desk):
     answer = await desk.store("shared", b"s3cret")
     assert lab.worker.credentials == {"tickets/token": b"s3cret"}
     assert answer["used_by"] == ["tickets"]
+
+
+async def test_a_value_that_could_not_be_used_is_refused_and_the_good_one_stays(lab, desk):
+    form = SecretForm(
+        "API token", "https://id.tickets.example", refused=(("old-.*", "old tokens ended; make a new one"),)
+    )
+    lab.file = settings(TICKETS, secrets=(replace(FROM_VAULT, form=form),))
+    await lab.start()
+    await desk.store("tickets/token", b"s3cret")
+    said = "secret tickets/token cannot be used: old tokens ended; make a new one; nothing was stored"
+    for change in (desk.store, desk.rotate):
+        with pytest.raises(Refusal, match=f"^{said}$"):
+            await change("tickets/token", b"old-hunter2")
+    assert lab.worker.credentials == {"tickets/token": b"s3cret"}
+    assert lab.vault.get("tickets/token").value == b"s3cret"
+
+
+async def test_a_value_that_looks_like_another_is_stored_and_doubted(lab, desk):
+    form = SecretForm("key", "https://id.tickets.example", pattern="tick_.*")
+    lab.file = settings(TICKETS, secrets=(replace(FROM_VAULT, form=form),))
+    await lab.start()
+    doubt = "secret tickets/token does not look like a key; the vendor shows it at https://id.tickets.example"
+    assert (await desk.store("tickets/token", b"s3cret"))["problems"] == [doubt]
+    assert (await desk.rotate("tickets/token", b"s3cret2"))["problems"] == [doubt]
+    assert (await desk.rotate("tickets/token", b"tick_1"))["problems"] == []
+
+
+async def test_a_secret_of_a_token_is_used_by_its_service(lab, desk):
+    tokens = (TokenSource("token:tickets", "tickets", "client_credentials", secrets=(("secret", "tickets/token"),)),)
+    lab.file = settings(service("tickets", "api.tickets.example"), secrets=(FROM_VAULT,), tokens=tokens)
+    await lab.start()
+    assert (await desk.store("tickets/token", b"s3cret"))["used_by"] == ["tickets"]
 
 
 async def test_secret_that_nobody_names_is_kept_from_workers(lab, desk):

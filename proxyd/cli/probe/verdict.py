@@ -115,6 +115,9 @@ def _failed(verdict: Verdict, probe: Mapping[str, Any], error: str, detail: str)
         if any(name.startswith("token:") and name in detail for name in probe["secrets"]):
             verdict.step = "token"
             verdict.what_to_do = "`proxyd status` says what the issuer answered"
+            if broken := [one for one in probe["fields"] if one["secret"] and one["why"]]:  # the issuer was not asked
+                verdict.words = printable(broken[0]["why"][:TEXT])
+                verdict.what_to_do = f"proxyd secret set {broken[0]['secret']}{_shown_at(broken[:1])}"
         elif named := [one for one in probe["fields"] if one["secret"] and one["secret"] in detail]:
             verdict.what_to_do = f"proxyd secret set {named[0]['secret']}{_shown_at(named[:1])}"
 

@@ -6,6 +6,7 @@ from proxyd.cli.probe.command import lines
 from proxyd.cli.probe.send import Reply
 from proxyd.cli.probe.verdict import judge
 
+FIELD = {"name": "token", "title": "Token", "where": "https://acme.example/keys", "secret": "acme/token", "why": ""}
 PROBE = {
     "service": "acme",
     "title": "Acme",
@@ -19,7 +20,7 @@ PROBE = {
     "error_code": "errors.0.code",
     "error_message": "errors.0.message",
     "request_id": "X-Request",
-    "fields": [{"name": "token", "title": "Token", "where": "https://acme.example/keys", "secret": "acme/token"}],
+    "fields": [FIELD],
     "secrets": ["acme/token", "token:acme"],
     "status_page": "https://status.acme.example",
     "documentation": ["https://docs.acme.example"],
@@ -89,6 +90,14 @@ def test_an_error_of_proxyds_own_names_the_step(error, detail, step, is_recorded
 def test_a_missing_secret_leads_to_where_the_vendor_shows_it():
     detail = "the secret acme/token cannot be used: it has no value yet"
     found = verdict(500, b"", {"proxy-status": STATUS.format("proxy_configuration_error", detail)})
+    assert found.what_to_do == "proxyd secret set acme/token; the vendor shows it at https://acme.example/keys"
+
+
+def test_a_secret_that_no_issuer_can_be_asked_with_is_told_before_its_token():
+    status = STATUS.format("proxy_configuration_error", "the secret token:acme cannot be used: no value")
+    why = "secret acme/token is no Token: not JSON; store it anew"
+    found = verdict(500, b"", {"proxy-status": status}, fields=[{**FIELD, "secret": None}, {**FIELD, "why": why}])
+    assert (found.step, found.words) == ("token", why)
     assert found.what_to_do == "proxyd secret set acme/token; the vendor shows it at https://acme.example/keys"
 
 
