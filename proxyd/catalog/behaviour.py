@@ -9,7 +9,7 @@ from proxyd.core.units import HOUR
 from proxyd.reading import names
 from proxyd.reading.readers import Seconds, Text, Whole
 from proxyd.reading.sections import Section
-from proxyd.reading.values import HeaderName
+from proxyd.reading.values import FieldName, HeaderName
 
 STATUS_PATTERN: Final = r"^[1-5][0-9]{2}$"
 AnyHeader = Annotated[str, Text(names.any_header, "header", names.FIELD_NAME_PATTERN)]
@@ -217,8 +217,12 @@ class FileSection(Section):
 
     path: str
     """Its path; `~` is the home folder."""
-    reader: str = ""
-    """What can read it; empty: nothing here."""
+    reader: Literal["", "gh", "ini", "netrc", "npmrc", "yaml"] = ""
+    """What reads it; empty: nothing here. `yaml` reads JSON, too."""
+    keys: dict[FieldName, Annotated[list[str], Field(min_length=1, max_length=8)]] = {}
+    """For `ini` and `yaml`: where each field stands in it, key below key."""
+    host: Annotated[list[str], Field(max_length=8)] = []
+    """Where the user's own host stands in it."""
 
 
 class ProofSection(Section):

@@ -8,9 +8,10 @@ git-credentials    FILE HOST login|password    of the first URL with that host
 npmrc              FILE KEY                    the value of KEY, such as //host/:_authToken
 ini                FILE SECTION KEY            such as ~/.pypirc
 gh                 FILE HOST                   the oauth_token of gh's hosts.yml
+yaml               FILE KEY KEY ...            what stands there, key below key; JSON, too
 =================  ==========================  =========================
 
-Standard library (and PyYAML for gh) only. Errors name file and key; none shows what the file says.
+Standard library (and PyYAML for gh and yaml) only. Errors name file and key; none shows what the file says.
 """
 
 import configparser
@@ -18,7 +19,7 @@ import netrc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 MAX_BYTES: Final = 1024 * 1024
@@ -74,12 +75,7 @@ def read_ini(path: Path) -> configparser.RawConfigParser:
 
 def read_gh(path: Path) -> dict[str, str]:
     """Return gh's token by host; empty where gh keeps it in the system's keyring."""
-    import yaml
-
-    try:
-        document = yaml.safe_load(_text(path))
-    except yaml.YAMLError:
-        raise ExtractError(f"{path}: not YAML") from None
+    document = read_yaml(path)
     hosts = document if isinstance(document, dict) else {}
     return {
         str(host): str(entry.get("oauth_token") or "")
@@ -88,11 +84,31 @@ def read_gh(path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML or JSON file says."""
+    import yaml
+
+    try:
+        return yaml.safe_load(_text(path))
+    except (yaml.YAMLError, RecursionError):
+        raise ExtractError(f"{path}: not YAML") from None
+
+
+def value_at(document: Any, keys: Sequence[str]) -> str:
+    """Return the text that stands there, key below key (numbers count in lists); empty where none does."""
+    for key in keys:
+        if isinstance(document, list):
+            document = document[int(key)] if key.isdecimal() and int(key) < len(document) else None
+        else:
+            document = document.get(key) if isinstance(document, dict) else None
+    return str(document) if isinstance(document, str | int) and not isinstance(document, bool) else ""
+
+
 def main(words: Sequence[str]) -> int:
     """Print one value; 1 with a reason on standard error, 2 for a wrong command line."""
     kind, arguments = (words[0], list(words[1:])) if words else ("", [])
     known = _KINDS.get(kind)
-    if known is None or len(arguments) != known[0]:
+    if known is None or (len(arguments) != known[0] if known[0] else len(arguments) < 2):
         print(__doc__, file=sys.stderr)  # noqa: T201 - a program of its own
         return 2
     try:
@@ -126,6 +142,10 @@ def _gh(file: str, host: str) -> str:
     return read_gh(Path(file)).get(host, "")
 
 
+def _yaml(file: str, *keys: str) -> str:
+    return value_at(read_yaml(Path(file)), keys)
+
+
 def _part(entry: tuple[str, str] | None, part: str) -> str:
     return "" if entry is None else dict(zip(("login", "password"), entry, strict=True)).get(part, "")
 
@@ -144,12 +164,14 @@ def _text(path: Path) -> str:
         raise ExtractError(f"{path}: not UTF-8") from None
 
 
+# How many arguments each takes; 0: two and more.
 _KINDS: Final[dict[str, tuple[int, Callable[..., str]]]] = {
     "netrc": (3, _netrc),
     "git-credentials": (3, _git),
     "npmrc": (2, _npmrc),
     "ini": (3, _ini),
     "gh": (2, _gh),
+    "yaml": (0, _yaml),
 }
 
 if __name__ == "__main__":

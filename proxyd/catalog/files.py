@@ -7,9 +7,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proxyd.catalog.extract import (
     ExtractError,
@@ -18,8 +19,12 @@ from proxyd.catalog.extract import (
     read_ini,
     read_netrc,
     read_npmrc,
+    read_yaml,
+    value_at,
 )
 from proxyd.catalog.found import Findings, Proposal, Remark, Source
+from proxyd.catalog.shelf import Shelf
+from proxyd.catalog.summary import ANY_HOST, hosts, plain
 from proxyd.catalog.variables import host_of
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "proxyd.catalog.extract")
@@ -39,7 +44,6 @@ LATER: Final = (
         "[az, account, get-access-token, --query, accessToken, --output, tsv]` with `scheme: bearer`",
     ),
     (".kube/config", "the token of a service account can be used: `use: kubernetes`, with `hosts` and `secret`"),
-    (".config/glab-cli/config.yml", "glab's token: put it into GITLAB_TOKEN and run init again"),
     (".config/pip/pip.conf", "an index URL with a password in it belongs into ~/.netrc, which init reads"),
 )
 """Files and folders that are named and not used."""
@@ -60,6 +64,12 @@ def search(home: Path, variables: Mapping[str, str], findings: Findings) -> None
     ):
         if path.is_file():
             _try(path, look, variables, findings)
+    shelf = Shelf()
+    for definition in (plain(path) for path in (shelf.find(name) for name in shelf.names()) if path is not None):
+        for file in definition.get("files", []):
+            path = home / file["path"].removeprefix("~/")
+            if file.get("keys") and path.is_file():
+                _try(path, partial(_of_definition, definition, file), variables, findings)
     for name, why in LATER:
         if (home / name).exists():
             findings.remarks.append(Remark(f"~/{name}", why))
@@ -150,6 +160,41 @@ def _aws(path: Path, variables: Mapping[str, str], findings: Findings) -> None:
     )
     secret = "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
     findings.propose(Proposal("aws", found, ("*.amazonaws.com",), "", "", sources, use="aws", secret=secret))
+
+
+def _of_definition(
+    definition: Mapping[str, Any], file: Mapping[str, Any], path: Path, _: Mapping[str, str], findings: Findings
+) -> None:
+    """Propose a service by what a definition says of its official tool's file."""
+    name, found = definition["name"], _shown(path)
+    if any(name in (other.use, other.service) for other in findings.proposals):
+        return  # variables come before files
+    read = _ini_value if file["reader"] == "ini" else _yaml_value
+    has = {field: keys for field, keys in file["keys"].items() if read(path, keys)}
+    if not has or not all(text.isprintable() for keys in has.values() for text in keys):
+        return
+    scheme = next((one for one in definition["schemes"] if set(one.get("fields", ())) == set(has)), None)
+    host = host_of(read(path, file["host"])) if file.get("host") else ""
+    if scheme is None or (file.get("host") and not host):
+        findings.remarks.append(Remark(found, f"{name}: it does not hold all that the service needs"))
+        return
+    names = {field: f"{name}/{field.replace('_', '-')}" for field in has}
+    sources = tuple(
+        Source(names[field], command=(*PROGRAM, file["reader"], str(path), *keys)) for field, keys in has.items()
+    )
+    secret = "{" + ", ".join(f"{field}: {secret}" for field, secret in names.items()) + "}"
+    own = tuple(one for one in hosts(definition) if one != ANY_HOST)
+    findings.propose(
+        Proposal(name, found, (host,) if host else own, "", "", sources, use=name, secret=secret, own_hosts=bool(host))
+    )
+
+
+def _ini_value(path: Path, keys: Sequence[str]) -> str:
+    return str(read_ini(path).get(keys[0], keys[1], fallback="")) if len(keys) == 2 else ""
+
+
+def _yaml_value(path: Path, keys: Sequence[str]) -> str:
+    return value_at(read_yaml(path), keys)
 
 
 def _npmrc(path: Path, variables: Mapping[str, str], findings: Findings) -> None:

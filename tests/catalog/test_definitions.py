@@ -125,3 +125,13 @@ def test_public_registries_are_not_written_out(name):
     registries = [("registry", "npmjs.org"), ("pypi", "org"), ("upload", "pypi.org"), ("files", "pythonhosted.org")]
     for parts in registries:
         assert not re.search(rf"(?<![\w.-]){re.escape('.'.join(parts))}(?![\w-])", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_of_files_are_fields_that_make_up_a_scheme(name):
+    definition = definition_of(name)
+    for file in definition.files:
+        if file.keys:
+            assert file.reader in ("ini", "yaml")
+            assert any(set(scheme.fields) == set(file.keys) for scheme in definition.schemes)
+            assert file.reader == "yaml" or all(len(keys) == 2 for keys in file.keys.values())

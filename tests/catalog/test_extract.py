@@ -22,6 +22,8 @@ GH = "github.com:\n    user: me\n    oauth_token: gho_s3cret\nghe.example:\n    
         (NPMRC, ("npmrc", "FILE", "//npm.example/:_authToken"), "npm_s3cret"),
         (PYPIRC, ("ini", "FILE", "acme", "password"), "pypi-%s3cret"),
         (GH, ("gh", "FILE", "github.com"), "gho_s3cret"),
+        (GH, ("yaml", "FILE", "github.com", "oauth_token"), "gho_s3cret"),
+        ('{"profiles": [{"key": "s3cret"}]}', ("yaml", "FILE", "profiles", "0", "key"), "s3cret"),
     ],
 )
 def test_one_value_is_printed(tmp_path, capsys, text, words, value):
@@ -36,6 +38,10 @@ def test_one_value_is_printed(tmp_path, capsys, text, words, value):
     [
         (NETRC, ("netrc", "FILE", "c.example", "password")),
         (NETRC, ("netrc", "FILE", "a.example", "nonsense")),
+        (GH, ("yaml", "FILE", "github.com", "oauth_token", "deeper")),
+        ("a: [s3cret]", ("yaml", "FILE", "a", "1")),
+        ("a: {b: s3cret}", ("yaml", "FILE", "a")),
+        ("a: [s3cret", ("yaml", "FILE", "a")),
         ("machine a.example login me passwort s3cret", ("netrc", "FILE", "a.example", "password")),
         (GIT, ("git-credentials", "FILE", "plain.example", "password")),
         (NPMRC, ("npmrc", "FILE", "//other.example/:_authToken")),

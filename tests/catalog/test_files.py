@@ -6,6 +6,7 @@ from proxyd.catalog.document import document
 from proxyd.catalog.extract import main
 from proxyd.catalog.files import search
 from proxyd.catalog.found import Findings
+from proxyd.config.load import load_text
 
 SECRET = "s3cret-value"
 
@@ -36,6 +37,15 @@ def value_of(source, capsys):
         (".npmrc", f"//a.example/npm/:_authToken={SECRET}", "a.example", [SECRET]),
         (".pypirc", f"[x]\nrepository=https://a.example/\nusername=u\npassword={SECRET}", "a.example", ["u", SECRET]),
         (".config/gh/hosts.yml", f"github.com: {{oauth_token: {SECRET}}}", "api.github.com", [SECRET]),
+        (".config/doctl/config.yaml", f"access-token: {SECRET}", "api.digitalocean.com", [SECRET]),
+        (".sentryclirc", f"[auth]\ntoken={SECRET}", "sentry.io", [SECRET]),
+        (".config/glab-cli/config.yml", f"hosts: {{gitlab.com: {{token: {SECRET}}}}}", "gitlab.com", [SECRET]),
+        (
+            ".edgerc",
+            f"[default]\nclient_token=c\nclient_secret={SECRET}\naccess_token=a\nhost=x.luna.akamaiapis.net",
+            "x.luna.akamaiapis.net",
+            ["c", SECRET, "a"],
+        ),
         (".config/gh/hosts.yml", f"ghe.example: {{oauth_token: {SECRET}}}", "ghe.example", [SECRET]),
     ],
 )
@@ -129,3 +139,29 @@ def test_the_keys_of_a_profile_of_aws_are_proposed(tmp_path):
     other = Findings()
     search(tmp_path, {"AWS_PROFILE": "work"}, other)
     assert (other.proposals, other.remarks[0].why) == ([], "that profile has no access key and secret here")
+
+
+def test_half_of_what_a_service_needs_is_a_remark(tmp_path):
+    write(tmp_path, ".edgerc", f"[default]\nclient_secret={SECRET}\nhost=x.luna.akamaiapis.net")
+    findings = found(tmp_path)
+    assert findings.proposals == []
+    assert "does not hold all" in findings.remarks[0].why
+
+
+def test_a_tools_file_that_is_broken_is_a_remark_that_shows_nothing(tmp_path):
+    write(tmp_path, ".config/doctl/config.yaml", f"access-token: [{SECRET}")
+    (remark,) = found(tmp_path).remarks
+    assert "not YAML" in remark.why
+    assert SECRET not in remark.why + remark.found
+
+
+def test_what_a_tools_file_proposes_is_a_configuration(tmp_path):
+    write(
+        tmp_path, ".aliyun/config.json", json.dumps({"profiles": [{"access_key_id": "i", "access_key_secret": SECRET}]})
+    )
+    write(tmp_path, ".travis/config.yml", f"endpoints: {{'https://api.travis-ci.com/': {{access_token: {SECRET}}}}}")
+    findings = found(tmp_path)
+    assert {proposal.use for proposal in findings.proposals} == {"alibaba", "travis-ci"}
+    text = document(findings)
+    assert SECRET not in text
+    assert len(load_text(text, "test", tmp_path, tmp_path, tmp_path).services) == 2
