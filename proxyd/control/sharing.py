@@ -12,12 +12,12 @@ from proxyd.core.settings import TokenSource
 from proxyd.store.protocol import Store, StoreError
 from proxyd.tokens.errors import TokenError
 from proxyd.tokens.flow import Issued
-from proxyd.tokens.shared import RENEW_SECONDS, ROTATING, Key, Place, Taken, Token, key_of
+from proxyd.tokens.shared import RENEW_SECONDS, ROTATING, Key, Place, Taken, Token, digest, key_of
 
 LONGEST_WAIT: Final = 1.0
 """Seconds between two looks at a record that another host is about to write."""
 
-OPEN_SECONDS: Final = 2.0
+OPEN_SECONDS: Final = 10.0
 """For so long a store that is being opened is waited for."""
 
 Secret = Callable[[str], bytes | None]
@@ -58,11 +58,8 @@ class Sharing:
         self._tried = tried
         self._keys: dict[str, tuple[object, Key | None]] = {}
 
-    async def have(self, source: TokenSource, known: int, ask: AskIssuer, *, own_first: bool = False) -> Had:
-        """Return a token with a higher number than ``known``. TokenError.
-
-        ``own_first``: secrets of this host are newer than what the issuer gave last.
-        """
+    async def have(self, source: TokenSource, known: int, ask: AskIssuer) -> Had:
+        """Return a token with a higher number than ``known``. TokenError."""
         with trio.move_on_after(OPEN_SECONDS):
             await self._tried.wait()
         place = await self._place(source)
@@ -77,7 +74,7 @@ class Sharing:
         if not taken.fence:
             assert taken.token is not None
             return Had(Issued(taken.token.values, taken.life, taken.token.rotated), taken.token.number, is_own=False)
-        return await self._asked(source, place, taken, ask, own_first=own_first)
+        return await self._asked(source, place, taken, ask)
 
     @staticmethod
     async def _turn(place: Place, known: int) -> Taken:
@@ -88,8 +85,9 @@ class Sharing:
                 return taken
             await trio.sleep(min(LONGEST_WAIT, max(0.05, taken.seconds)))
 
-    async def _asked(self, source: TokenSource, place: Place, taken: Taken, ask: AskIssuer, *, own_first: bool) -> Had:
-        ways = self._ways(source, taken.token, own_first=own_first)
+    async def _asked(self, source: TokenSource, place: Place, taken: Taken, ask: AskIssuer) -> Had:
+        last = taken.token
+        ways = self._ways(source, last)
         issued: Issued | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -101,19 +99,27 @@ class Sharing:
         finally:
             if issued is None:
                 await self._let_go(place, taken.fence)
+        over = [digest(value) for way in ways for value in way.values() if value not in issued.rotated.values()]
+        replaced = [*(last.replaced if last is not None else ()), *over]
         try:
-            number = await place.put(taken.fence, issued.values, issued.rotated, issued.life)
+            number = await place.put(taken.fence, issued.values, issued.rotated, issued.life, replaced)
         except StoreError:
             number = 0
         return Had(issued, number, is_own=True)
 
-    def _ways(self, source: TokenSource, last: Token | None, *, own_first: bool) -> list[dict[str, bytes]]:
-        """Return what to ask with, in this order: what the issuer gave last, and this host's own secrets."""
-        rotated = last.rotated if last is not None else {}
+    def _ways(self, source: TokenSource, last: Token | None) -> list[dict[str, bytes]]:
+        """Return what to ask with, in this order: this host's own secrets, and those of the record.
+
+        The record's go first where it says that this host's were replaced. Else this host's are newer: somebody stored
+        them here, or the store was away, or this process killed, when the issuer had given them.
+        """
         names = dict(source.secrets)
-        if all(self._secret(names.get(field, "")) == value for field, value in rotated.items()):
-            return [rotated]
-        return [{}, rotated] if own_first else [rotated, {}]
+        values = {field: self._secret(names[field]) for field in ROTATING if names.get(field)}
+        own = {field: value for field, value in values.items() if value is not None}
+        if last is None or not last.rotated or last.rotated == own:
+            return [own]
+        is_over = all(digest(value) in last.replaced for value in own.values())
+        return [last.rotated, own] if is_over else [own, last.rotated]
 
     @staticmethod
     async def _hold(place: Place, fence: int) -> None:

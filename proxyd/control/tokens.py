@@ -50,8 +50,6 @@ class _Holder:
     """Whether its task was started."""
     number: int = 0
     """Of the token in the store."""
-    own_first: bool = False
-    """A secret was changed here: it is newer than what the store has of the issuer."""
     origin: str = ""
     """``issuer``, or ``store`` where another process had asked it; empty: there was no token yet."""
     saved: dict[str, bytes] = field(default_factory=dict)
@@ -159,7 +157,6 @@ class Tokens:
             if name not in (secret for _, secret in holder.source.secrets):
                 continue
             if name not in holder.saved or self._secret(name) != holder.saved[name]:  # else it is our own doing
-                holder.own_first = True
                 holder.life.due = trio.current_time()
                 holder.asked.set()
 
@@ -218,16 +215,14 @@ class Tokens:
             flow = FLOWS.get(source.flow)
             if flow is None:
                 raise TokenError(f"there is no flow {source.flow}; known: {', '.join(FLOWS)}", is_final=True)
-            had = await self._sharing.have(
-                source, holder.number, partial(self._from_issuer, flow, holder), own_first=holder.own_first
-            )
+            had = await self._sharing.have(source, holder.number, partial(self._from_issuer, flow, holder))
             if not had.is_own:
                 await self._keep_rotated(holder, had.issued)
         except TokenError as error:
             self._failed(holder, error)
             self._count(holder, "failed")
         else:
-            holder.number, holder.own_first = max(holder.number, had.number), False
+            holder.number = max(holder.number, had.number)
             holder.origin = "issuer" if had.is_own else "store"
             self._count(holder, "issued" if had.is_own else "shared")
             self._issued(holder, had.issued, began if had.is_own else trio.current_time())

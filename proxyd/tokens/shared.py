@@ -8,7 +8,7 @@ is no part of that key: it is part of the record.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,9 @@ KEPT_SECONDS: Final = 90 * DAY
 
 LEAST_SECONDS: Final = 10.0
 """A token with less left to live is not taken over."""
+
+MAX_REPLACED: Final = 16
+"""Secrets that are known to have been replaced."""
 
 ROTATING: Final = frozenset({"refresh_token"})
 """Fields whose secrets the issuer may replace."""
@@ -59,7 +62,9 @@ class Token(NamedTuple):
     values: dict[str, bytes]
     """By field."""
     rotated: dict[str, bytes]
-    """The secrets that the issuer gave last in place of others, by field."""
+    """The secrets that are good to ask with now, of those that the issuer may replace, by field."""
+    replaced: tuple[bytes, ...] = ()
+    """Digests of those that were good before."""
 
     def __repr__(self) -> str:
         return f"Token(number={self.number}, {sorted(self.values)})"
@@ -110,6 +115,11 @@ def key_of(source: TokenSource, secret: Callable[[str], bytes | None]) -> Key | 
     return Key(f"token/{derived[:_ID_BYTES].hex()}", derived[_ID_BYTES:])
 
 
+def digest(secret: bytes) -> bytes:
+    """Return what tells a secret that was replaced; it stands in sealed records alone."""
+    return hashlib.sha256(b"proxyd token 1 " + secret).digest()[:_ID_BYTES]
+
+
 class Place:
     """One credential's record."""
 
@@ -137,7 +147,14 @@ class Place:
 
         return await update(self._store, self._key.place, change)
 
-    async def put(self, fence: int, values: Mapping[str, bytes], rotated: Mapping[str, bytes], life: float) -> int:
+    async def put(
+        self,
+        fence: int,
+        values: Mapping[str, bytes],
+        rotated: Mapping[str, bytes],
+        life: float,
+        replaced: Sequence[bytes] = (),
+    ) -> int:
         """Write a new token and let the lease go; return its number, 0 where somebody else was faster. StoreError."""
 
         def change(value: bytes, now: float) -> tuple[Change, int]:
@@ -145,7 +162,7 @@ class Place:
             if record.fence != fence:
                 return Change(None, None), 0
             number = record.number + 1
-            sealed = self._sealed(number, values, rotated)
+            sealed = self._sealed(number, values, rotated, replaced)
             return _written(_Record("", 0.0, fence, number, now + life, sealed)), number
 
         return await update(self._store, self._key.place, change)
@@ -176,19 +193,22 @@ class Place:
         _, taken = await update(self._store, self._key.place, lambda value, now: self._taking(value, now, 2**62))
         return taken
 
-    def _sealed(self, number: int, values: Mapping[str, bytes], rotated: Mapping[str, bytes]) -> bytes:
+    def _sealed(
+        self, number: int, values: Mapping[str, bytes], rotated: Mapping[str, bytes], replaced: Sequence[bytes]
+    ) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        what = msgpack.packb([dict(values), dict(rotated)])
+        what = msgpack.packb([dict(values), dict(rotated), list(replaced)[-MAX_REPLACED:]])
         return nonce + AESGCM(self._key.seal).encrypt(nonce, what, self._bound_to(number))
 
     def _opened(self, record: _Record) -> Token | None:
         try:
             nonce, sealed = record.sealed[:_NONCE_BYTES], record.sealed[_NONCE_BYTES:]
             what: Any = msgpack.unpackb(AESGCM(self._key.seal).decrypt(nonce, sealed, self._bound_to(record.number)))
-            values, rotated = ({str(name): bytes(value) for name, value in part.items()} for part in what)
+            *parts, replaced = what
+            values, rotated = ({str(name): bytes(value) for name, value in part.items()} for part in parts)
         except (InvalidTag, ValueError, TypeError, AttributeError, msgpack.UnpackException):
             return None
-        return Token(record.number, record.expires, values, rotated)
+        return Token(record.number, record.expires, values, rotated, tuple(map(bytes, replaced)))
 
     def _bound_to(self, number: int) -> bytes:
         return f"{self._key.place} {number}".encode()

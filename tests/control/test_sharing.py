@@ -8,7 +8,7 @@ from proxyd.store.memory import MemoryStore
 from proxyd.store.protocol import StoreError
 from proxyd.tokens.errors import TokenError
 from proxyd.tokens.flow import Issued
-from proxyd.tokens.shared import LEASE_SECONDS
+from proxyd.tokens.shared import LEASE_SECONDS, Place, key_of
 from tests.tokens.test_shared import SECRETS, SOURCE
 
 PLAIN = dataclasses.replace(SOURCE, flow="client_credentials", secrets=SOURCE.secrets[:2])
@@ -46,9 +46,9 @@ class Host:
         self.issuer = issuer
         self.had = []
 
-    async def have(self, source=SOURCE, **how):
-        had = await self.sharing.have(source, self.known, lambda instead: self.issuer.ask(self, instead), **how)
-        self.known = had.number
+    async def have(self, source=SOURCE):
+        had = await self.sharing.have(source, self.known, lambda instead: self.issuer.ask(self, instead))
+        self.known = max(self.known, had.number)
         self.secrets["lab/refresh"] = had.issued.rotated.get("refresh_token", self.secrets["lab/refresh"])
         self.had.append(had.issued.values["access_token"])
         return had
@@ -60,7 +60,7 @@ class Broken(MemoryStore):
 
 
 @pytest.fixture
-def store(autojump_clock):
+def store():
     return MemoryStore(trio.current_time)
 
 
@@ -69,7 +69,7 @@ def issuer():
     return Issuer()
 
 
-async def test_of_many_hosts_one_asks_and_all_have_its_token(store, issuer):
+async def test_of_many_hosts_one_asks_and_all_have_its_token(store, issuer, autojump_clock):
     hosts = [Host(f"h{number}", store, issuer) for number in range(5)]
     for turn in (1, 2, 3):
         async with trio.open_nursery() as nursery:
@@ -90,7 +90,7 @@ async def test_a_lease_is_held_as_long_as_the_issuer_takes(store, autojump_clock
     assert one.had == two.had == [b"token-1"]
 
 
-async def test_when_a_host_dies_while_it_asks_another_one_does(store, issuer):
+async def test_when_a_host_dies_while_it_asks_another_one_does(store, issuer, autojump_clock):
     one, two = Host("one", store, issuer), Host("two", store, issuer)
     one.sharing._let_go = nothing  # a process that is killed lets nothing go
     with trio.move_on_after(5):
@@ -105,7 +105,7 @@ async def nothing(*_):
     """Do nothing."""
 
 
-async def test_what_the_issuer_refuses_is_asked_for_with_what_another_host_stored(store, issuer):
+async def test_what_the_issuer_refuses_is_asked_for_with_what_another_host_stored(store, issuer, autojump_clock):
     one = Host("one", store, issuer)
     await one.have()
     late = Host("late", store, issuer)  # its vault has the first refresh token still
@@ -115,23 +115,58 @@ async def test_what_the_issuer_refuses_is_asked_for_with_what_another_host_store
     assert late.secrets["lab/refresh"] == issuer.refresh
 
 
-async def test_a_refresh_token_that_was_stored_here_anew_goes_first(store, issuer):
+async def test_a_refresh_token_that_was_stored_here_anew_goes_first(store, issuer, autojump_clock):
     one = Host("one", store, issuer)
     await one.have()
     issuer.refresh = one.secrets["lab/refresh"] = b"of a new consent"
-    await one.have(own_first=True)
+    await one.have()
     assert [used for _, used in issuer.asked] == [b"refresh-0", b"of a new consent"]
 
 
-async def test_where_the_stores_is_refused_the_hosts_own_is_tried(store, issuer):
+async def test_where_a_new_one_is_refused_the_stores_is_tried(store, issuer, autojump_clock):
     one = Host("one", store, issuer)
     await one.have()
-    issuer.refresh = one.secrets["lab/refresh"] = b"of a new consent"
+    one.secrets["lab/refresh"] = b"mistyped"
     await one.have()
-    assert [used for _, used in issuer.asked][1:] == [b"refresh-1", b"of a new consent"]
+    assert [used for _, used in issuer.asked] == [b"refresh-0", b"mistyped", b"refresh-1"]
 
 
-async def test_a_failure_lets_the_next_host_ask_at_once(store, issuer):
+async def test_what_the_store_missed_is_not_asked_for_with_what_was_replaced(store, issuer, autojump_clock):
+    one, two = Host("one", store, issuer), Host("two", store, issuer)
+    await one.have()
+    await two.have()
+    put, Place.put = Place.put, missing
+    try:
+        await one.have()  # the issuer has replaced the refresh token, and the store does not know
+    finally:
+        Place.put = put
+    await one.sharing._let_go(Place(store, key_of(SOURCE, SECRETS.get), "one"), 2)
+    after = Host("one", store, issuer)  # a control that was started anew: nothing is in memory
+    after.secrets.update(one.secrets)
+    after.known = 1
+    await after.have()
+    assert [used for _, used in issuer.asked] == [b"refresh-0", b"refresh-1", b"refresh-2"]
+
+
+async def missing(*_):
+    """Be away."""
+    raise StoreError("away")
+
+
+async def test_an_issuer_that_replaces_nothing_is_asked_with_the_same_by_all(store, issuer, autojump_clock):
+    async def plain(host, instead):
+        issuer.asked.append((host.member, instead["refresh_token"]))
+        return Issued({"access_token": b"token-%d" % len(issuer.asked)}, 3600.0)
+
+    issuer.ask = plain
+    one, two = Host("one", store, issuer), Host("two", store, issuer)
+    await one.have()
+    two.known = 1
+    await two.have()
+    assert issuer.asked == [("one", b"refresh-0"), ("two", b"refresh-0")]
+
+
+async def test_a_failure_lets_the_next_host_ask_at_once(store, issuer, autojump_clock):
     one, two = Host("one", store, issuer), Host("two", store, issuer)
     issuer.refresh = b"lost"
     with pytest.raises(TokenError, match="invalid_grant"):

@@ -133,9 +133,9 @@ async def test_lanes_take_turns_frame_by_frame(side: Side) -> None:
         side.multiplex.finish()
     order = side.engine.order
     assert len(order) == 60
-    for sent in range(1, 61):  # the first has a larger turn, before the others have come
+    for sent in range(1, 61):  # whoever is alone for a moment, while the others come back, has a turn of four frames
         counts = [order[:sent].count(number) for number in (1, 3, 5)]
-        assert max(counts) - min(counts) <= 5
+        assert max(counts) - min(counts) <= 8
     assert order[:4] == [order[0]] * 4
 
 

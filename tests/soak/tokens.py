@@ -267,7 +267,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--latency", type=float, default=15.0)
     parser.add_argument("--life", type=float, default=90.0)
-    parser.add_argument("--gap", type=float, default=12.0, help="seconds between two kills at most")
+    parser.add_argument("--gap", type=float, default=40.0, help="seconds between two kills at most")
     options = parser.parse_args()
     result = soak(options.seconds, options.latency, options.life, options.gap)
     print(json.dumps(result, indent=2))
