@@ -54,6 +54,9 @@ def _check_listeners(tree: Tree) -> None:
         address = parsed(listener_address, listener.get("address", DEFAULT_GATEWAY if _is_gateway(listener) else None))
         if address and address.startswith(UNIX):
             _check_socket(tree, trail, address, sockets)
+            if "proxy_protocol" in listener:
+                why = "proxy_protocol is for TCP: the peers of a Unix socket have no address that `from` could list"
+                tree.add((*trail, "proxy_protocol"), why, at_key=True)
         elif address:
             taken = _taken(f"the listener on line {tree.line((*trail, 'address'))}", address)
             clash = next((other for other in bound if _clash(other, taken)), None)

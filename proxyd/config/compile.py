@@ -129,6 +129,7 @@ def _listener(section: ListenerSection, runtime_dir: Path) -> Listener:
         origins=tuple(section.origins),
         open=section.open,
         http2=section.http2,
+        proxies=tuple(section.proxy_protocol.proxies) if section.proxy_protocol is not None else (),
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from proxyd.reading import addresses
 from proxyd.reading.readers import Text
 from proxyd.reading.sections import Section
-from proxyd.reading.values import FilePath, Id, ListenAddress, ListenerAddress, Name, SecretName, UserName
+from proxyd.reading.values import Cidr, FilePath, Id, ListenAddress, ListenerAddress, Name, SecretName, UserName
 
 
 class User(Section):
@@ -17,6 +17,16 @@ class User(Section):
     """The user name; no colon."""
     secret: SecretName
     """Name of the secret that holds the password."""
+
+
+class ProxyProtocolSection(Section):
+    """The listener stands behind proxies that tell of each client (PROXY protocol, versions 1 and 2).
+
+    Every connection must begin with the header; the client's address counts for `access`, limits and logs from there.
+    """
+
+    proxies: Annotated[list[Cidr], Field(alias="from", min_length=1, max_length=256)]
+    """Addresses or ranges of the proxies. Connections of anybody else are closed."""
 
 
 class ListenerSection(Section):
@@ -38,6 +48,8 @@ class ListenerSection(Section):
     """Demand no token of callers on TCP: every local program may use the gateway. Mode `gateway`."""
     http2: bool = True
     """Speak HTTP/2 with applications that want it; `false`: HTTP/1.1 alone. Services are not concerned."""
+    proxy_protocol: ProxyProtocolSection | None = None
+    """Demand a header of the PROXY protocol, from these proxies alone. Without it: none is read."""
 
 
 class ReadersSection(Section):

@@ -40,8 +40,13 @@ class Peer:
     """``ip:port`` for logs."""
 
     def __post_init__(self) -> None:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        self.text = f"{host}:{self.port}" if self.port else self.address
+        self.rename(self.address, self.port)
+
+    def rename(self, address: str, port: int) -> None:
+        """Take the address that a trusted proxy has told."""
+        self.address, self.port = address, port
+        host = f"[{address}]" if ":" in address else address
+        self.text = f"{host}:{port}" if port else address
 
     @property
     def caller(self) -> str:

@@ -41,7 +41,11 @@ DOWNSTREAM_CONNECTIONS: Final = Metric(
 )
 DOWNSTREAM_ACTIVE: Final = Metric("proxyd_downstream_connections_active", Kind.GAUGE, "Connections open now.")
 REFUSED_CONNECTIONS: Final = Metric(
-    "proxyd_downstream_connections_refused", Kind.COUNTER, "Connections closed at once: over a limit.", ("why",)
+    "proxyd_downstream_connections_refused",
+    Kind.COUNTER,
+    "Connections closed at once: over a limit (`worker`, `caller`), "
+    "from no proxy that is listed (`proxy`), without the header of one (`proxy_header`).",
+    ("why",),
 )
 UPSTREAM_DIALS: Final = Metric(
     "proxyd_upstream_dials", Kind.COUNTER, "Upstream connections tried.", ("service", "result")

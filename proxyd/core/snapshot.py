@@ -49,6 +49,8 @@ class Listener:
     """Gateway on TCP: no token is demanded."""
     http2: bool = True
     """Clients may speak HTTP/2."""
+    proxies: tuple[str, ...] = ()
+    """CIDRs of proxies whose connections must begin with a header of the PROXY protocol; empty: none is read."""
 
     @property
     def is_unix(self) -> bool:

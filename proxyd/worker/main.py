@@ -53,6 +53,7 @@ from proxyd.worker.link import Links
 from proxyd.worker.meter import Meter
 from proxyd.worker.observe import Events, Observer
 from proxyd.worker.overload import Shedder
+from proxyd.worker.proxies import Proxies
 from proxyd.worker.revoke import Revoker
 
 UNIX_ADDRESS: Final = "unix"
@@ -111,6 +112,7 @@ class Worker:
         self._observer = Observer(self._meter, self._events, self._endings)
         self._certificates = Certificates(links.tell)
         self._shedder = Shedder(self._meter, self._events.notice)
+        self._proxies = Proxies(self._meter, self._events.notice, self._renamed)
         self._leaves = Leaves(links.want_leaf)
         self._meter.gauge(metrics.DOWNSTREAM_ACTIVE, lambda: len(self._connections))
         self._meter.gauge(metrics.UPSTREAM_ACTIVE, lambda: self._assembly.pools.totals()[0])
@@ -148,6 +150,7 @@ class Worker:
             raise ValueError(f"no socket came for the listener {missing[0]}")
         self.view = view = self._assembly.view(snapshot)
         self._shedder.apply(view)
+        self._proxies.apply(view)
         self.buffers.limits = view.limits
         self._version = snapshot.version
         self.draining = self._ending or not snapshot.listeners
@@ -296,12 +299,25 @@ class Worker:
             return
         before = peer.caller
         peer.uid = callers.tcp_uid(stream.sock)
-        if peer.uid is not None:
-            self._callers[before] -= 1
-            self._callers[peer.caller] += 1
-            if self._callers[peer.caller] > self.view.limits.connections_per_caller:
-                self._meter.counter(metrics.REFUSED_CONNECTIONS, "caller").value += 1
-                raise ProxyError(503, Flag.OVERLOAD, "connection_limit_reached", "too many connections of this caller")
+        if peer.uid is not None and not self._recounted(before, peer):
+            raise ProxyError(503, Flag.OVERLOAD, "connection_limit_reached", "too many connections of this caller")
+
+    def _renamed(self, peer: Peer, address: str, port: int) -> bool:
+        """Take the address that a proxy has told; False when its caller has too many connections."""
+        before = peer.caller
+        peer.rename(address, port)
+        return self._recounted(before, peer)
+
+    def _recounted(self, before: str, peer: Peer) -> bool:
+        """Count a connection for who its caller has turned out to be; False when that one has too many."""
+        self._callers[before] -= 1
+        if not self._callers[before]:
+            del self._callers[before]
+        self._callers[peer.caller] += 1
+        if self._callers[peer.caller] <= self.view.limits.connections_per_caller:
+            return True
+        self._meter.counter(metrics.REFUSED_CONNECTIONS, "caller").value += 1
+        return False
 
     def authenticate(self, listener: Listener, value: bytes | None) -> str:
         """Return the proven user. ProxyError 407."""
@@ -359,7 +375,12 @@ class Worker:
         listener = self.view.listeners.get(name)
         peer = _unix_peer(name, client) if client.family == socket.AF_UNIX else Peer(name, address[0], address[1])
         full = len(self._connections) >= limits.connections
-        if full or listener is None or self._callers[peer.caller] >= limits.connections_per_caller:
+        proxied = listener is not None and bool(listener.proxies)
+        if proxied and not full and self._proxies.refuses(peer):
+            client.close()
+            return
+        too_many = not proxied and self._callers[peer.caller] >= limits.connections_per_caller
+        if full or listener is None or too_many:
             self._meter.counter(metrics.REFUSED_CONNECTIONS, "worker" if full else "caller").value += 1
             client.close()
             return
@@ -368,7 +389,9 @@ class Worker:
         stream = Stream(client)
         is_gateway = listener.mode is ListenerMode.GATEWAY
         entry = GatewayEntry(peer, listener, self, client) if is_gateway else Entry(peer, listener, self)
-        connection = Connection(stream, entry)
+        connection: Served = Connection(stream, entry)
+        if proxied:
+            connection = self._proxies.begin(connection)
         self._connections.add(connection)
         self._count()
         self._callers[peer.caller] += 1

@@ -32,6 +32,16 @@ LISTENER = "mode: forward, address"
             "  - {name: u, secret: s}\n  - {name: u, secret: s}\nsecrets: {s: {env: S}}\n",
             "7:12: listeners[0].users[1].name: another user of this listener has this name",
         ),
+        (
+            "listeners:\n- name: a\n  mode: forward\n  address: unix:a.sock\n  proxy_protocol: {from: [10.0.0.0/8]}\n",
+            "5:3: listeners[0].proxy_protocol: proxy_protocol is for TCP: the peers of a Unix socket have no address that "
+            "`from` could list",
+        ),
+        (
+            f"listeners:\n- {{name: a, {LISTENER}: 127.0.0.1:1, proxy_protocol: {{from: [10.0.0.1/8]}}}}\n",
+            "2:74: listeners[0].proxy_protocol.from[0]: the address has bits set beyond its prefix length; expected a range "
+            "such as 10.0.0.0/8, or one address; did you mean '10.0.0.0/8'?",
+        ),
     ],
 )
 def test_listeners_share_nothing(problems_of, text, line):
