@@ -17,10 +17,11 @@ import trio
 from proxyd.control.pace import Turn, at_once
 from proxyd.core.messages import SetHealth
 from proxyd.core.resilience import HealthPolicy
-from proxyd.core.service import UNIX, Endpoint, Service
+from proxyd.core.service import UNIX, Endpoint, Service, written
 from proxyd.core.settings import Settings
 from proxyd.net.guard import Guard
 from proxyd.net.tls import system_roots
+from proxyd.wire.proxy_protocol import header
 
 JITTER: Final = 0.2
 """Share of the interval by which it varies."""
@@ -168,6 +169,8 @@ class HealthChecks:
         else:
             stream = await trio.open_tcp_stream(await self._addresses(check), check.endpoint.port)
         try:
+            if check.service.proxy_protocol:
+                await stream.send_all(header(check.service.proxy_protocol, None, None))
             if check.service.base.scheme == "https":
                 stream = trio.SSLStream(
                     stream, self._context(), server_hostname=check.service.base.host, https_compatible=True
@@ -182,16 +185,26 @@ class HealthChecks:
     async def _get(self, check: Check) -> str:
         import httpx  # a GET with all its cases is a library's work, and few configurations need it
 
-        if check.endpoint.host.startswith(UNIX):
-            path = check.endpoint.host.removeprefix(UNIX)
-            way = httpx.AsyncHTTPTransport(uds=path, verify=self._context(), trust_env=False)
+        told = check.service.proxy_protocol
+        path = check.endpoint.host.removeprefix(UNIX) if check.endpoint.host.startswith(UNIX) else None
+        if path is not None or told:
+            way: httpx.AsyncBaseTransport
+            if told:
+                from proxyd.control.telling import telling
+
+                way = telling(told, self._context(), path)
+            else:
+                way = httpx.AsyncHTTPTransport(uds=path, verify=self._context(), trust_env=False)
+            authority = check.service.base.host if path is not None else await self._authority(check)
             async with httpx.AsyncClient(transport=way, follow_redirects=False) as client:
-                return await self._get_by(client, check, check.service.base.host)
+                return await self._get_by(client, check, authority)
         if self._client is None:
             self._client = httpx.AsyncClient(verify=self._context(), trust_env=False, follow_redirects=False)
-        address = await self._addresses(check)
-        host = f"[{address}]" if ":" in address else address
-        return await self._get_by(self._client, check, f"{host}:{check.endpoint.port}")
+        return await self._get_by(self._client, check, await self._authority(check))
+
+    async def _authority(self, check: Check) -> str:
+        """Return the address that is dialled and its port, as a URL has them. OSError."""
+        return written(await self._addresses(check), check.endpoint.port)
 
     async def _get_by(self, client: Any, check: Check, authority: str) -> str:
         import httpx

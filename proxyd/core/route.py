@@ -159,6 +159,7 @@ class Route:
         "pools",
         "propagate",
         "protocol",
+        "proxy_protocol",
         "service",
         "timeouts",
         "vendor",
@@ -178,6 +179,8 @@ class Route:
         """Field that carries an attempt's remaining time; empty: none."""
         self.protocol: str = (service.protocol if service is not None else Version.HTTP1).value
         """A value of Version; a string, since those are hashed and compared without a call."""
+        self.proxy_protocol = service.proxy_protocol if service is not None else ""
+        """Version of the PROXY protocol in which each connection tells of its client; empty: none does."""
         self.chain: Chain = Chain([])
         self.alternate: Chain = Chain([])
         """The chain of an exchange with this service in place of another one, where some service falls back on it."""

@@ -226,3 +226,5 @@ class Service:
     """None: nothing is kept."""
     idempotency: IdempotencyPolicy | None = None
     """None: keys of clients are the vendor's business."""
+    proxy_protocol: str = ""
+    """Version of the PROXY protocol whose header begins each connection (``v1``, ``v2``); empty: none does."""

@@ -20,10 +20,11 @@ from proxyd.upstream.connector import Connector
 from proxyd.upstream.deadline import left
 from proxyd.upstream.endpoints import EndpointState
 from proxyd.upstream.http2 import Spawn
-from proxyd.upstream.pool import Pool, PoolKey, PoolSet
+from proxyd.upstream.pool import Pool, PoolKey, PoolSet, Told
 from proxyd.upstream.secrets import Secrets
 from proxyd.upstream.shared import SharedPool
 from proxyd.upstream.verdict import heard
+from proxyd.wire.proxy_protocol import Place
 
 MAX_POOLS: Final = 1024
 """Pools that one route remembers."""
@@ -101,9 +102,10 @@ class Attempts:
         protocol = exchange.route.protocol
         if request.version == HTTP2 or protocol != _HTTP1:
             protocol = _protocol(request, protocol)
-        known = exchange.route.pools.get((authority.host, authority.port, state, secure, protocol))
+        told = _told(exchange) if exchange.route.proxy_protocol else None
+        known = exchange.route.pools.get((authority.host, authority.port, state, secure, protocol, told))
         if known is None or known[0].retired:
-            known = self._pool(exchange, authority, state, protocol, secure=secure)
+            known = self._pool(exchange, authority, state, protocol, told, secure=secure)
         pool, host = known
         headers, path = request.headers, request.path
         injector = exchange.credential
@@ -145,19 +147,27 @@ class Attempts:
         return made.headers, made.path
 
     def _pool(
-        self, exchange: Exchange, authority: Authority, state: EndpointState | None, protocol: str, *, secure: bool
+        self,
+        exchange: Exchange,
+        authority: Authority,
+        state: EndpointState | None,
+        protocol: str,
+        told: Told | None,
+        *,
+        secure: bool,
     ) -> tuple[Pool, bytes]:
         """Return the pool to draw from and the Host field that goes with it; the route remembers both."""
         route = exchange.route
         configured = state is not None and not route.cluster.is_resolved
         dialled: Endpoint | Authority = state.endpoint if state is not None and configured else authority
-        key = PoolKey(dialled.host, dialled.port, authority.host if secure else "", configured, self._policy, protocol)
+        name = authority.host if secure else ""
+        key = PoolKey(dialled.host, dialled.port, name, configured, self._policy, protocol, told)
         if len(route.pools) >= MAX_POOLS:
             route.pools.clear()
             self._pools.prune()
         load = route.cluster.load if route.cluster is not None else None
         found = (self._pools.get(key, route.pool, load), authority.host_header(exchange.request.scheme))
-        route.pools[authority.host, authority.port, state, secure, protocol] = found
+        route.pools[authority.host, authority.port, state, secure, protocol, told] = found
         return found
 
     def _take_idle(self, exchange: Exchange, pool: Pool) -> Connection | None:
@@ -230,6 +240,12 @@ class Attempts:
     def _missing(self, name: str) -> ProxyError:
         why = self._secrets.problems.get(name, "it has no value yet")
         return misconfigured(f"the secret {name} cannot be used: {why}")
+
+
+def _told(exchange: Exchange) -> Told:
+    """Return what a connection for this exchange must have said; nothing of callers on Unix sockets, and of nobody."""
+    peer = exchange.peer
+    return Told(exchange.route.proxy_protocol, Place(peer.address, peer.port) if peer.port else None)
 
 
 def _protocol(request: Request, protocol: str) -> str:

@@ -17,7 +17,8 @@ from proxyd.net.reaper import Reaper
 from proxyd.net.resolve import Resolver
 from proxyd.net.stream import NEVER, Late, Stream, StreamError
 from proxyd.net.tls import TlsStream, client_context, client_stream, verify_peer
-from proxyd.upstream.pool import PoolKey
+from proxyd.upstream.pool import PoolKey, Told
+from proxyd.wire.proxy_protocol import Place, header
 
 _FINE: Final = 1.0
 """Handshakes that may take less than this get a real cancel scope; longer ones are left to the reaper's sweep."""
@@ -111,6 +112,8 @@ class Connector:
             exchange.connect_steps = (dns, None)
         sock = await dial(addresses, seconds or 3600.0)
         text = key.address if sock.family == socket.AF_UNIX else written(*sock.getpeername()[:2])
+        if key.told is not None:
+            await _tell(sock, key.told)
         stream = Stream(sock) if not key.name else self._start_tls(sock, key)
         self._reaper.add(stream)
         try:
@@ -128,7 +131,7 @@ class Connector:
         if self._context is None:
             self._context = client_context(self._extra_roots_pem)
         stream = client_stream(sock, self._context, key.name, is_ip=_is_ip(key.name), alpn=_OFFERS[key.protocol])
-        session = self._sessions.get(key)
+        session = self._sessions.get(_of_all(key))
         if session is not None:
             stream.tls.set_session(session)
         return stream
@@ -178,6 +181,7 @@ class Connector:
         if isinstance(stream, TlsStream):
             session = stream.tls.get_session()
             if session is not None:
+                key = _of_all(key)
                 if key not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
                     self._sessions.pop(next(iter(self._sessions)))
                 self._sessions[key] = session
@@ -196,6 +200,40 @@ async def _within(stream: TlsStream, seconds: float) -> None:
         stream.deadline, stream.late = trio.current_time() + seconds, "tls"
         await stream.handshake()
         stream.deadline = NEVER
+
+
+def _of_all(key: PoolKey) -> PoolKey:
+    """Return the key that all clients share: TLS sessions belong to the server."""
+    return key if key.told is None else key._replace(told=None)
+
+
+async def _tell(sock: socket.socket, told: Told) -> None:
+    """Say who the connection is for, before everything else. ProxyError 502."""
+    source, destination = told.source, None
+    if source is not None:
+        if sock.family == socket.AF_UNIX:  # it has no address to tell, and the client's counts
+            destination = Place("::" if ":" in source.address else "0.0.0.0", 0)  # noqa: S104 - told, not bound
+        else:
+            destination = Place(*sock.getpeername()[:2])
+    rest = header(told.version, source, destination)
+    try:
+        while rest:
+            await trio.lowlevel.wait_writable(sock)
+            rest = rest[sock.send(rest) :]
+    except OSError as error:
+        sock.close()
+        detail = f"the connection ended at once: {error.strerror}"
+        raise ProxyError(
+            502,
+            Flag.UPSTREAM_CONNECT,
+            "connection_terminated",
+            detail,
+            side=Side.UPSTREAM,
+            retry=Retry.ALWAYS,
+        ) from error
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _is_ip(name: str) -> bool:

@@ -15,6 +15,18 @@ from proxyd.core.errors import Flag, ProxyError
 from proxyd.core.limits import PoolLimits
 from proxyd.core.service import Version, written
 from proxyd.upstream.load import Load
+from proxyd.wire.proxy_protocol import Place
+
+
+class Told(NamedTuple):
+    """What a connection says of its client before everything else (PROXY protocol): it carries nobody else's requests.
+
+    Connections that tell of a client end with the client's own (``PoolSet.left``).
+    """
+
+    version: str
+    source: Place | None
+    """None: no client that has an address is behind it."""
 
 
 class PoolKey(NamedTuple):
@@ -31,6 +43,8 @@ class PoolKey(NamedTuple):
     """Fingerprint of trust roots and egress rules: a change of either starts anew."""
     protocol: str = Version.HTTP1.value
     """What is offered or known: a value of Version."""
+    told: Told | None = None
+    """None: no header of the PROXY protocol is sent."""
 
 
 class Poolable(Protocol):
@@ -235,12 +249,16 @@ class PoolSet:
     def __init__(self, make: Callable[[PoolKey, PoolLimits], Pool] = Pool) -> None:
         self._make = make
         self._pools: dict[PoolKey, Pool] = {}
+        self.clients: dict[Place, set[PoolKey]] = {}
+        """Keys of the pools whose connections tell of a client, by the client."""
 
     def get(self, key: PoolKey, limits: PoolLimits, load: Load | None = None) -> Pool:
         """Return the pool of ``key``, made when first asked for; ``limits`` and ``load`` hold from now on."""
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = self._make(key, limits)
+            if key.told is not None and key.told.source is not None:
+                self.clients.setdefault(key.told.source, set()).add(key)
         pool.limits = limits
         pool.count_with(load)
         return pool
@@ -273,6 +291,13 @@ class PoolSet:
                 pool.retire()
                 del self._pools[key]
 
+    def left(self, client: Place) -> None:
+        """Retire every pool whose connections tell of a client that is gone."""
+        for key in self.clients.pop(client, ()):
+            pool = self._pools.pop(key, None)
+            if pool is not None:
+                pool.retire()
+
     def totals(self) -> tuple[int, int]:
         """Return how many connections are open, and how many of them idle."""
         open_count = idle_count = 0
@@ -288,6 +313,7 @@ class PoolSet:
                 "address": written(key.address, key.port),
                 "tls": key.name or None,
                 "protocol": key.protocol,
+                "client": written(*key.told.source) if key.told is not None and key.told.source is not None else None,
                 "open": pool.open,
                 "idle": pool.count_idle(),
                 "waiting": len(pool.waiters),

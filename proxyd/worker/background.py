@@ -1,6 +1,7 @@
 """Exchanges that no client waits for: a stale answer that was given is asked for anew (stale-while-revalidate)."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -34,7 +35,8 @@ class Background:
         self._running += 1
         former = exchange.request
         request = Request(b"GET", former.scheme, former.authority, former.path, list(asked), BytesBody())
-        twin = Exchange(exchange.peer, exchange.snapshot, request, trio.current_time(), exchange.mode)
+        peer = replace(exchange.peer, port=0)  # no connection of the client's is behind it
+        twin = Exchange(peer, exchange.snapshot, request, trio.current_time(), exchange.mode)
         twin.id = self._next_id()
         twin.route, twin.service, twin.facade = exchange.route, exchange.service, exchange.facade
         twin.lookup = REFRESH

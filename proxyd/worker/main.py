@@ -40,6 +40,7 @@ from proxyd.net.reaper import Reaper
 from proxyd.net.relay import Pipes
 from proxyd.net.stream import Stream
 from proxyd.upstream.pool import PoolKey
+from proxyd.wire.proxy_protocol import Place
 from proxyd.worker.assemble import Assembly
 from proxyd.worker.authenticate import authenticate
 from proxyd.worker.background import Background
@@ -415,6 +416,9 @@ class Worker:
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
+            if self._assembly.pools.clients:
+                peer = connection.entry.peer
+                self._assembly.pools.left(Place(peer.address, peer.port))
             if self._ending and not self._connections:
                 self._drained.set()
 

@@ -10,6 +10,7 @@ from proxyd.control.health import Check, HealthChecks
 from proxyd.core.resilience import HealthPolicy, Resilience
 from proxyd.core.service import BaseUrl, Endpoint, HostPattern, Service
 from proxyd.core.settings import Settings
+from proxyd.wire.proxy_protocol import SIGNATURE
 
 POLICY = HealthPolicy(path="", interval=1.0, timeout=0.5, healthy=2, unhealthy=3)
 
@@ -148,3 +149,36 @@ async def test_checks_wait_their_turn(autojump_clock):
         nursery.cancel_scope.cancel()
     assert len(turns) == 20
     assert all(later - earlier >= 0.999 for earlier, later in itertools.pairwise(turns))
+
+
+@pytest.mark.parametrize("path", ["", "/health"])
+@pytest.mark.parametrize(("version", "first"), [("v1", b"PROXY UNKNOWN\r\n"), ("v2", SIGNATURE + b"\x20\0\0\0")])
+async def test_a_check_of_a_service_that_is_told_of_clients_tells_of_none(path, version, first):
+    told_out, told_in = trio.open_memory_channel(10)
+    policy = dataclasses.replace(POLICY, path=path, interval=0.01, healthy=1, unhealthy=1)
+    seen = []
+
+    async def answer(stream):
+        data = b""
+        while len(data) < len(first):
+            data += await stream.receive_some(len(first) - len(data)) or b"!" * len(first)
+        seen.append(data)
+        await stream.receive_some(4096)
+        await stream.send_all(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, listeners)
+        checks = HealthChecks(told_out.send_nowait, random.Random(1))
+        nursery.start_soon(checks.run)
+        watched = dataclasses.replace(
+            service(listeners[0].socket.getsockname()[1], policy=policy), proxy_protocol=version
+        )
+        checks.configure(settings(watched))
+        with trio.fail_after(10):
+            if path:
+                await told_in.receive()
+            while not seen:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        assert seen[0] == first
+        nursery.cancel_scope.cancel()

@@ -418,7 +418,7 @@ def test_totals_and_view_describe_every_pool():
     pool.release(lent(pool), 1.0)
     lent(plain)
     assert pools.totals() == (2, 1)
-    both = {"protocol": "http/1.1", "waiting": 0, "limit": 2, "open": 1}
+    both = {"protocol": "http/1.1", "client": None, "waiting": 0, "limit": 2, "open": 1}
     assert pools.view() == [
         {"address": "[2001:db8::1]:443", "tls": "origin.example", "idle": 1, **both},
         {"address": "192.0.2.1:80", "tls": None, "idle": 0, **both},
