@@ -162,7 +162,7 @@ class Service(Protocol):
         ...
 
     async def certificates(self) -> list[Any]:
-        """The local CA and its leaves."""
+        """Every certificate in play."""
         ...
 
     async def workers(self) -> list[Any]:

@@ -162,9 +162,11 @@ _TABLE: Final = (
                   least=1, most=MAX_BUFFER))),
     Method("unsubscribe", "end a subscription of this connection", "`{ok}`: whether there was one", _unsubscribe,
            (Param("subscription", Kind.WHOLE, "the number that `subscribe` returned", required=True),)),
-    Method("certificates", "the local CA, its leaves, and the certificates that upstreams have shown",
-           "a list: kind (`root`, `intermediate`, `leaf`, `upstream`), name, when it ends, seconds that are left, "
-           "SHA-256 fingerprint, state (`ok`, `ends soon`, `ended`)",
+    Method("certificates", "every certificate in play, the one that ends first on top",
+           "a list: status (`ok`, `expiring`, `expired`, `not yet valid`), days that are left, kind (`root`, "
+           "`intermediate` and `leaf` of the local CA, `server`, `client`, `chain` and `trusted` of listeners and "
+           "services, `crl`, `upstream`, `secret`), name: where it is used, subject, names, issuer, serial, SHA-256 "
+           "fingerprint, not before, not after",
            lambda session: session.service.certificates()),
     *SECRET_METHODS,
     *FAULT_METHODS,

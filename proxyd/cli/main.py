@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "proxyd.cli.commands.fault",
     "proxyd.cli.commands.accounts",
     "proxyd.cli.commands.views",
+    "proxyd.cli.commands.certs",
     "proxyd.cli.commands.hold",
     "proxyd.cli.commands.exchanges",
     "proxyd.cli.commands.top",

@@ -24,6 +24,8 @@ from proxyd.vault.state import SecretState
 MAX_NAME: Final = 256
 MAX_TEXT: Final = 256
 LOOK_SECONDS: Final = 30.0
+MATERIAL: Final = "tls:"
+"""What the names of secrets begin with that are certificates, keys and lists of revoked ones; followed one by one."""
 SECRET: Final = "secret"  # noqa: S105 - a kind of thing
 """Kind of a subject; all others are certificates."""
 OK: Final = "ok"
@@ -33,6 +35,14 @@ ENDED: Final = "ended"
 
 Notice = Callable[[str, str, str], None]
 """Level, name and detail of an event."""
+
+
+_WORDS: Final = {
+    SECRET: "secret {}",
+    "crl": "the list of revoked certificates {}",
+    "trusted": "the trusted certificate {}",
+    "chain": "the intermediate certificate of {}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class Subject:
 
     def text(self, now: float) -> str:
         """Say how it stands with it."""
-        what = f"secret {self.name}" if self.kind == SECRET else f"the {self.kind} certificate of {self.name}"
+        what = _WORDS.get(self.kind, f"the {self.kind} certificate of {{}}").format(self.name)
         left = self.end - now
         if self.end == self.limit and self.end != self.ends:
             age, most = _span(now - self.created), _span(self.policy.max_age)
@@ -147,8 +157,8 @@ class Ages:
     def judged(self, state: SecretState) -> SecretState:
         """Return a secret as workers may have it: without its value where it is over and that is denied."""
         policy = state.source.ages
-        if not policy.deny or state.secret is None:
-            return state
+        if not policy.deny or state.secret is None or state.source.name.startswith(MATERIAL):
+            return state  # one root of many that is over takes no other away, and peers judge the rest
         subject, now = of_secret(state), self._clock()
         if subject.state(now, now)[1]:
             return state

@@ -15,9 +15,9 @@ from typing import Final
 
 import trio
 
-from proxyd.control.ages import Ages, Subject, of_secret
+from proxyd.control import certificates
+from proxyd.control.ages import MATERIAL, Ages, Subject, of_secret
 from proxyd.control.briefing import Briefing
-from proxyd.control.certificates import subjects
 from proxyd.control.compose import compose, intercepted_hosts, intercepts_all, unchangeable, with_found
 from proxyd.control.credentials import credential, log_change, withdrawn, withheld
 from proxyd.control.discovery.desk import Discoveries
@@ -509,10 +509,11 @@ class Controller:
         logins = self.vaults.login_ends()
         for state in self.secrets:
             name = state.source.name
+            if name.startswith(MATERIAL):
+                continue  # each certificate for itself, below
             yield of_secret(state, logins.get(name, 0.0), self.ages.end_told(state))
         if self.settings is not None:
-            yield from subjects(self.tools.authority, self.settings.ages)
-            yield from self.upstream_certificates.subjects(self.settings.ages)
+            yield from certificates.subjects(self, self.tools.authority, self.settings.ages)
 
     def _over(self, name: str) -> None:
         """A secret is over its age or its end: where that is denied, workers lose it and no token is made of it."""

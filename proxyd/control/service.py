@@ -147,10 +147,8 @@ class ControlService:
         return self._controller.tools.reports.recent.subscribe(wanted, kinds, buffer)
 
     async def certificates(self) -> list[Any]:
-        """Return the local CA, its leaves, and what upstreams have shown."""
-        control = self._controller
-        found = certificates.certificates(control.tools.authority, control.leaves, control.upstream_certificates)
-        return [{**row, "state": control.ages.state(row["kind"], row["name"])} for row in found]
+        """Return every certificate in play, the one that ends first on top."""
+        return certificates.certificates(self._controller, self._controller.tools.authority)
 
     async def workers(self) -> list[Any]:
         """Return the workers in detail."""

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from proxyd.control.ages import Subject
+from proxyd.control.material import Known
 from proxyd.core.messages import CertificateSeen
-from proxyd.core.settings import Ages as Policy
+from proxyd.net.described import MAX_NAMES, MAX_TEXT, Described
 
 MOST: Final = 1024
 """Hosts that are remembered; the one that was heard of longest ago goes first."""
@@ -20,22 +19,13 @@ _LATEST: Final = 253402300800.0
 _HEX: Final = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One host's certificate."""
-
-    fingerprint: str
-    begins: float
-    ends: float
-
-
 class UpstreamCertificates:
     """What workers tell, by host."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Shown] = {}
+        self._found: dict[str, Described] = {}
 
-    def __iter__(self) -> Iterator[tuple[str, Shown]]:
+    def __iter__(self) -> Iterator[tuple[str, Described]]:
         return iter(self._found.items())
 
     def take(self, message: CertificateSeen) -> None:
@@ -46,14 +36,25 @@ class UpstreamCertificates:
             raise ValueError("CertificateSeen: no fingerprint")
         if not all(math.isfinite(at) and -_LATEST < at < _LATEST for at in (message.begins, message.ends)):
             raise ValueError("CertificateSeen: a time that no certificate has")
+        texts = (message.subject, message.issuer, message.serial, *message.names)
+        if len(message.names) > MAX_NAMES or any(len(text) > MAX_TEXT for text in texts):
+            raise ValueError("CertificateSeen: too many words")
         former = self._found.pop(message.host, None)
-        shown = Shown(message.fingerprint, message.begins, message.ends)
+        shown = Described(
+            message.fingerprint,
+            message.begins,
+            message.ends,
+            message.subject,
+            message.issuer,
+            message.serial,
+            message.names,
+        )
         # A node that still has the former one is not the news: the vendor has renewed it.
         self._found[message.host] = former if former is not None and former.begins > shown.begins else shown
         if len(self._found) > MOST:
             self._found.pop(next(iter(self._found)))
 
-    def subjects(self, policy: Policy) -> Iterator[Subject]:
-        """Return them as what ages."""
+    def known(self) -> Iterator[Known]:
+        """Return them as certificates among others."""
         for host, shown in self._found.items():
-            yield Subject(KIND, host, shown.fingerprint, policy, shown.begins, shown.ends)
+            yield Known(KIND, host, shown)

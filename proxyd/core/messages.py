@@ -239,6 +239,11 @@ class CertificateSeen:
     begins: float
     ends: float
     """Unix times."""
+    subject: str = ""
+    issuer: str = ""
+    serial: str = ""
+    names: tuple[str, ...] = ()
+    """For people, bounded (net.described)."""
 
 
 @dataclass(frozen=True, slots=True)

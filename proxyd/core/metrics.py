@@ -123,7 +123,8 @@ SECRET_EXPIRY: Final = Metric(
     ("secret",),
 )  # fmt: skip
 CERTIFICATE_EXPIRY: Final = Metric(
-    "proxyd_certificate_expiry_seconds", Kind.GAUGE, "Until a certificate ends, other than leaves of the local CA.",
+    "proxyd_certificate_expiry_seconds", Kind.GAUGE,
+    "Until a certificate ends, or a list of revoked ones (leaves apart).",
     ("kind", "name"),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import service_identity
@@ -349,6 +349,7 @@ class Shown:
     begins: float
     ends: float
     """Unix times."""
+    certificate: x509.Certificate | None = field(default=None, repr=False, compare=False)
 
 
 def shown_certificate(stream: TlsStream) -> Shown | None:
@@ -358,7 +359,7 @@ def shown_certificate(stream: TlsStream) -> Shown | None:
         if found is None:
             return None
         begins, ends = found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
-        return Shown(found.fingerprint(hashes.SHA256()), begins, ends)
+        return Shown(found.fingerprint(hashes.SHA256()), begins, ends, found)
     except ValueError:
         return None
 

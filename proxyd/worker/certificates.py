@@ -1,9 +1,11 @@
 """Certificates that upstreams show: told to control once per host and certificate, after they were verified."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from proxyd.core.messages import CertificateSeen
+from proxyd.net.described import describe
 from proxyd.net.tls import TlsStream, shown_certificate
 
 MOST: Final = 1024
@@ -29,6 +31,11 @@ class Certificates:
         if key in self._told:
             return
         message = CertificateSeen(host, shown.fingerprint.hex(), shown.begins, shown.ends)
+        if shown.certificate is not None:
+            with contextlib.suppress(ValueError):  # a name that cannot be read; what counts is told
+                what = describe(shown.certificate)
+                words = what.subject, what.issuer, what.serial, what.names
+                message = CertificateSeen(host, what.fingerprint, what.begins, what.ends, *words)
         if self._tell(message):
             if len(self._told) >= MOST:
                 self._told.pop(next(iter(self._told)))

@@ -256,11 +256,14 @@ async def test_certificates_are_named_and_end(lab, answers):
     await lab.start()
     rows = await answers.certificates()
     assert [(row["kind"], row["name"]) for row in rows if row["kind"] == "leaf"] == [("leaf", "api.tickets.example")]
-    assert [row["kind"] for row in rows] == ["root", "intermediate", "leaf"]
-    assert rows[0]["fingerprint"] == lab.authority.fingerprint
-    assert 0 < rows[2]["left_seconds"] <= 86400 < rows[1]["left_seconds"] < rows[0]["left_seconds"]
+    assert [row["kind"] for row in rows] == ["leaf", "intermediate", "root"]
+    assert rows[2]["fingerprint"] == lab.authority.fingerprint
+    assert 0 < rows[0]["days_left"] <= 1 < rows[1]["days_left"] < rows[2]["days_left"]
+    assert rows[0]["names"] == ["api.tickets.example"]
+    assert rows[0]["issuer"] == rows[1]["subject"]
+    assert rows[1]["issuer"] == rows[2]["issuer"] == rows[2]["subject"]
     assert "PRIVATE" not in json.dumps(rows)
-    assert {row["state"] for row in rows} == {"ok"}
+    assert {row["status"] for row in rows} == {"ok"}
 
 
 async def test_certificates_of_upstreams_are_listed_with_their_state(lab, answers):
@@ -272,9 +275,9 @@ async def test_certificates_of_upstreams_are_listed_with_their_state(lab, answer
             await trio.lowlevel.checkpoint()
     lab.controller.ages.look(lab.controller._aging())
     row = next(row for row in await answers.certificates() if row["kind"] == "upstream")
-    assert (row["name"], row["state"], row["fingerprint"]) == (
+    assert (row["name"], row["status"], row["fingerprint"]) == (
         "api.tickets.example",
-        "ends soon",
+        "expiring",
         ":".join(["0F"] * 32),
     )
     text = "the upstream certificate of api.tickets.example ends in 10 days; renew it"

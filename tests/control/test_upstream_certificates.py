@@ -2,7 +2,6 @@ import pytest
 
 from proxyd.control.upstream_certificates import MOST, UpstreamCertificates
 from proxyd.core.messages import CertificateSeen
-from proxyd.core.settings import Ages
 
 NOW = 1_800_000_000.0
 FIRST, SECOND = "0f" * 32, "a1" * 32
@@ -22,9 +21,9 @@ def test_of_a_host_the_one_counts_that_was_issued_last(certificates):
     certificates.take(seen(fingerprint=SECOND, begins=NOW + 50, ends=NOW + 150))
     certificates.take(seen(begins=NOW, ends=NOW + 100))  # a node that was not renewed yet
     assert [(host, shown.fingerprint) for host, shown in certificates] == [("api.example", SECOND)]
-    [subject] = certificates.subjects(Ages())
-    assert (subject.kind, subject.name, subject.id) == ("upstream", "api.example", SECOND)
-    assert (subject.created, subject.ends) == (NOW + 50, NOW + 150)
+    [known] = certificates.known()
+    assert (known.kind, known.name, known.what.fingerprint) == ("upstream", "api.example", SECOND)
+    assert (known.what.begins, known.what.ends) == (NOW + 50, NOW + 150)
 
 
 def test_hosts_are_bounded_and_the_oldest_goes(certificates):
@@ -48,8 +47,10 @@ def test_hosts_are_bounded_and_the_oldest_goes(certificates):
         seen(fingerprint="zz" * 32),
         seen(begins=float("nan")),
         seen(ends=1e300),
+        CertificateSeen("a", FIRST, NOW, NOW, subject="x" * 257),
+        CertificateSeen("a", FIRST, NOW, NOW, names=("a.example",) * 17),
     ],
-    ids=["no host", "long host", "line break", "short", "no digits", "no number", "no year"],
+    ids=["no host", "long host", "line break", "short", "no digits", "no number", "no year", "long name", "many names"],
 )
 def test_a_worker_that_says_nonsense_breaks_a_rule(certificates, message):
     with pytest.raises(ValueError, match="CertificateSeen"):

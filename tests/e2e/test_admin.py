@@ -66,7 +66,7 @@ def test_recent_exchanges_are_those_of_the_access_log(watched: Daemon) -> None:
     assert [exchange["status"] for exchange in tell(watched, "exchanges", "--errors", "--since", "1h")] == [502]
 
 
-@pytest.mark.parametrize("command", ["workers", "memory", "certificates", "service tickets", "ctl hello"])
+@pytest.mark.parametrize("command", ["workers", "memory", "certs", "certificates", "service tickets", "ctl hello"])
 def test_every_view_is_a_table_and_a_document(watched: Daemon, command: str) -> None:
     done = watched.run(*command.split())
     assert done.returncode == 0, done.stderr
@@ -78,10 +78,21 @@ def test_every_view_is_a_table_and_a_document(watched: Daemon, command: str) -> 
 
 
 def test_the_certificate_of_an_upstream_is_listed(watched: Daemon, pki: Pki) -> None:
-    [row] = [row for row in tell(watched, "certificates") if row["kind"] == "upstream"]
+    [row] = [row for row in tell(watched, "certs") if row["kind"] == "upstream"]
     shown = x509.load_pem_x509_certificate(pki.certificate.read_bytes())
     assert row["name"] == "api.tickets.example"
     assert row["fingerprint"] == shown.fingerprint(hashes.SHA256()).hex(":").upper()
+    assert row["issuer"] == shown.issuer.rfc4514_string()
+    assert "api.tickets.example" in row["names"]
+
+
+def test_a_monitor_is_told_by_the_exit_code_what_ends_soon(watched: Daemon) -> None:
+    quiet, loud = watched.run("certs", "--warn", "1"), watched.run("certs", "--warn", "36500")
+    assert (quiet.returncode, quiet.stdout) == (0, "no certificate ends within 1 days\n")
+    assert loud.returncode == 1
+    assert loud.stdout.splitlines()[0].split() == ["STATUS", "DAYS", "LEFT", "NOT", "AFTER", "KIND", "NAME", "ISSUER"]
+    assert [line.split()[3] for line in loud.stdout.splitlines()[1:]] == ["root"], "the lab's last until 3000"
+    assert {"leaf", "intermediate", "root", "trusted", "upstream"} == {row["kind"] for row in tell(watched, "certs")}
 
 
 def test_memory_is_told_of_every_process(watched: Daemon) -> None:

@@ -17,7 +17,6 @@ _VIEWS: Final = (
     ("workers", "the workers: processes, connections, memory, CPU", "no workers"),
     ("memory", "memory of all processes and what is kept in it", "nothing"),
     ("tokens", "tokens of issuers: how they are, when they end, what failed", "no service has tokens of an issuer"),
-    ("certificates", "the local CA, its leaves, what upstreams show, and when they end", "nothing"),
 )
 
 
