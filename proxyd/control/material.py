@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from proxyd.core.settings import Settings
 from proxyd.net.described import Described, describe, describe_crl
@@ -76,7 +77,7 @@ def _described(value: bytes) -> Iterator[tuple[bool, Described]]:
                 if is_crl
                 else describe(x509.load_pem_x509_certificate(block[0]))
             )
-        except ValueError:
+        except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
             continue
         if what.fingerprint not in seen:
             seen.add(what.fingerprint)

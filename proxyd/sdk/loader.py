@@ -27,7 +27,7 @@ SHIPPED: Final = {"access_log": "proxyd_plugins.access_log:AccessLog"}
 METRICS_PAGE: Final = "proxyd_plugins.prometheus:Prometheus"
 """The exporter behind ``/metrics``."""
 
-SHIPPED_VAULTS: Final = {"folder": "proxyd_plugins.folder:Folder"}
+SHIPPED_VAULTS: Final = {"folder": "proxyd_plugins.folder:Folder", "spiffe": "proxyd_plugins.spiffe:Spiffe"}
 """Vaults that come with proxyd."""
 
 
