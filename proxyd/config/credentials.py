@@ -23,6 +23,8 @@ class Expansion:
     known: tuple[KnownService, ...] = ()
     vendors: Mapping[str, VendorDefinition] = field(default_factory=dict)
     """By the name of the service."""
+    shipped: frozenset[str] = frozenset()
+    """Services whose credential is presented as a definition says that ships with proxyd."""
 
 
 USES: Final = ("use", "secret", "options", "scheme")

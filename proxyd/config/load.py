@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from proxyd.config.auths import check_tokens
+from proxyd.config.auths import check_schemes, check_tokens
 from proxyd.config.checks import check
 from proxyd.config.compile import Surroundings, compile_document
 from proxyd.config.cpus import usable_cpus
@@ -40,6 +40,7 @@ def load_text(text: str, name: str, folder: Path, state_dir: Path, runtime_dir: 
     check_tokens(tree, {source.name for source in expansion.tokens})
     document = validate(tree, FORM)
     check(tree)
+    check_schemes(tree, expansion.shipped)
     check_fallbacks(tree, around.folder)
     check_vaults(tree, around.folder)
     roots = _extra_roots(tree, around.folder)

@@ -25,6 +25,8 @@ class Use:
     """The base URL; empty where it is not known."""
     token: str = ""
     """Name of the secret, or what the names of the secrets begin with, that the token's flow yields; empty: no flow."""
+    is_shipped: bool = False
+    """The definition is one of proxyd's own."""
 
     @property
     def names(self) -> Names:

@@ -13,7 +13,7 @@ from proxyd.catalog.credentials import SchemeSection
 from proxyd.catalog.definition import Definition
 from proxyd.catalog.load import load
 from proxyd.catalog.shared import shared_suffix
-from proxyd.catalog.shelf import Shelf
+from proxyd.catalog.shelf import SHIPPED, Shelf
 from proxyd.catalog.templates import BUILT_IN, HOST, OPTION, fill, varied
 from proxyd.config.choice import Given, choose, given_of, missing_field
 from proxyd.config.consents import consent
@@ -51,6 +51,7 @@ def expand(tree: Tree, folder: Path) -> Expansion:
         forms,
         tuple(known(name, use) for name, use in uses.items()),
         {name: _vendor(use.definition) for name, use in uses.items()},
+        frozenset(name for name, use in uses.items() if use.is_shipped and use.scheme is not None),
     )
 
 
@@ -116,8 +117,9 @@ def _shelf(tree: Tree, folder: Path) -> Shelf:
 
 
 def _expanded(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shelf: Shelf) -> Use | None:
-    definition = _definition(tree, trail, name, service, shelf)
-    if definition is None:
+    path = _path(tree, trail, name, service, shelf)
+    definition = _definition(tree, path) if path is not None else None
+    if path is None or definition is None:
         return None
     if "auth" in service and "secret" in service:
         problem = "auth says how the credential is presented, and secret leaves that to the definition"
@@ -127,12 +129,13 @@ def _expanded(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shel
     scheme = choose(tree, trail, service, definition, given) if "auth" not in service else None
     hosts = _hosts(tree, trail, service, definition, given, scheme)
     base = _base_url(tree, trail, service, definition, given, hosts)
-    use = Use(definition, scheme, given, hosts, base, f"{TOKEN}{name}" if scheme is not None and scheme.token else "")
+    token = f"{TOKEN}{name}" if scheme is not None and scheme.token else ""
+    use = Use(definition, scheme, given, hosts, base, token, path.parent == SHIPPED)
     _fill_in(tree, trail, service, use)
     return use
 
 
-def _definition(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shelf: Shelf) -> Definition | None:
+def _path(tree: Tree, trail: Trail, name: str, service: dict[str, Any], shelf: Shelf) -> Path | None:
     where = (*trail, "use") if "use" in service else trail
     wanted = service.get("use", name)
     if not isinstance(wanted, str):
@@ -148,7 +151,10 @@ def _definition(tree: Tree, trail: Trail, name: str, service: dict[str, Any], sh
             problem += f", and {key} is for those that it has"
             expected = "use: beside it with the name that it has there, or auth in place of secret"
         tree.add(where, describe(problem, expected, hint), at_key="use" not in service)
-        return None
+    return path
+
+
+def _definition(tree: Tree, path: Path) -> Definition | None:
     try:
         return load(path)
     except ConfigError as error:

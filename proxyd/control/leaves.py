@@ -1,4 +1,4 @@
-"""Leaves for workers: those of exact service hosts are made ahead, others when a worker asks.
+"""Leaves for workers: those of exact service hosts are made ahead, in the background, others when a worker asks.
 
 A worker's question is not trusted: only hosts within the CA's constraints are answered, and one caller can have a
 bounded number minted in an hour.
@@ -59,6 +59,7 @@ class Leaves:
         self._ahead: list[str] = []
         self._cache: OrderedDict[str, Leaf] = OrderedDict()
         self._cap = CallerCap()
+        self._wanted = trio.Event()
 
     def configure(self, hosts: Iterable[HostPattern], unconstrained: bool, limits: Limits) -> None:
         """Bring in the hosts of a new configuration. ValueError: they cannot be constrained."""
@@ -69,21 +70,26 @@ class Leaves:
         self._ahead = list(exact)[:MAX_AHEAD]
         for host in [host for host in self._cache if not self._authority.constraints.allow(host)]:
             del self._cache[host]
+        self._wanted.set()
 
     def ahead(self) -> list[InstallLeaf]:
-        """Return a fresh leaf for every exact service host."""
-        return [_message(self._fresh(host) or self._mint(host)) for host in self._ahead]
-
-    def renewed(self) -> list[InstallLeaf]:
-        """Return new leaves for the exact service hosts whose leaf has passed two thirds of its life."""
-        return [_message(self._mint(host)) for host in self._ahead if self._fresh(host) is None]
+        """Return the fresh leaves of exact service hosts that there are."""
+        found = map(self._fresh, self._ahead)
+        return [_message(leaf) for leaf in found if leaf is not None]
 
     async def keep(self, put: Callable[[InstallLeaf], None]) -> None:
-        """Renew leaves for as long as it runs, and ``put`` each that is new."""
+        """Make a leaf for every exact service host that has no fresh one, for as long as it runs; ``put`` each.
+
+        One takes a quarter of a millisecond, and everybody else has a turn after each: a start does not wait for them.
+        """
         while True:
-            await trio.sleep(RENEWAL_SECONDS)
-            for leaf in self.renewed():
-                put(leaf)
+            self._wanted = trio.Event()
+            for host in list(self._ahead):
+                if self._fresh(host) is None and host in self._ahead:
+                    put(_message(self._mint(host)))
+                    await trio.lowlevel.checkpoint()
+            with trio.move_on_after(RENEWAL_SECONDS):
+                await self._wanted.wait()
 
     def answer(self, host: str, caller: str) -> InstallLeaf:
         """Answer a worker's question, by a refusal in words where there is no leaf for it."""
