@@ -6,7 +6,7 @@ from pydantic import Field, WithJsonSchema
 
 from proxyd.catalog.hosts import HostTemplate, UrlTemplate
 from proxyd.reading import names
-from proxyd.reading.readers import Text
+from proxyd.reading.readers import Text, Whole
 from proxyd.reading.sections import Section
 from proxyd.reading.values import FieldName, Name
 
@@ -53,6 +53,15 @@ class FieldSection(Section):
     """What one should know before choosing it."""
 
 
+class TokenRefusalSection(Section):
+    """How the vendor says, beside 401, that it accepts a token no longer."""
+
+    statuses: Annotated[list[Annotated[int, Whole(100, 599)]], Field(min_length=1)]
+    """Statuses that say it."""
+    codes: list[str] = []
+    """Texts in the body of such an answer, any of which says so. Without them the status says it alone."""
+
+
 class TokenSection(Section):
     """A flow that turns fields into short-lived ones. Control runs it; requests only meet its results."""
 
@@ -68,8 +77,8 @@ class TokenSection(Section):
     """Fields that it yields, for `apply`."""
     options: dict[FieldName, str] = {}
     """Further parameters of the flow, such as `scope`; options of the user's may stand in braces."""
-    refused: list[int] = []
-    """Statuses besides 401 that say that the token is no longer accepted."""
+    refused: TokenRefusalSection | None = None
+    """How requests are told, beside 401, that the token is over: it is renewed, and the request made again."""
 
 
 class ConnectSection(Section):

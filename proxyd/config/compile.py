@@ -22,7 +22,6 @@ from proxyd.core.limits import Http2Limits, Limits, Overload, PoolLimits
 from proxyd.core.service import UNIX, BaseUrl, HostPattern, PriorityClass, Service, Timeouts, Version
 from proxyd.core.settings import AccessLog, Ages, Readers, SecretSource, Settings, StoreSettings, VaultKey
 from proxyd.core.snapshot import Egress, Listener, ListenerMode, UnknownHosts
-from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import DEFAULT_GATEWAY
 from proxyd.reading.names import TOKEN
 from proxyd.reading.problems import Trail
@@ -60,7 +59,7 @@ def compile_document(
         source=tree.file,
         listeners=tuple(_listener(section, around.runtime_dir) for section in document.listeners),
         services=tuple(
-            _service(name, section, found.get(name), around.folder, expansion.vendors.get(name))
+            _service(name, section, found.get(name), around.folder, expansion)
             for name, section in document.services.items()
         ),
         secrets=(
@@ -151,8 +150,9 @@ def _base(section: ServiceSection) -> BaseUrl:
 
 
 def _service(
-    name: str, section: ServiceSection, discovery: Discovery | None, folder: Path, vendor: VendorDefinition | None
+    name: str, section: ServiceSection, discovery: Discovery | None, folder: Path, expansion: Expansion
 ) -> Service:
+    vendor = expansion.vendors.get(name)
     limits = section.vendor_limits.compiled() if section.vendor_limits is not None else None
     endpoints = tuple(item.compiled() for item in section.endpoints)
     stays_here = bool(endpoints) and all(one.host.startswith(UNIX) for one in endpoints)
@@ -164,6 +164,7 @@ def _service(
         insecure=section.insecure or stays_here,
         encoded_slash=section.encoded_slash,
         auths=tuple(map(compiled, section.auth)),
+        token_refusal=expansion.refusals.get(name),
         version=section.version.compiled() if section.version is not None else None,
         timeouts=_timeouts(section.timeouts),
         pool=_pool(section.pool),

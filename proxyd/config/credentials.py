@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxyd.core.catalogue import KnownService
+from proxyd.core.service import TokenRefusal
 from proxyd.core.settings import Consent, SecretForm, TokenSource
 from proxyd.core.vendor import VendorDefinition
 from proxyd.reading import names
@@ -23,6 +24,8 @@ class Expansion:
     known: tuple[KnownService, ...] = ()
     vendors: Mapping[str, VendorDefinition] = field(default_factory=dict)
     """By the name of the service."""
+    refusals: Mapping[str, TokenRefusal] = field(default_factory=dict)
+    """By the name of the service, where 401 is not the only one."""
     shipped: frozenset[str] = frozenset()
     """Services whose credential is presented as a definition says that ships with proxyd."""
 

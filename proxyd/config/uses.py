@@ -22,7 +22,7 @@ from proxyd.config.known import known
 from proxyd.config.presentation import presentations
 from proxyd.config.use import Use
 from proxyd.core.resilience import RetryPolicy
-from proxyd.core.service import BaseUrl, HostPattern
+from proxyd.core.service import BaseUrl, HostPattern, TokenRefusal
 from proxyd.core.settings import SecretForm, TokenSource
 from proxyd.core.vendor import VendorDefinition
 from proxyd.reading.addresses import base_url, host_pattern
@@ -51,6 +51,7 @@ def expand(tree: Tree, folder: Path) -> Expansion:
         forms,
         tuple(known(name, use) for name, use in uses.items()),
         {name: _vendor(use.definition) for name, use in uses.items()},
+        {name: refusal for name, use in uses.items() if (refusal := _refusal(use)) is not None},
         frozenset(name for name, use in uses.items() if use.is_shipped and use.scheme is not None),
     )
 
@@ -74,6 +75,14 @@ def _token_source(name: str, use: Use, line: int) -> TokenSource | None:
         connects=use.scheme.connect is not None,
         line=line,
     )
+
+
+def _refusal(use: Use) -> TokenRefusal | None:
+    """Return how the vendor says, beside 401, that a token is over."""
+    if use.scheme is None or use.scheme.token is None or use.scheme.token.refused is None:
+        return None
+    said = use.scheme.token.refused
+    return TokenRefusal(tuple(said.statuses), tuple(said.codes))
 
 
 def _filled(hosts: Sequence[str], use: Use) -> tuple[str, ...]:

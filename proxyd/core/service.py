@@ -192,6 +192,15 @@ class PinnedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRefusal:
+    """How a vendor says, beside 401, that it accepts a token no longer."""
+
+    statuses: tuple[int, ...]
+    codes: tuple[str, ...] = ()
+    """Texts in the body of such an answer, any of which says so; empty: the status says it alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A logical upstream and its policies."""
 
@@ -206,6 +215,8 @@ class Service:
     """``%2F`` within a path segment is legitimate (GitLab, npm)."""
     auths: tuple[Auth, ...] = ()
     """How its credential is presented: the first that applies to a request's host and path, or none."""
+    token_refusal: TokenRefusal | None = None
+    """None: 401 alone says it."""
     version: PinnedVersion | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)

@@ -17,6 +17,7 @@ from proxyd.core.messages import CredentialRefused, WantToken
 from proxyd.core.service import is_standing
 from proxyd.upstream.deadline import left
 from proxyd.upstream.secrets import Secrets
+from proxyd.upstream.verdict import says_token_is_over
 
 FIRST_SECONDS: Final = 10.0
 """For so long a request waits for the first value of a token."""
@@ -26,8 +27,6 @@ BETTER_SECONDS: Final = 20.0
 
 AGAIN_SECONDS: Final = 1.0
 """Between two questions, while control is away."""
-
-_UNAUTHORIZED: Final = 401
 
 Ask = Callable[[CredentialRefused | WantToken], None]
 
@@ -81,9 +80,10 @@ class Renewal:
             question = signer.question(exchange.request, response)
             if question is not None:
                 return await self._scoped(exchange, question)
-        if response.status != _UNAUTHORIZED:
-            return False
+        service = exchange.service
         if not self._has_all(injector):
+            return False
+        if not await says_token_is_over(service.token_refusal if service is not None else None, response):
             return False
         if self._secrets.masks(injector) != exchange.secrets:
             return True  # it was renewed or rotated while this request was under way

@@ -1,4 +1,4 @@
-"""Whether an answer says that the vendor's limit is reached: by its head, or by what stands in its body.
+"""What an answer says beside its status: that the vendor's limit is reached, that a token is over.
 
 A body is looked into only where the service's vendor is known to say it there, only under the statuses that it is
 known for, and only if it is short; what was read of it goes on to the client as it was.
@@ -9,12 +9,15 @@ from typing import Final
 from proxyd.core.exchange import Exchange
 from proxyd.core.headers import Headers
 from proxyd.core.message import Body, BytesBody, Response
+from proxyd.core.service import TokenRefusal
 from proxyd.core.units import KIB
 from proxyd.limiting.vendor import VendorGate
 from proxyd.wire.coding import CodingError, ContentDecoder, read_codings
 
+_UNAUTHORIZED: Final = 401
+
 MOST: Final = 16 * KIB
-"""Bytes of a body that are looked at; a longer one is no message about a limit."""
+"""Bytes of a body that are looked at; a longer one is no message of this kind."""
 
 
 async def heard(vendor: VendorGate, exchange: Exchange, response: Response, sent: float) -> Response:
@@ -22,14 +25,26 @@ async def heard(vendor: VendorGate, exchange: Exchange, response: Response, sent
     definition = vendor.policy.definition
     is_refusal = False
     if response.status in definition.statuses and definition.codes:
-        data = await _read(response)
+        data = await short_body(response)
         is_refusal = any(code.encode("utf-8") in data for code in definition.codes)
     vendor.heard(exchange, response, sent, is_refusal=is_refusal)
     return response
 
 
-async def _read(response: Response) -> bytes:
-    """Return what a short body says, and leave it in the response."""
+async def says_token_is_over(refusal: TokenRefusal | None, response: Response) -> bool:
+    """Whether the answer says that the vendor accepts the request's token no longer."""
+    if response.status == _UNAUTHORIZED:
+        return True
+    if refusal is None or response.status not in refusal.statuses:
+        return False
+    if not refusal.codes:
+        return True
+    data = await short_body(response)
+    return any(code.encode("utf-8") in data for code in refusal.codes)
+
+
+async def short_body(response: Response) -> bytes:
+    """Return what a body of at most MOST bytes says, decoded, and leave it in the response; ``b""``: it is longer."""
     body = response.body
     if body.length is not None and body.length > MOST:
         return b""

@@ -7,7 +7,7 @@ import trio
 
 from proxyd.core.messages import CredentialRefused, WantToken
 from proxyd.core.resilience import Resilience, RetryPolicy
-from proxyd.core.service import Auth, AuthPart, Service
+from proxyd.core.service import Auth, AuthPart, Service, TokenRefusal
 from proxyd.upstream import renewal
 from tests.lab.plane import Answer, Origin, Plane, Wire, open_origin, open_plane, read_request, service
 
@@ -225,3 +225,42 @@ async def test_nobody_waits_longer_than_the_bound(limit: str, monkeypatch: pytes
 
 async def expect(plane: Plane, answer: tuple[int, bytes]) -> None:
     assert await ask(plane) == answer
+
+
+def refusing(body: bytes, status: bytes = b"400 Bad Request") -> Answer:
+    """Answer 200 to the new token, and to every other what a vendor says in its own way."""
+
+    async def answer(origin: Origin, wire: Wire) -> None:
+        while (seen := await read_request(origin, wire)) is not None:
+            good = seen.first(b"authorization") == b"Bearer " + NEW
+            head, said = (b"200 OK", b"fine") if good else (status, body)
+            await wire.send(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (head, len(said)) + said)
+
+    return answer
+
+
+def with_refusal(port: int, *codes: str) -> tuple[Service, ...]:
+    return tuple(dataclasses.replace(one, token_refusal=TokenRefusal((400, 403), codes)) for one in plain(port))
+
+
+@pytest.mark.parametrize(
+    ("codes", "body"), [((), b""), (("ExpiredToken",), b'{"__type":"ExpiredTokenException","message":"over"}')]
+)
+async def test_a_vendor_may_say_in_its_own_way_that_a_token_is_over(codes: tuple[str, ...], body: bytes) -> None:
+    async with open_origin(refusing(body)) as origin:
+        async with open_plane(services=with_refusal(origin.port, *codes)) as plane:
+            await plane.set_tokens(1, {NAME: OLD})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(expect, plane, (200, b"fine"))
+                assert await plane.question() == CredentialRefused([NAME], 1)
+                await plane.set_tokens(2, {NAME: NEW})
+            assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize("body", [b'{"__type":"ValidationException"}', b"ExpiredToken".rjust(20_000)])
+async def test_what_is_said_of_something_else_is_passed_on_whole(body: bytes) -> None:
+    async with open_origin(refusing(body)) as origin:
+        async with open_plane(services=with_refusal(origin.port, "ExpiredToken")) as plane:
+            await plane.set_tokens(1, {NAME: OLD})
+            assert await ask(plane) == (400, body)
+            assert (len(origin.requests), plane.questions) == (1, [])
