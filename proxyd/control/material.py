@@ -9,8 +9,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from proxyd.core.described import Described
 from proxyd.core.settings import Settings
-from proxyd.net.described import Described, describe, describe_crl
+from proxyd.net.described import describe, describe_crl
 
 MOST: Final = 256
 """Certificates of one file that are looked at; the system's own roots are some 150."""

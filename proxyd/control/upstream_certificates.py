@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from proxyd.control.material import Known
+from proxyd.core.described import MAX_NAMES, MAX_TEXT, Described
 from proxyd.core.messages import CertificateSeen
-from proxyd.net.described import MAX_NAMES, MAX_TEXT, Described
 
 MOST: Final = 1024
 """Hosts that are remembered; the one that was heard of longest ago goes first."""
@@ -32,23 +32,15 @@ class UpstreamCertificates:
         """Take what a worker tells. ValueError: it breaks a rule."""
         if not 0 < len(message.host) <= MAX_HOST or not message.host.isascii() or not message.host.isprintable():
             raise ValueError("CertificateSeen: no host")
-        if len(message.fingerprint) != _FINGERPRINT or not _HEX.issuperset(message.fingerprint):
+        shown = message.what
+        if len(shown.fingerprint) != _FINGERPRINT or not _HEX.issuperset(shown.fingerprint):
             raise ValueError("CertificateSeen: no fingerprint")
-        if not all(math.isfinite(at) and -_LATEST < at < _LATEST for at in (message.begins, message.ends)):
+        if not all(math.isfinite(at) and -_LATEST < at < _LATEST for at in (shown.begins, shown.ends)):
             raise ValueError("CertificateSeen: a time that no certificate has")
-        texts = (message.subject, message.issuer, message.serial, *message.names)
-        if len(message.names) > MAX_NAMES or any(len(text) > MAX_TEXT for text in texts):
+        texts = (shown.subject, shown.issuer, shown.serial, *shown.names)
+        if len(shown.names) > MAX_NAMES or any(len(text) > MAX_TEXT for text in texts):
             raise ValueError("CertificateSeen: too many words")
         former = self._found.pop(message.host, None)
-        shown = Described(
-            message.fingerprint,
-            message.begins,
-            message.ends,
-            message.subject,
-            message.issuer,
-            message.serial,
-            message.names,
-        )
         # A node that still has the former one is not the news: the vendor has renewed it.
         self._found[message.host] = former if former is not None and former.begins > shown.begins else shown
         if len(self._found) > MOST:

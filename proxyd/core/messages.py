@@ -7,6 +7,7 @@ descriptors travel beside a frame (SCM_RIGHTS); ``FDS`` says how many belong to 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proxyd.core.described import Described
 from proxyd.core.fault import Fault
 from proxyd.core.headers import Headers
 from proxyd.core.idempotency import KeyState, Outcome
@@ -234,16 +235,7 @@ class CertificateSeen:
     """An upstream showed this certificate, and it was verified; once per host and certificate."""
 
     host: str
-    fingerprint: str
-    """SHA-256 in hexadecimal digits."""
-    begins: float
-    ends: float
-    """Unix times."""
-    subject: str = ""
-    issuer: str = ""
-    serial: str = ""
-    names: tuple[str, ...] = ()
-    """For people, bounded (net.described)."""
+    what: Described
 
 
 @dataclass(frozen=True, slots=True)

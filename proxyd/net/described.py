@@ -1,44 +1,21 @@
-"""What a certificate says of itself, for people: bounded, since whoever made it chose every word."""
+"""Certificates described for people: bounded, since whoever made one chose every word of it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-MAX_TEXT: Final = 256
-"""Characters of a name; RFC 5280's own bounds are lower for each part of one."""
-MAX_NAMES: Final = 16
-"""Alternative names that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A certificate, or a list of revoked ones."""
-
-    fingerprint: str
-    """SHA-256 in hexadecimal digits."""
-    begins: float
-    ends: float
-    """Unix times; of a list, when the next one is due. 0: it does not say."""
-    subject: str = ""
-    issuer: str = ""
-    """As RFC 4514 writes names."""
-    serial: str = ""
-    """Hexadecimal digits."""
-    names: tuple[str, ...] = ()
-    """Alternative names, the first ``MAX_NAMES``."""
+from proxyd.core.described import MAX_NAMES, MAX_TEXT, Described
 
 
 def describe(found: x509.Certificate) -> Described:
-    """Describe a certificate. ValueError: it cannot be read."""
+    """Describe a certificate, by what of it can be read. ValueError: not even its times."""
     return Described(
         found.fingerprint(hashes.SHA256()).hex(),
         found.not_valid_before_utc.timestamp(),
         found.not_valid_after_utc.timestamp(),
-        _text(found.subject),
-        _text(found.issuer),
+        _text(lambda: found.subject),
+        _text(lambda: found.issuer),
         f"{found.serial_number:x}"[:MAX_TEXT],
         tuple(_names(found)),
     )
@@ -51,12 +28,15 @@ def describe_crl(found: x509.CertificateRevocationList) -> Described:
         found.fingerprint(hashes.SHA256()).hex(),
         found.last_update_utc.timestamp(),
         due.timestamp() if due is not None else 0.0,
-        issuer=_text(found.issuer),
+        issuer=_text(lambda: found.issuer),
     )
 
 
-def _text(name: x509.Name) -> str:
-    return name.rfc4514_string()[:MAX_TEXT]
+def _text(read: Callable[[], x509.Name]) -> str:
+    try:
+        return read().rfc4514_string()[:MAX_TEXT]
+    except ValueError:
+        return ""
 
 
 def _names(found: x509.Certificate) -> Iterator[str]:

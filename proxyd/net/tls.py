@@ -8,13 +8,11 @@ import hashlib
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import service_identity
 import trio
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -340,26 +338,10 @@ def verify_peer(stream: TlsStream, host: str, *, is_ip: bool) -> None:
         raise Broken(f"the certificate is not for {host}: {type(error).__name__}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A certificate that a server has shown."""
-
-    fingerprint: bytes
-    """SHA-256."""
-    begins: float
-    ends: float
-    """Unix times."""
-    certificate: x509.Certificate | None = field(default=None, repr=False, compare=False)
-
-
-def shown_certificate(stream: TlsStream) -> Shown | None:
+def shown_certificate(stream: TlsStream) -> x509.Certificate | None:
     """Return the certificate of the other end; None: it has shown none, or one that cannot be read."""
     try:
-        found = stream.tls.get_peer_certificate(as_cryptography=True)
-        if found is None:
-            return None
-        begins, ends = found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
-        return Shown(found.fingerprint(hashes.SHA256()), begins, ends, found)
+        return stream.tls.get_peer_certificate(as_cryptography=True)
     except ValueError:
         return None
 

@@ -1,8 +1,9 @@
 """Certificates that upstreams show: told to control once per host and certificate, after they were verified."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Final
+
+from cryptography.hazmat.primitives import hashes
 
 from proxyd.core.messages import CertificateSeen
 from proxyd.net.described import describe
@@ -27,16 +28,14 @@ class Certificates:
         shown = shown_certificate(stream)
         if shown is None:
             return
-        key = host, shown.fingerprint
+        key = host, shown.fingerprint(hashes.SHA256())
         if key in self._told:
             return
-        message = CertificateSeen(host, shown.fingerprint.hex(), shown.begins, shown.ends)
-        if shown.certificate is not None:
-            with contextlib.suppress(ValueError):  # a name that cannot be read; what counts is told
-                what = describe(shown.certificate)
-                words = what.subject, what.issuer, what.serial, what.names
-                message = CertificateSeen(host, what.fingerprint, what.begins, what.ends, *words)
-        if self._tell(message):
+        try:
+            what = describe(shown)
+        except ValueError:
+            return  # not even its times can be read, and OpenSSL has judged them
+        if self._tell(CertificateSeen(host, what)):
             if len(self._told) >= MOST:
                 self._told.pop(next(iter(self._told)))
             self._told[key] = None

@@ -8,6 +8,7 @@ import trio.testing
 from proxyd.control.service import ControlService, Facts
 from proxyd.control.vault import VaultDesk
 from proxyd.core.access import ProxyUser
+from proxyd.core.described import Described
 from proxyd.core.events import ACCESS, ACCESS_FIELDS, NOTICE
 from proxyd.core.messages import CertificateSeen, Drain, Events, Shutdown, Stats
 from proxyd.core.refusal import Refusal
@@ -269,7 +270,9 @@ async def test_certificates_are_named_and_end(lab, answers):
 async def test_certificates_of_upstreams_are_listed_with_their_state(lab, answers):
     await lab.start()
     now = time.time()
-    await lab.worker.send(CertificateSeen("api.tickets.example", "0f" * 32, now - 80 * 86400, now + 10 * 86400))
+    await lab.worker.send(
+        CertificateSeen("api.tickets.example", Described("0f" * 32, now - 80 * 86400, now + 10 * 86400))
+    )
     with trio.fail_after(20):
         while not list(lab.controller.upstream_certificates):
             await trio.lowlevel.checkpoint()

@@ -1,6 +1,7 @@
 import pytest
 
 from proxyd.control.upstream_certificates import MOST, UpstreamCertificates
+from proxyd.core.described import Described
 from proxyd.core.messages import CertificateSeen
 
 NOW = 1_800_000_000.0
@@ -8,7 +9,7 @@ FIRST, SECOND = "0f" * 32, "a1" * 32
 
 
 def seen(host="api.example", fingerprint=FIRST, begins=NOW, ends=NOW + 100.0):
-    return CertificateSeen(host, fingerprint, begins, ends)
+    return CertificateSeen(host, Described(fingerprint, begins, ends))
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_hosts_are_bounded_and_the_oldest_goes(certificates):
         seen(fingerprint="zz" * 32),
         seen(begins=float("nan")),
         seen(ends=1e300),
-        CertificateSeen("a", FIRST, NOW, NOW, subject="x" * 257),
-        CertificateSeen("a", FIRST, NOW, NOW, names=("a.example",) * 17),
+        CertificateSeen("a", Described(FIRST, NOW, NOW, subject="x" * 257)),
+        CertificateSeen("a", Described(FIRST, NOW, NOW, names=("a.example",) * 17)),
     ],
     ids=["no host", "long host", "line break", "short", "no digits", "no number", "no year", "long name", "many names"],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxyd.core import messages
 from proxyd.core.access import Access, Rule
+from proxyd.core.described import Described
 from proxyd.core.fault import Fault, FaultAnswer, FaultKind
 from proxyd.core.idempotency import KeyState, Outcome
 from proxyd.core.messages import (
@@ -75,7 +76,7 @@ EXAMPLES = (
     messages.CredentialApplied("tickets/token", 4),
     messages.CredentialRefused(["token:tickets"], 4),
     messages.CredentialEnds("github/token", "2026-12-31 23:59:59 UTC"),
-    messages.CertificateSeen("api.example", "0f" * 32, 1_700_000_000.0, 1_800_000_000.0),
+    messages.CertificateSeen("api.example", Described("0f" * 32, 1_700_000_000.0, 1_800_000_000.0, names=("a", "b"))),
     messages.Announced("api", "GET", "/v1/items/{id}", [["sunset", "Sat, 31 Dec 2033 23:59:59 GMT"]]),
     messages.WantToken("token:images", "repository:a/b:pull", "https://auth.example/token", "registry.example"),
     Events([[1, 0.5, "id", b"\xff/path", None, True]]),

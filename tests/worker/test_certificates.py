@@ -1,6 +1,6 @@
 import pytest
 
-from proxyd.net.tls import Shown
+from proxyd.core.described import Described
 from proxyd.worker import certificates as module
 from proxyd.worker.certificates import MOST, Certificates
 
@@ -14,17 +14,32 @@ def lab(monkeypatch):
 
         def tell(self, message):
             if self.room:
-                self.told.append((message.host, message.fingerprint))
+                self.told.append((message.host, message.what.fingerprint))
             return self.room
 
     lab = Lab()
     monkeypatch.setattr(module, "shown_certificate", lambda stream: stream)
+    monkeypatch.setattr(module, "describe", lambda shown: Described(shown.fingerprint(None).hex(), shown.begins(), 2.0))
     lab.certificates = Certificates(lab.tell)
     return lab
 
 
+class Certificate:
+    def __init__(self, number, *, readable=True):
+        self.number = number
+        self.readable = readable
+
+    def fingerprint(self, algorithm):
+        return bytes([self.number % 256, self.number // 256]) * 16
+
+    def begins(self):
+        if not self.readable:
+            raise ValueError("a month 13")
+        return 1.0
+
+
 def shown(number=1):
-    return Shown(bytes([number % 256, number // 256]) * 16, 1.0, 2.0)
+    return Certificate(number)
 
 
 def test_each_certificate_of_a_host_is_told_once(lab):
@@ -35,6 +50,11 @@ def test_each_certificate_of_a_host_is_told_once(lab):
 
 def test_none_is_nothing_to_tell(lab):
     lab.certificates.saw("a", None)
+    assert lab.told == []
+
+
+def test_one_whose_times_cannot_be_read_is_not_told(lab):
+    lab.certificates.saw("a", Certificate(1, readable=False))
     assert lab.told == []
 
 
