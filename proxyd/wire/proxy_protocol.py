@@ -4,6 +4,7 @@ After HAProxy's proxy-protocol.txt, whose sections are cited. ``Reader`` is show
 much of that belongs to the header, so that not one byte behind it is taken from the socket.
 """
 
+import functools
 import ipaddress
 import struct
 from dataclasses import dataclass
@@ -211,6 +212,7 @@ def _written(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(address)
 
 
+@functools.cache
 def _table() -> tuple[int, ...]:
     values = []
     for value in range(256):
@@ -220,12 +222,9 @@ def _table() -> tuple[int, ...]:
     return tuple(values)
 
 
-_CRC_TABLE: Final = _table()
-
-
 def crc32c(data: bytes) -> int:
     """Return the CRC of Castagnoli's polynomial (RFC 9260 appendix A)."""
-    crc = 0xFFFFFFFF
+    crc, table = 0xFFFFFFFF, _table()
     for byte in data:
-        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
     return crc ^ 0xFFFFFFFF
