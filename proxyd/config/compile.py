@@ -178,7 +178,7 @@ def _service(
         vendor_limits=replace(limits, definition=vendor) if limits is not None and vendor is not None else limits,
         cache=section.cache.compiled() if section.cache is not None else None,
         idempotency=section.idempotency.compiled() if section.idempotency is not None else None,
-        proxy_protocol=section.proxy_protocol,
+        proxy_protocol=section.proxy_protocol or "",
     )
 
 

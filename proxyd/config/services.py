@@ -45,7 +45,7 @@ class ServiceKeys(Section):
     """`auto`: HTTP/2 where TLS negotiates it. `h2`: nothing else; over plain http by prior knowledge. See the guide."""
     insecure: bool = False
     """The credential may go over plain http."""
-    proxy_protocol: Literal["", "v1", "v2"] = ""
+    proxy_protocol: Literal["v1", "v2"] | None = None
     """Begin each connection with a header of the PROXY protocol that tells of the client. Without it: none."""
     encoded_slash: bool = False
     """`%2F` within a path segment is legitimate (GitLab, npm)."""
