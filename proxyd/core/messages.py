@@ -40,10 +40,10 @@ class SetCredential:
     """
 
     name: str
-    value: bytes | None
+    value: bytes | None = field(repr=False)
     why: str = ""
     serial: int = 0
-    former: list[bytes] = field(default_factory=list)
+    former: list[bytes] = field(default_factory=list, repr=False)
     """Values that callers may still prove themselves with, while a rotation's overlap lasts."""
 
 
@@ -54,7 +54,7 @@ class SetCredentials:
     A value of None cannot be had, and ``why`` says so. ``expires``: Unix time after which they are useless, 0: unknown.
     """
 
-    values: dict[str, bytes | None]
+    values: dict[str, bytes | None] = field(repr=False)
     why: str = ""
     serial: int = 0
     expires: float = 0.0
@@ -66,7 +66,7 @@ class InstallLeaf:
 
     host: str
     chain_pem: bytes
-    key_pem: bytes
+    key_pem: bytes = field(repr=False)
     expires: float
     """Unix time; the worker asks again well before."""
     refused: str = ""
