@@ -273,6 +273,7 @@ class Controller:
             settings = await self.tools.read()
             prepared = await self.secrets.prepare(settings.secrets, settings.vaults)
             self._configure(settings)
+            self.leaves.commit()
             changed, gone = self.secrets.commit(prepared)
             changed = [state for state in changed if state.source.name not in withheld(settings)]
         except SettingsError as error:
@@ -348,6 +349,7 @@ class Controller:
                 raise SettingsError([self._why_draining])
         # From here on nothing fails and nothing waits.
         self.tools.reports.commit(settings, sinks)
+        self.leaves.commit()
         self.lending.configure(settings.services)
         self.keys.configure(settings.services)
         self.endings.configure(settings.known, frozenset(service.name for service in settings.services))

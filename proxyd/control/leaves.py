@@ -1,4 +1,5 @@
-"""Leaves for workers: those of exact service hosts are made ahead, in the background, others when a worker asks.
+"""Leaves for workers: those of exact service hosts are made ahead, all but the first in the background, others when a
+worker asks.
 
 A worker's question is not trusted: only hosts within the CA's constraints are answered, and one caller can have a
 bounded number minted in an hour.
@@ -20,6 +21,8 @@ from proxyd.core.units import HOUR
 
 MAX_AHEAD: Final = 1024
 """Leaves made ahead; services beyond it get theirs when they are asked for."""
+AT_ONCE: Final = 32
+"""Of these, leaves that a worker has before it accepts; they take 8 ms."""
 MAX_CACHED: Final = 4096
 """Leaves kept here, oldest use out first."""
 MAX_CALLERS: Final = 4096
@@ -57,23 +60,33 @@ class Leaves:
         self._clock = clock
         self._limits = Limits()
         self._ahead: list[str] = []
+        self._coming: list[str] = []
         self._cache: OrderedDict[str, Leaf] = OrderedDict()
         self._cap = CallerCap()
         self._wanted = trio.Event()
 
     def configure(self, hosts: Iterable[HostPattern], unconstrained: bool, limits: Limits) -> None:
-        """Bring in the hosts of a new configuration. ValueError: they cannot be constrained."""
+        """Allow the hosts of a new configuration; ``commit`` follows if it stays. ValueError: they cannot be
+        constrained.
+        """
         patterns = tuple(hosts)
         self._authority.constrain(patterns, unconstrained)
         self._limits = limits
         exact = dict.fromkeys(pattern.host for pattern in patterns if not pattern.wildcard)
-        self._ahead = list(exact)[:MAX_AHEAD]
+        self._coming = list(exact)[:MAX_AHEAD]
         for host in [host for host in self._cache if not self._authority.constraints.allow(host)]:
             del self._cache[host]
+
+    def commit(self) -> None:
+        """Make leaves ahead for the hosts that were allowed last, from now on."""
+        self._ahead = self._coming
         self._wanted.set()
 
     def ahead(self) -> list[InstallLeaf]:
-        """Return the fresh leaves of exact service hosts that there are."""
+        """Return a fresh leaf for each of the first exact service hosts, and for others where there is one."""
+        for host in self._ahead[:AT_ONCE]:
+            if self._is_due(host):
+                self._mint(host)
         found = map(self._fresh, self._ahead)
         return [_message(leaf) for leaf in found if leaf is not None]
 
@@ -85,7 +98,7 @@ class Leaves:
         while True:
             self._wanted = trio.Event()
             for host in list(self._ahead):
-                if self._fresh(host) is None and host in self._ahead:
+                if host in self._ahead and self._is_due(host):
                     put(_message(self._mint(host)))
                     await trio.lowlevel.checkpoint()
             with trio.move_on_after(RENEWAL_SECONDS):
@@ -112,6 +125,10 @@ class Leaves:
     def kept(self) -> list[Leaf]:
         """Return the leaves that are kept here, the oldest use first."""
         return list(self._cache.values())
+
+    def _is_due(self, host: str) -> bool:
+        """Whether a leaf is to be made; none is while a configuration without the host may still come to stay."""
+        return self._fresh(host) is None and self._authority.constraints.allow(host)
 
     def _fresh(self, host: str) -> Leaf | None:
         leaf = self._cache.get(host)

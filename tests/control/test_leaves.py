@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import trio
 
@@ -13,56 +15,66 @@ from tests.control.fakes import service
 def leaves():
     leaves = Leaves(Authority(make_root()))
     leaves.configure(service("a", "a.example", "*.b.example").hosts, False, Limits())
+    leaves.commit()
     return leaves
 
 
 async def test_leaf_is_made_ahead_once_and_again_when_it_is_due(leaves, autojump_clock):
     put = []
+    [first] = leaves.ahead()
     async with trio.open_nursery() as nursery:
-        assert leaves.ahead() == []
         nursery.start_soon(leaves.keep, put.append)
         await trio.sleep(1000)
-        assert [leaf.host for leaf in put] == ["a.example"]
-        assert leaves.ahead() == put
-        leaves._clock = lambda: put[0].expires - 7 * 3600
-        assert leaves.ahead() == []
+        assert put == []
+        assert leaves.ahead() == [first]
+        leaves._clock = lambda: first.expires - 7 * 3600
         await trio.sleep(module.RENEWAL_SECONDS)
-        assert [leaf.host for leaf in put] == ["a.example"] * 2
+        leaves._clock = time.time
+        assert leaves.ahead() == put != [first]
         nursery.cancel_scope.cancel()
 
 
-async def test_leaves_of_a_new_configuration_are_made_at_once_and_others_have_turns(leaves, autojump_clock):
+async def test_all_but_the_first_leaves_are_made_in_the_background(leaves, monkeypatch, autojump_clock):
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    put = []
+    leaves.configure(service("a", *(f"h{n}.example" for n in range(4))).hosts, False, Limits())
+    leaves.commit()
+    assert [leaf.host for leaf in leaves.ahead()] == ["h0.example", "h1.example"]
+
+    def take(leaf):
+        put.append(leaf.host)
+        if len(put) == 1:  # another configuration comes between two of them
+            leaves.configure(service("a", "h0.example", "new.example").hosts, False, Limits())
+            leaves.commit()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leaves.keep, take)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert put == ["h2.example", "new.example"]
+    assert [leaf.host for leaf in leaves.ahead()] == ["h0.example", "new.example"]
+
+
+async def test_a_configuration_that_does_not_stay_has_no_leaves(leaves, autojump_clock):
     put = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(leaves.keep, put.append)
         await trio.sleep(1)
-        leaves.configure(service("a", "a.example", *(f"h{n}.example" for n in range(3))).hosts, False, Limits())
-        while len(put) < 2:
-            await trio.lowlevel.checkpoint()
-        leaves.configure(service("a", "a.example", "h2.example").hosts, False, Limits())
-        await trio.sleep(1)
-        assert [leaf.host for leaf in put] == ["a.example", "h0.example", "h2.example"]
+        leaves.configure(service("b", "other.example").hosts, False, Limits())
+        await trio.sleep(2 * module.RENEWAL_SECONDS)
+        assert [leaf.host for leaf in put] == ["a.example"]
+        assert leaves.ahead() == []
+        leaves.configure(service("a", "a.example").hosts, False, Limits())
+        await trio.sleep(2 * module.RENEWAL_SECONDS)
+        assert [leaf.host for leaf in put] == ["a.example", "a.example"]  # the other hosts took its intermediate along
         nursery.cancel_scope.cancel()
-
-
-def test_leaf_that_was_asked_for_is_minted_again_past_two_thirds_of_its_life(leaves):
-    first = leaves.answer("x.b.example", "uid:1")
-    leaves._clock = lambda: first.expires - 9 * 3600
-    assert leaves.answer("x.b.example", "uid:1") == first
-    leaves._clock = lambda: first.expires - 7 * 3600
-    assert leaves.answer("x.b.example", "uid:1") != first
-
-
-def test_host_that_left_the_configuration_has_no_leaf_any_more(leaves):
-    assert not leaves.answer("x.b.example", "uid:1").refused
-    leaves.configure(service("a", "a.example").hosts, False, Limits())
-    assert leaves.answer("x.b.example", "uid:1").refused
 
 
 async def test_leaves_ahead_and_kept_are_bounded(leaves, monkeypatch, autojump_clock):
     monkeypatch.setattr(module, "MAX_AHEAD", 2)
     monkeypatch.setattr(module, "MAX_CACHED", 3)
     leaves.configure(service("a", *(f"h{n}.example" for n in range(5)), "*.b.example").hosts, False, Limits())
+    leaves.commit()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(leaves.keep, lambda leaf: None)
         await trio.sleep(1)
