@@ -41,7 +41,7 @@ class Reports:
         log: Log,
         processes: Processes,
         *,
-        state_dir: Path = Path(),
+        state_dir: Path,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self.aggregate = Aggregate()

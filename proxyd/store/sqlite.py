@@ -122,6 +122,17 @@ class SqliteStore(Store):
 @asynccontextmanager
 async def open_sqlite(path: Path, clock: Callable[[], float] = time.time) -> AsyncIterator[SqliteStore]:
     """Open, or make, the file, only its owner may read it. StoreError when that is impossible."""
+    with trio.CancelScope(shield=True):  # _BUSY_MILLISECONDS at most; left half-way, the connection's thread would stay
+        connection = await _opened(path)
+    store = SqliteStore(connection, clock)
+    try:
+        yield store
+    finally:
+        with trio.CancelScope(shield=True):  # a thread that is not told to end keeps the process
+            await store.close()
+
+
+async def _opened(path: Path) -> Any:
     connection: Any = None
     try:
         await trio.Path(path).touch(mode=0o600)
@@ -129,15 +140,9 @@ async def open_sqlite(path: Path, clock: Callable[[], float] = time.time) -> Asy
         await connection.async_run(_prepare, connection)
     except (apsw.Error, OSError, ValueError) as error:
         if connection is not None:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
+            await connection.aclose()
         raise StoreError(f"{path}: {error}") from error
-    store = SqliteStore(connection, clock)
-    try:
-        yield store
-    finally:
-        with trio.CancelScope(shield=True):  # a thread that is not told to end keeps the process
-            await store.close()
+    return connection
 
 
 def _prepare(connection: Any) -> None:

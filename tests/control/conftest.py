@@ -15,6 +15,7 @@ def log_file(tmp_path):
 
 @pytest.fixture
 async def lab(log_file, tmp_path):
+    (tmp_path / "state").mkdir(mode=0o700)
     async with trio.open_nursery() as nursery:
         lab = Lab(nursery, log_file, tmp_path / "state")
         yield lab

@@ -226,7 +226,7 @@ class Lab:
         links = {}
         self.vault = Vault(state, environment={})
         daemon_log = Log("control", descriptor=log, human=False)
-        self.reports = Reports(daemon_log, tuple)
+        self.reports = Reports(daemon_log, tuple, state_dir=state)
         self.authority = Authority(make_root())
         instance = Instance("proxyd-test", 1000, ("127.0.0.1:3130",))
         tools = Tools(

@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apsw
@@ -122,3 +123,22 @@ async def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
         await store.swap("a", 0, b"1", None)
         await trio.lowlevel.checkpoint()
     assert (tmp_path / "s.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_one_that_is_left_while_it_opens_leaves_no_thread(tmp_path: Path) -> None:
+    """At whatever checkpoint the cancellation comes, as a control does that ends or is told another store."""
+    for checkpoints in range(12):
+        async with trio.open_nursery() as nursery:
+
+            async def hold() -> None:
+                async with open_sqlite(tmp_path / "state.db"):
+                    await trio.sleep_forever()
+
+            nursery.start_soon(hold)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("trio apsw")]
+    for thread in threads:
+        await trio.to_thread.run_sync(thread.join, 10.0)
+    assert not any(thread.is_alive() for thread in threads)
